@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* view.h - who is where: nodes, their addresses, the prefixes of their pods, and the answer to "who is behind this address?".
+ * A view is immutable and counted; a change is a new view, and a node keeps its id from one to the next. Readers never lock.
+ * Thread: any, each with a reference of its own. */
+#ifndef CULVERT_CLUSTER_VIEW_H
+#define CULVERT_CLUSTER_VIEW_H
+
+#include "base/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct view;
+
+enum { VIEW_NODE_NAME_BYTES = 254, VIEW_NODES_MAX = 5000, VIEW_ERROR_BYTES = 512 };
+
+struct view_node {
+	uint32_t id; /* 1..; small, kept over changes, what BPF maps call this node */
+	char name[VIEW_NODE_NAME_BYTES];
+	bool is_self;
+	size_t addresses_count, pods_count;
+	const struct addr *addresses;  /* where its tunnels are reached, and what it may use as its own source */
+	const struct prefix *pods;     /* its pods, and nobody else's */
+};
+
+enum view_kind {
+	VIEW_OUTSIDE,   /* nobody of ours */
+	VIEW_POD,       /* owner is set */
+	VIEW_NODE,      /* an address of owner itself */
+	VIEW_POD_SPACE, /* in cluster_pods, but no node has it */
+};
+
+struct view_answer {
+	enum view_kind kind;
+	const struct view_node *owner; /* lives as long as the view */
+};
+
+enum view_verdict { VIEW_YES, VIEW_OTHERS, VIEW_UNKNOWN };
+
+/* Builds a view from copies of what is given. before: the view whose ids are kept, or NULL. Checks everything: names (DNS-1123 subdomain),
+ * no node without address, no prefix or address twice or inside another node's, self_name is there. 0, -ENOMEM, or -EINVAL with a sentence in error. */
+int view_create(const struct view_node *nodes, size_t nodes_count, const struct prefix *cluster_pods, size_t cluster_pods_count, const char *self_name,
+                const struct view *before, struct view **ret, char error[VIEW_ERROR_BYTES]);
+struct view *view_ref(struct view *v);
+void view_unref(struct view *v); /* NULL is welcome */
+
+const struct view_node *view_self(const struct view *v);
+size_t view_nodes_count(const struct view *v);
+const struct view_node *view_node_at(const struct view *v, size_t index); /* by name order */
+const struct view_node *view_node_by_name(const struct view *v, const char *name); /* NULL: none */
+const struct view_node *view_node_by_id(const struct view *v, uint32_t id);        /* NULL: none */
+const struct view_node *view_node_by_address(const struct view *v, const struct addr *a); /* its own address; NULL: none */
+const struct prefix *view_cluster_pods(const struct view *v, size_t *ret_count);
+
+struct view_answer view_lookup(const struct view *v, const struct addr *a);
+/* May node speak for a: is it a pod's of node, or (where own is allowed) one of node's own addresses? VIEW_OTHERS: another node has it. */
+enum view_verdict view_judge(const struct view *v, const struct addr *a, const struct view_node *node, bool is_own_allowed);
+
+/* The worker, 0..workers-1, that is home to all streams of a peer: by a hash of its name, the same everywhere in the daemon. */
+uint32_t view_home_worker(const char *node_name, uint32_t workers);
+
+#endif

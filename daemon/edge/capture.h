@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* capture.h - interception: loads, pins, attaches, fills and upgrades the BPF programs, and follows the node's devices.
+ * Pins live in a folder under the bpffs; maps and links outlive the daemon, so that while nobody is there the programs refuse.
+ * Thread: main, in the node's network namespace, except where a function says otherwise. */
+#ifndef CULVERT_EDGE_CAPTURE_H
+#define CULVERT_EDGE_CAPTURE_H
+
+#include "base/addr.h"
+#include "cluster/view.h"
+#include "edge/netns.h"
+#include "net/loop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct capture;
+
+enum capture_mode { CAPTURE_PERMISSIVE, CAPTURE_STRICT, CAPTURE_LOCKDOWN };
+
+struct capture_exclude {
+	bool is_port;
+	struct prefix prefix;
+	uint16_t port; /* TCP */
+};
+
+struct capture_settings {
+	enum capture_mode mode;
+	bool is_older_reset;            /* older_flows: reset */
+	const char *const *devices;     /* NULL: auto */
+	size_t devices_count;
+	const struct capture_exclude *exclude;
+	size_t exclude_count;
+	uint16_t tunnel_port;
+	uint32_t workers;
+	const char *pin_directory;      /* below a bpffs; made if missing */
+};
+
+enum capture_event { CAPTURE_WANT_TUNNEL /* permissive: a SYN waits for this node's tunnel */ };
+
+/* Loads and attaches. on_want_tunnel is called from the loop with a node id. 0 or -errno with a sentence in error; on failure what was pinned before
+ * still refuses. */
+int capture_create(const struct capture_settings *s, const struct edge_netns *n, struct loop *loop, void (*on_want_tunnel)(void *ctx, uint32_t node_id), void *ctx,
+                   struct capture **ret, char error[EDGE_ERROR_BYTES]);
+/* Closes our handles; pinned programs stay and refuse. */
+void capture_destroy(struct capture *c);
+/* culvertd --remove: takes out every program, link, filter, pin and map of pin_directory. 0, or -errno with a sentence in error. */
+int capture_remove(const char *pin_directory, char error[EDGE_ERROR_BYTES]);
+
+/* The listener of a worker for AF_INET or AF_INET6 goes into the SOCKMAP. */
+int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd);
+/* Writes what changed between the view in force and this one; takes its own reference. Additions first, removals last. 0 or -errno. */
+int capture_set_view(struct capture *c, struct view *v);
+/* Whether a tunnel to the node is up (permissive, and the node's own traffic, decide by it). Any thread. */
+int capture_set_peer_up(struct capture *c, uint32_t node_id, bool is_up);
+/* New settings at a reload (mode, older_flows, exclude). 0 or -errno; the old ones stay on an error. */
+int capture_apply(struct capture *c, const struct capture_settings *s, char error[EDGE_ERROR_BYTES]);
+
+/* One counter of the kernel: packets and bytes of a class and a direction. */
+struct capture_counter {
+	const char *name;    /* "tunnel", "refused", "older", "host", "to_node", "outside", "unknown", "not_enrolled", "udp", ... : names of bpf/shared.h */
+	bool is_ingress;
+	bool is_clear;       /* payload that left or arrived unencrypted */
+	bool is_refused;
+	uint64_t packets, bytes;
+};
+/* Sums the per-CPU counters. Returns the number written, at most max. */
+size_t capture_counters(const struct capture *c, struct capture_counter *ret, size_t max);
+
+struct capture_device {
+	char name[16];
+	uint32_t ifindex;
+	bool is_attached; /* an edge: our programs run on it */
+	bool is_first;    /* and before everybody else's */
+	const char *how;  /* "tcx", "clsact", "" */
+	char detail[96];  /* why it is no edge; or who is before us */
+};
+size_t capture_devices(const struct capture *c, struct capture_device *ret, size_t max);
+/* True where every edge has our programs first; else a sentence in error. */
+bool capture_is_healthy(const struct capture *c, char error[EDGE_ERROR_BYTES]);
+
+#endif
