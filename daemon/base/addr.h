@@ -48,8 +48,9 @@ int endpoint_from_sockaddr(const struct sockaddr *sa, socklen_t len_bytes, struc
 /* Writes a sockaddr_in for IPv4, else a sockaddr_in6; returns its length. */
 socklen_t endpoint_to_sockaddr(const struct endpoint *e, struct sockaddr_storage *ret);
 
-/* "10.0.0.0/8", "fd00::/16", or one address. -EINVAL: not a prefix; -ERANGE: bits set behind the length (the caller says what would
- * be right with prefix_clear_host). */
+/* "10.0.0.0/8", "fd00::/16", or one address. -EINVAL: not a prefix; -ERANGE: bits set behind the length: *ret has them, so that the caller
+ * can say what would be right with prefix_clear_host; -EDOM: an IPv6 prefix that would hold all of IPv4 too in the mapped form, such as ::/0 (write
+ * 2000::/3 or fc00::/7, and 0.0.0.0/0 for IPv4). */
 int prefix_parse(const char *text, struct prefix *ret);
 const char *prefix_print(const struct prefix *p, char text[PREFIX_TEXT_BYTES]);
 bool prefix_contains(const struct prefix *p, const struct addr *a);

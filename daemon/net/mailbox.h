@@ -18,7 +18,7 @@ struct message {
 
 /* on_message owns m from then on. 0 or -errno. */
 int mailbox_create(struct loop *loop, void (*on_message)(void *ctx, struct message *m), void *ctx, struct mailbox **ret);
-/* Destroys messages that were not delivered. No thread may post any more. */
+/* Destroys messages that were not delivered; NULL is welcome. Not from on_message. No thread may post any more. */
 void mailbox_destroy(struct mailbox *mb);
 /* Takes m. Never blocks on anything but a short lock, never fails. */
 void mailbox_post(struct mailbox *mb, struct message *m);

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#define _GNU_SOURCE 1 /* setns, accept4 */
+
+#include "net/sock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Newer than the C library's headers that we build with. */
+#ifndef IPV6_TRANSPARENT
+#define IPV6_TRANSPARENT 75
+#endif
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44 /* Linux 6.15 */
+#endif
+
+/* The smallest that the kernel takes: after a cut of the wire a tunnel is back within about this time. */
+enum { TUNNEL_RTO_MAX_MS = 1000 };
+
+static const char *congestion_control = "reno"; /* always in the kernel */
+static pthread_once_t congestion_control_once = PTHREAD_ONCE_INIT;
+
+static bool has_word(const char *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = text; (p = strstr(p, word)); p += len) {
+		if ((p == text || p[-1] == ' ') && (p[len] == ' ' || p[len] == '\n' || p[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+static void congestion_control_find(void)
+{
+	char text[256];
+	ssize_t len;
+	int fd = open("/proc/sys/net/ipv4/tcp_available_congestion_control", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	len = read(fd, text, sizeof(text) - 1);
+	(void)close(fd);
+	if (len <= 0)
+		return;
+	text[len] = '\0';
+	if (has_word(text, "cubic"))
+		congestion_control = "cubic";
+}
+
+const char *sock_congestion_control(void)
+{
+	(void)pthread_once(&congestion_control_once, congestion_control_find);
+	return congestion_control;
+}
+
+static int set_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+/* What every socket of ours has. A congestion control that this namespace does not allow leaves the host's: slower, never wrong. */
+static int socket_create(int family)
+{
+	const char *name = sock_congestion_control();
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
+	rc = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (rc < 0) {
+		(void)close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+static int set_transparent(int fd, int family)
+{
+	return family == AF_INET ? set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1) : set_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
+}
+
+static int set_reset_on_close(int fd, bool on)
+{
+	struct linger linger = { .l_onoff = on, .l_linger = 0 };
+
+	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0 ? 0 : -errno;
+}
+
+static int bind_to(int fd, const struct endpoint *e)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = endpoint_to_sockaddr(e, &sa);
+
+	return bind(fd, (struct sockaddr *)&sa, len) == 0 ? 0 : -errno;
+}
+
+static int endpoint_family(const struct endpoint *e)
+{
+	return addr_is_v4(&e->addr) ? AF_INET : AF_INET6;
+}
+
+int sock_enter_netns(int ns_fd)
+{
+	return setns(ns_fd, CLONE_NEWNET) == 0 ? 0 : -errno;
+}
+
+int sock_listen_transparent(int family, int backlog)
+{
+	struct endpoint loopback = { .port = 0 };
+	int fd, rc;
+
+	if (family == AF_INET)
+		loopback.addr = addr_from_v4_be(htonl(INADDR_LOOPBACK));
+	else
+		loopback.addr.bytes[15] = 1;
+	fd = socket_create(family);
+	if (fd < 0)
+		return fd;
+	rc = family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) : 0;
+	if (rc == 0)
+		rc = set_transparent(fd, family);
+	if (rc == 0)
+		rc = set_reset_on_close(fd, true);
+	if (rc == 0)
+		rc = bind_to(fd, &loopback);
+	if (rc == 0 && listen(fd, backlog) < 0)
+		rc = -errno;
+	if (rc < 0) {
+		(void)close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+/* SO_REUSEADDR, because a restarted daemon meets its old tunnels in TIME_WAIT. */
+static int listen_any(int family, uint16_t port, int backlog)
+{
+	struct endpoint any = { .port = port };
+	int fd, rc;
+
+	if (family == AF_INET)
+		any.addr = addr_from_v4_be(htonl(INADDR_ANY));
+	fd = socket_create(family);
+	if (fd < 0)
+		return fd;
+	rc = family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) : 0;
+	if (rc == 0)
+		rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (rc == 0)
+		rc = bind_to(fd, &any);
+	if (rc == 0 && listen(fd, backlog) < 0)
+		rc = -errno;
+	if (rc < 0) {
+		(void)close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int sock_listen_tunnel(uint16_t port, int backlog)
+{
+	int fd = listen_any(AF_INET6, port, backlog);
+
+	/* Without IPv6 in the kernel, or with it switched off by sysctl. */
+	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
+		fd = listen_any(AF_INET, port, backlog);
+	return fd;
+}
+
+static int connect_to(int fd, const struct endpoint *dst, bool *ret_pending)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = endpoint_to_sockaddr(dst, &sa);
+	int rc = connect(fd, (struct sockaddr *)&sa, len) == 0 ? 0 : -errno;
+
+	/* EINTR on a non-blocking socket: it goes on by itself, as with EINPROGRESS. */
+	if (rc < 0 && rc != -EINPROGRESS && rc != -EINTR)
+		return rc;
+	*ret_pending = rc < 0;
+	return 0;
+}
+
+int sock_connect(const struct endpoint *source, const struct endpoint *dst, bool *ret_pending)
+{
+	int family = endpoint_family(dst);
+	int fd, rc = 0;
+
+	if (source && endpoint_family(source) != family)
+		return -EINVAL;
+	fd = socket_create(family);
+	if (fd < 0)
+		return fd;
+	if (source) {
+		/* A port that the kernel picks is picked at connect, by the whole four-tuple. */
+		if (source->port == 0)
+			(void)set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+		rc = bind_to(fd, source);
+	}
+	if (rc == 0)
+		rc = connect_to(fd, dst, ret_pending);
+	if (rc < 0) {
+		(void)close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int sock_connect_transparent(const struct endpoint *source, const struct endpoint *dst, bool *ret_pending)
+{
+	int family = endpoint_family(dst);
+	int fd, rc;
+
+	if (endpoint_family(source) != family)
+		return -EINVAL;
+	fd = socket_create(family);
+	if (fd < 0)
+		return fd;
+	rc = set_transparent(fd, family);
+	/* One client port goes to several pods of this node at once. */
+	if (rc == 0)
+		rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (rc == 0)
+		rc = set_reset_on_close(fd, true);
+	if (rc == 0)
+		rc = bind_to(fd, source);
+	if (rc == 0)
+		rc = connect_to(fd, dst, ret_pending);
+	if (rc < 0) {
+		(void)close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+/* Errors that accept(2) hands on from the connection itself: that one is gone, the next may be there. */
+static bool is_of_connection(int error)
+{
+	switch (error) {
+	case EINTR:
+	case ECONNABORTED:
+	case EPROTO:
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case ENONET:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int sock_accept(int listen_fd, struct endpoint *ret_peer, struct endpoint *ret_local)
+{
+	struct sockaddr_storage peer_sa, local_sa;
+	struct endpoint peer, local;
+	socklen_t peer_len, local_len = sizeof(local_sa);
+	int fd, rc;
+
+	do {
+		peer_len = sizeof(peer_sa);
+		fd = accept4(listen_fd, (struct sockaddr *)&peer_sa, &peer_len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	} while (fd < 0 && is_of_connection(errno));
+	if (fd < 0)
+		return -errno;
+
+	rc = endpoint_from_sockaddr((struct sockaddr *)&peer_sa, peer_len, &peer);
+	if (rc == 0 && ret_local) {
+		if (getsockname(fd, (struct sockaddr *)&local_sa, &local_len) < 0)
+			rc = -errno;
+		else
+			rc = endpoint_from_sockaddr((struct sockaddr *)&local_sa, local_len, &local);
+	}
+	if (rc < 0) {
+		(void)close(fd);
+		return rc;
+	}
+	if (ret_peer)
+		*ret_peer = peer;
+	if (ret_local)
+		*ret_local = local;
+	return fd;
+}
+
+int sock_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
+}
+
+void sock_set_reset_on_close(int fd, bool on)
+{
+	(void)set_reset_on_close(fd, on);
+}
+
+int sock_unacked_bytes(int fd)
+{
+	int bytes;
+
+	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;
+}
+
+void sock_tune_tunnel(int fd, uint32_t user_timeout_ms)
+{
+	(void)set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	(void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
+	(void)set_int(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, TUNNEL_RTO_MAX_MS);
+}
