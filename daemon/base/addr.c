@@ -226,6 +226,27 @@ int prefix_parse(const char *text, struct prefix *ret)
 	return 0;
 }
 
+const char *prefix_fault(int rc, const struct prefix *found, char fault[PREFIX_FAULT_BYTES])
+{
+	char text[PREFIX_TEXT_BYTES];
+	struct prefix cleared;
+
+	switch (rc) {
+	case -ERANGE:
+		cleared = *found;
+		prefix_clear_host(&cleared);
+		(void)snprintf(fault, PREFIX_FAULT_BYTES, "has bits set behind its length; %s would be right", prefix_print(&cleared, text));
+		break;
+	case -EDOM:
+		(void)snprintf(fault, PREFIX_FAULT_BYTES, "is too wide for an IPv6 prefix; 2000::/3 or fc00::/7 would be right");
+		break;
+	default:
+		(void)snprintf(fault, PREFIX_FAULT_BYTES, "is no prefix; 10.245.1.0/24, fd45:1::/64 or one address would be right");
+		break;
+	}
+	return fault;
+}
+
 const char *prefix_print(const struct prefix *p, char text[PREFIX_TEXT_BYTES])
 {
 	char part[ADDR_TEXT_BYTES];

@@ -52,6 +52,9 @@ socklen_t endpoint_to_sockaddr(const struct endpoint *e, struct sockaddr_storage
  * can say what would be right with prefix_clear_host; -EDOM: an IPv6 prefix that would hold all of IPv4 too in the mapped form, such as ::/0 (write
  * 2000::/3 or fc00::/7, and 0.0.0.0/0 for IPv4). */
 int prefix_parse(const char *text, struct prefix *ret);
+enum { PREFIX_FAULT_BYTES = 144 };
+/* What is wrong where prefix_parse gave rc and *found, and what would be right, as the end of a sentence that begins with the text. Returns fault. */
+const char *prefix_fault(int rc, const struct prefix *found, char fault[PREFIX_FAULT_BYTES]);
 const char *prefix_print(const struct prefix *p, char text[PREFIX_TEXT_BYTES]);
 bool prefix_contains(const struct prefix *p, const struct addr *a);
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b);

@@ -42,6 +42,18 @@ enum view_verdict { VIEW_YES, VIEW_OTHERS, VIEW_UNKNOWN };
  * no node without address, no prefix or address twice or inside another node's, self_name is there. 0, -ENOMEM, or -EINVAL with a sentence in error. */
 int view_create(const struct view_node *nodes, size_t nodes_count, const struct prefix *cluster_pods, size_t cluster_pods_count, const char *self_name,
                 const struct view *before, struct view **ret, char error[VIEW_ERROR_BYTES]);
+
+/* Where in what view_create was given its fault lies, for whoever knows more of the place, such as the line of a file. */
+enum view_part { VIEW_PART_NONE, VIEW_PART_NAME, VIEW_PART_ADDRESSES, VIEW_PART_PODS, VIEW_PART_ADDRESS, VIEW_PART_POD };
+struct view_fault {
+	enum view_part part;
+	size_t node, item; /* index of the node, and in its addresses or pods (VIEW_PART_ADDRESS, VIEW_PART_POD) */
+};
+/* As view_create; where it returns -EINVAL, *ret_fault is set. */
+int view_create_located(const struct view_node *nodes, size_t nodes_count, const struct prefix *cluster_pods, size_t cluster_pods_count,
+                        const char *self_name, const struct view *before, struct view **ret, char error[VIEW_ERROR_BYTES],
+                        struct view_fault *ret_fault);
+
 struct view *view_ref(struct view *v);
 void view_unref(struct view *v); /* NULL is welcome */
 
@@ -54,7 +66,8 @@ const struct view_node *view_node_by_address(const struct view *v, const struct 
 const struct prefix *view_cluster_pods(const struct view *v, size_t *ret_count);
 
 struct view_answer view_lookup(const struct view *v, const struct addr *a);
-/* May node speak for a: is it a pod's of node, or (where own is allowed) one of node's own addresses? VIEW_OTHERS: another node has it. */
+/* May node speak for a: is it a pod's of node, or (where own is allowed) one of node's own addresses? VIEW_OTHERS: another node has it; VIEW_UNKNOWN: nobody has
+ * it, or it is node's own and that is not allowed. node may be of an older view: it is known by its name. */
 enum view_verdict view_judge(const struct view *v, const struct addr *a, const struct view_node *node, bool is_own_allowed);
 
 /* The worker, 0..workers-1, that is home to all streams of a peer: by a hash of its name, the same everywhere in the daemon. */
