@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "engine.h"
+
+#include "base/log.h"
+#include "net/mailbox.h"
+#include "net/sock.h"
+#include "net/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LISTEN_BACKLOG = 16384 };
+
+enum message_type { TO_VIEW, TO_TLS, TO_LINK, TO_WANT, TO_DRAIN, TO_QUESTION, FROM_DRAINED, FROM_ANSWER };
+
+/* One message for all that workers are told; what does not belong to a type is zero. */
+struct engine_message {
+	struct message base;
+	struct view *view;
+	struct tls_ctx *tls;
+	int64_t certificate_end_s;
+	int fd; /* -1: none */
+	uint32_t node_id;
+	struct engine_question *question;
+	void *part;
+};
+
+/* Belongs to main; workers only touch their part. */
+struct engine_question {
+	void (*in_worker)(struct pool *pool, void *part, void *ctx);
+	void (*done)(void *ctx, void *const *parts, uint32_t parts_count);
+	void *ctx;
+	uint32_t waiting;
+	void *parts[ENGINE_WORKERS_MAX];
+};
+
+struct engine_worker {
+	struct engine *engine;
+	struct worker *worker;
+	struct pool *pool;
+	int listener_fd[2]; /* AF_INET, AF_INET6; written before worker_start returns */
+};
+
+struct engine {
+	struct engine_settings settings;
+	struct engine_ops ops;
+	void *ctx;
+	struct budget budget;
+	struct mailbox *mailbox; /* main's: answers */
+	struct view *view;       /* in force; also what workers begin with */
+	struct tls_ctx *tls;
+	int64_t certificate_end_s;
+	uint32_t drained_count, workers_count;
+	struct engine_worker workers[ENGINE_WORKERS_MAX];
+};
+
+/* --- messages --- */
+
+static void engine_message_destroy(struct message *base)
+{
+	struct engine_message *m = container_of(base, struct engine_message, base);
+
+	view_unref(m->view);
+	tls_ctx_unref(m->tls);
+	if (m->fd >= 0)
+		close(m->fd);
+	free(m);
+}
+
+static struct engine_message *engine_message_create(int type)
+{
+	struct engine_message *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	list_init(&m->base.link);
+	m->base.type = type;
+	m->base.destroy = engine_message_destroy;
+	m->fd = -1;
+	return m;
+}
+
+/* --- in the workers' threads --- */
+
+static int connect_node(void *ctx, const struct endpoint *dst, bool *ret_pending)
+{
+	struct engine_worker *w = ctx;
+	int fd, r = sock_enter_netns(w->engine->settings.host_netns_fd);
+
+	if (r)
+		return r;
+	fd = sock_connect(NULL, dst, ret_pending);
+	/* A worker outside its namespace would make pods' connections in the wrong one: nothing may go on. */
+	if (sock_enter_netns(w->engine->settings.private_netns_fd))
+		abort();
+	if (fd >= 0)
+		sock_tune_tunnel(fd, w->engine->settings.pool.peer_timeout_ms);
+	return fd;
+}
+
+static int connect_pod(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending)
+{
+	(void)ctx;
+	return sock_connect_transparent(client, server, ret_pending);
+}
+
+static void peer_up(void *ctx, uint32_t node_id, bool is_up)
+{
+	struct engine_worker *w = ctx;
+
+	w->engine->ops.peer_up(w->engine->ctx, node_id, is_up);
+}
+
+static void drained(void *ctx)
+{
+	struct engine_worker *w = ctx;
+	struct engine_message *m = engine_message_create(FROM_DRAINED);
+
+	if (m)
+		mailbox_post(w->engine->mailbox, &m->base);
+}
+
+static const struct pool_ops pool_ops = { .connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .drained = drained };
+
+static int engine_worker_start(void *ctx, struct worker *worker)
+{
+	static const int families[2] = { AF_INET, AF_INET6 };
+	struct engine_worker *w = ctx;
+	struct engine *e = w->engine;
+	int r = sock_enter_netns(e->settings.private_netns_fd);
+
+	if (r)
+		return r;
+	r = pool_create(worker_loop(worker), &e->settings.pool, &pool_ops, w, e->view, e->tls, e->certificate_end_s, &w->pool);
+	for (int i = 0; !r && i < 2; i++) {
+		int fd = sock_listen_transparent(families[i], LISTEN_BACKLOG);
+
+		if (fd < 0) {
+			/* A node without IPv6 has no IPv6 pods either. */
+			if (families[i] == AF_INET6 && fd == -EAFNOSUPPORT)
+				continue;
+			r = fd;
+			break;
+		}
+		w->listener_fd[i] = fd;
+		r = pool_add_listener(w->pool, fd);
+	}
+	if (r) {
+		pool_destroy(w->pool);
+		w->pool = NULL;
+	}
+	return r;
+}
+
+static void engine_worker_message(void *ctx, struct message *base)
+{
+	struct engine_worker *w = ctx;
+	struct engine_message *m = container_of(base, struct engine_message, base);
+
+	switch ((enum message_type)base->type) {
+	case TO_VIEW:
+		pool_set_view(w->pool, m->view);
+		break;
+	case TO_TLS:
+		pool_set_tls(w->pool, m->tls, m->certificate_end_s);
+		break;
+	case TO_LINK:
+		pool_accept_link(w->pool, m->fd);
+		m->fd = -1;
+		break;
+	case TO_WANT:
+		pool_want_peer(w->pool, m->node_id);
+		break;
+	case TO_DRAIN:
+		pool_drain(w->pool);
+		break;
+	case TO_QUESTION:
+		m->question->in_worker(w->pool, m->part, m->question->ctx);
+		base->type = FROM_ANSWER;
+		mailbox_post(w->engine->mailbox, base);
+		return;
+	case FROM_DRAINED:
+	case FROM_ANSWER:
+		break;
+	}
+	engine_message_destroy(base);
+}
+
+static void engine_worker_stop(void *ctx)
+{
+	struct engine_worker *w = ctx;
+
+	pool_destroy(w->pool);
+	w->pool = NULL;
+}
+
+static const struct worker_ops worker_ops = { .start = engine_worker_start, .message = engine_worker_message, .stop = engine_worker_stop };
+
+/* --- in main's thread --- */
+
+static void question_finish(struct engine_question *q, uint32_t parts_count)
+{
+	q->done(q->ctx, q->parts, parts_count);
+	for (uint32_t i = 0; i < parts_count; i++)
+		free(q->parts[i]);
+	free(q);
+}
+
+static void engine_on_message(void *ctx, struct message *base)
+{
+	struct engine *e = ctx;
+	struct engine_message *m = container_of(base, struct engine_message, base);
+
+	if (base->type == FROM_DRAINED && ++e->drained_count == e->workers_count)
+		e->ops.drained(e->ctx);
+	else if (base->type == FROM_ANSWER && --m->question->waiting == 0)
+		question_finish(m->question, e->workers_count);
+	engine_message_destroy(base);
+}
+
+static void engine_post(struct engine *e, uint32_t worker, struct engine_message *m)
+{
+	worker_post(e->workers[worker].worker, &m->base);
+}
+
+int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_ops *ops, void *ctx, struct view *view, struct tls_ctx *tls,
+                  int64_t certificate_end_s, struct engine **ret)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->settings = *settings;
+	e->settings.pool.budget = &e->budget;
+	e->ops = *ops;
+	e->ctx = ctx;
+	e->view = view_ref(view);
+	e->tls = tls_ctx_ref(tls);
+	e->certificate_end_s = certificate_end_s;
+	budget_init(&e->budget, settings->memory_bytes);
+	r = mailbox_create(loop, engine_on_message, e, &e->mailbox);
+	for (uint32_t i = 0; !r && i < settings->workers; i++) {
+		struct engine_worker *w = &e->workers[i];
+		char name[16];
+
+		snprintf(name, sizeof(name), "culvert-%u", i);
+		*w = (struct engine_worker){ .engine = e, .listener_fd = { -1, -1 } };
+		r = worker_start(name, &worker_ops, w, &w->worker);
+		if (r)
+			log_error("a worker does not start", L_U64("worker", i), L_ERRNO(r));
+		else
+			e->workers_count++;
+	}
+	if (r) {
+		engine_destroy(e);
+		return r;
+	}
+	*ret = e;
+	return 0;
+}
+
+void engine_destroy(struct engine *e)
+{
+	if (!e)
+		return;
+	for (uint32_t i = 0; i < e->workers_count; i++)
+		worker_stop(e->workers[i].worker);
+	/* Questions under way are never answered: their owner goes with us. */
+	mailbox_destroy(e->mailbox);
+	view_unref(e->view);
+	tls_ctx_unref(e->tls);
+	free(e);
+}
+
+uint32_t engine_workers(const struct engine *e)
+{
+	return e->workers_count;
+}
+
+int engine_listener_fd(const struct engine *e, uint32_t worker, int family)
+{
+	return e->workers[worker].listener_fd[family == AF_INET6];
+}
+
+const struct budget *engine_budget(const struct engine *e)
+{
+	return &e->budget;
+}
+
+void engine_set_view(struct engine *e, struct view *view)
+{
+	struct view *old = e->view;
+
+	e->view = view_ref(view);
+	view_unref(old);
+	for (uint32_t i = 0; i < e->workers_count; i++) {
+		struct engine_message *m = engine_message_create(TO_VIEW);
+
+		if (!m) {
+			log_error("no memory to hand a worker the new view: it keeps the old one", L_U64("worker", i));
+			continue;
+		}
+		m->view = view_ref(view);
+		engine_post(e, i, m);
+	}
+}
+
+void engine_set_tls(struct engine *e, struct tls_ctx *tls, int64_t certificate_end_s)
+{
+	for (uint32_t i = 0; i < e->workers_count; i++) {
+		struct engine_message *m = engine_message_create(TO_TLS);
+
+		if (!m) {
+			log_error("no memory to hand a worker the new certificates: it keeps the old ones", L_U64("worker", i));
+			continue;
+		}
+		m->tls = tls_ctx_ref(tls);
+		m->certificate_end_s = certificate_end_s;
+		engine_post(e, i, m);
+	}
+}
+
+void engine_accept(struct engine *e, int fd, const struct endpoint *from)
+{
+	const struct view_node *node = view_node_by_address(e->view, &from->addr);
+	struct engine_message *m = engine_message_create(TO_LINK);
+	uint32_t worker;
+
+	if (!m) {
+		close(fd);
+		return;
+	}
+	sock_tune_tunnel(fd, e->settings.pool.peer_timeout_ms);
+	m->fd = fd;
+	/* Behind a NAT the address is nobody's: any worker will do, but the same one for both links of a tunnel. */
+	worker = node ? view_home_worker(node->name, e->workers_count) : (uint32_t)(from->addr.bytes[15] + from->addr.bytes[14]) % e->workers_count;
+	engine_post(e, worker, m);
+}
+
+void engine_want_peer(struct engine *e, uint32_t node_id)
+{
+	const struct view_node *node = view_node_by_id(e->view, node_id);
+	struct engine_message *m = node ? engine_message_create(TO_WANT) : NULL;
+
+	if (!m)
+		return;
+	m->node_id = node_id;
+	engine_post(e, view_home_worker(node->name, e->workers_count), m);
+}
+
+void engine_drain(struct engine *e)
+{
+	for (uint32_t i = 0; i < e->workers_count; i++) {
+		struct engine_message *m = engine_message_create(TO_DRAIN);
+
+		if (m)
+			engine_post(e, i, m);
+	}
+}
+
+int engine_ask(struct engine *e, size_t part_bytes, void (*in_worker)(struct pool *pool, void *part, void *ctx),
+               void (*done)(void *ctx, void *const *parts, uint32_t parts_count), void *ctx)
+{
+	struct engine_question *q = calloc(1, sizeof(*q));
+	struct engine_message *m[ENGINE_WORKERS_MAX] = { NULL };
+	bool is_complete = q != NULL;
+
+	for (uint32_t i = 0; is_complete && i < e->workers_count; i++) {
+		q->parts[i] = calloc(1, part_bytes);
+		m[i] = engine_message_create(TO_QUESTION);
+		is_complete = q->parts[i] && m[i];
+	}
+	if (!is_complete) {
+		for (uint32_t i = 0; i < e->workers_count; i++) {
+			if (q)
+				free(q->parts[i]);
+			free(m[i]);
+		}
+		free(q);
+		return -ENOMEM;
+	}
+	q->in_worker = in_worker;
+	q->done = done;
+	q->ctx = ctx;
+	q->waiting = e->workers_count;
+	for (uint32_t i = 0; i < e->workers_count; i++) {
+		m[i]->question = q;
+		m[i]->part = q->parts[i];
+		engine_post(e, i, m[i]);
+	}
+	return 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* engine.h - the workers as one: starts them in the private namespace, hands them what changes, and asks them questions.
+ * Thread: main, except where a function says otherwise. */
+#ifndef CULVERT_ENGINE_H
+#define CULVERT_ENGINE_H
+
+#include "tunnel/pool.h"
+
+struct engine;
+
+enum { ENGINE_WORKERS_MAX = 8 };
+
+struct engine_settings {
+	uint32_t workers; /* 1..ENGINE_WORKERS_MAX */
+	int host_netns_fd, private_netns_fd; /* borrowed */
+	struct pool_settings pool;           /* copied; its budget is the engine's */
+	uint64_t memory_bytes;
+};
+
+struct engine_ops {
+	void (*peer_up)(void *ctx, uint32_t node_id, bool is_up); /* in a worker's thread */
+	void (*drained)(void *ctx);                               /* in main's: every worker has drained */
+};
+
+/* Starts the workers. view and tls: references are taken. 0 or -errno; errors are logged with what was wrong. */
+int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_ops *ops, void *ctx, struct view *view, struct tls_ctx *tls,
+                  int64_t certificate_end_s, struct engine **ret);
+/* Ends the workers; what streams are left are reset. NULL is welcome. */
+void engine_destroy(struct engine *e);
+
+uint32_t engine_workers(const struct engine *e);
+/* The listener for diverted connections; family AF_INET or AF_INET6. It is the worker's: only for the SOCKMAP. */
+int engine_listener_fd(const struct engine *e, uint32_t worker, int family);
+const struct budget *engine_budget(const struct engine *e);
+
+void engine_set_view(struct engine *e, struct view *view);
+void engine_set_tls(struct engine *e, struct tls_ctx *tls, int64_t certificate_end_s);
+/* A connection that another node made: goes to that node's home worker. Takes fd. */
+void engine_accept(struct engine *e, int fd, const struct endpoint *from);
+void engine_want_peer(struct engine *e, uint32_t node_id);
+void engine_drain(struct engine *e);
+
+/* Asks every worker: in_worker runs in each worker's thread with a part of its own of part_bytes, zeroed; then done in main's, with all
+ * parts, in the order of workers. done frees what in_worker put into the parts. -ENOMEM: nothing was asked. */
+int engine_ask(struct engine *e, size_t part_bytes, void (*in_worker)(struct pool *pool, void *part, void *ctx),
+               void (*done)(void *ctx, void *const *parts, uint32_t parts_count), void *ctx);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tunnel/peer.h"
+
+#include "base/log.h"
+#include "tunnel/pool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void peer_on_retry(struct loop_timer *t)
+{
+	peer_connect(container_of(t, struct peer, retry));
+}
+
+struct peer *peer_get(struct pool *pool, const struct view_node *node)
+{
+	struct peer *p = node->id < pool->peers_by_id_count ? pool->peers_by_id[node->id] : NULL;
+
+	if (p)
+		return p;
+	if (pool_reserve_peer_id(pool, node->id))
+		return NULL;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	pool->peers_by_id[node->id] = p;
+	p->pool = pool;
+	p->node_id = node->id;
+	p->retry.on_expire = peer_on_retry;
+	p->log = (struct log_limit){ .interval_ns = 60 * NS_PER_S, .burst = 5 };
+	memcpy(p->name, node->name, sizeof(p->name));
+	list_init(&p->tunnels);
+	list_init(&p->waiting);
+	list_append(&pool->peers, &p->entry);
+	return p;
+}
+
+static void peer_free(struct loop_garbage *g)
+{
+	free(container_of(g, struct peer, garbage));
+}
+
+void peer_destroy(struct peer *p, enum close_reason reason)
+{
+	p->is_wanted = false;
+	loop_timer_clear(p->pool->loop, &p->retry);
+	while (!list_is_empty(&p->waiting))
+		stream_fail(container_of(p->waiting.next, struct stream, place), reason);
+	while (!list_is_empty(&p->tunnels))
+		tunnel_close(container_of(p->tunnels.next, struct tunnel, entry), reason, "the node is no longer a peer");
+	list_remove(&p->entry);
+	p->pool->peers_by_id[p->node_id] = NULL;
+	p->garbage.free_fn = peer_free;
+	loop_free_later(p->pool->loop, &p->garbage);
+}
+
+struct tunnel *peer_tunnel(const struct peer *p)
+{
+	list_for_each(at, &p->tunnels) {
+		struct tunnel *t = container_of(at, struct tunnel, entry);
+
+		if (tunnel_takes_streams(t))
+			return t;
+	}
+	return NULL;
+}
+
+bool peer_is_up(const struct peer *p)
+{
+	list_for_each(at, &p->tunnels) {
+		if (container_of(at, struct tunnel, entry)->state == TUNNEL_UP)
+			return true;
+	}
+	return false;
+}
+
+static bool peer_is_connecting(const struct peer *p)
+{
+	list_for_each(at, &p->tunnels) {
+		if (container_of(at, struct tunnel, entry)->state == TUNNEL_CONNECTING)
+			return true;
+	}
+	return false;
+}
+
+static void peer_set_error(struct peer *p, const char *text)
+{
+	snprintf(p->last_error, sizeof(p->last_error), "%s", text);
+	p->last_error_s = time(NULL);
+}
+
+/* Doubles up to the maximum; a quarter of jitter keeps a thousand nodes from calling one that comes back in the same instant. */
+static void peer_retry_later(struct peer *p)
+{
+	uint64_t ms = (uint64_t)PEER_RETRY_MIN_MS << (p->failures < 7 ? p->failures : 7);
+	uint16_t jitter;
+
+	if (ms > PEER_RETRY_MAX_MS)
+		ms = PEER_RETRY_MAX_MS;
+	pool_random(p->pool, (uint8_t *)&jitter, sizeof(jitter));
+	ms += ms * jitter / UINT16_MAX / 4;
+	p->failures++;
+	(void)loop_timer_set(p->pool->loop, &p->retry, instant_add_ms(pool_now(p->pool), ms));
+}
+
+void peer_connect(struct peer *p)
+{
+	struct pool *pool = p->pool;
+	const struct view_node *node = view_node_by_name(pool->view, p->name);
+	struct endpoint dst;
+	bool is_pending;
+	int fd;
+
+	if (!node || pool->is_draining || peer_tunnel(p) || peer_is_connecting(p) || p->retry.heap_index)
+		return;
+	dst = (struct endpoint){ node->addresses[p->next_address % node->addresses_count], pool->settings->tunnel_port };
+	fd = pool->ops->connect_node(pool->ctx, &dst, &is_pending);
+	if (fd < 0 || tunnel_connect(p, fd, is_pending)) {
+		pool->counters.tunnels_failed++;
+		p->next_address++;
+		peer_set_error(p, fd < 0 ? strerror(-fd) : "no memory for a tunnel");
+		peer_retry_later(p);
+	}
+}
+
+void peer_assign(struct peer *p, struct stream *s)
+{
+	struct tunnel *t = peer_tunnel(p);
+
+	p->is_wanted = true;
+	if (t && !tunnel_attach(t, s)) {
+		stream_step(s, STREAM_EV_ATTACHED);
+		return;
+	}
+	list_append(&p->waiting, &s->place);
+	p->waiting_count++;
+	stream_step(s, STREAM_EV_UNKNOWN); /* arms the deadline */
+	peer_connect(p);
+}
+
+static void peer_tell_up(struct peer *p)
+{
+	bool is_up = peer_is_up(p);
+
+	if (is_up == p->is_told_up)
+		return;
+	p->is_told_up = is_up;
+	p->pool->ops->peer_up(p->pool->ctx, p->node_id, is_up);
+}
+
+static void peer_hand_over_waiting(struct peer *p, struct tunnel *t)
+{
+	struct list *at;
+
+	while (tunnel_takes_streams(t) && (at = list_pop(&p->waiting))) {
+		struct stream *s = container_of(at, struct stream, place);
+
+		p->waiting_count--;
+		if (tunnel_attach(t, s))
+			stream_fail(s, REASON_NO_RESOURCES);
+		else
+			stream_step(s, STREAM_EV_ATTACHED);
+	}
+}
+
+void peer_tunnel_up(struct peer *p, struct tunnel *t)
+{
+	p->pool->counters.tunnels_opened++;
+	loop_timer_clear(p->pool->loop, &p->retry);
+	p->failures = 0;
+	p->last_error[0] = '\0';
+	p->is_wanted = true;
+	if (p->incarnation && p->incarnation != t->incarnation) {
+		log_info("peer restarted", L_TEXT("peer", p->name));
+		list_for_each_safe(old, &p->tunnels) {
+			struct tunnel *other = container_of(old, struct tunnel, entry);
+
+			if (other != t && other->incarnation && other->incarnation != t->incarnation)
+				tunnel_close(other, REASON_PEER_RESTARTED, "the peer has restarted");
+		}
+	}
+	p->incarnation = t->incarnation;
+	peer_hand_over_waiting(p, t);
+	peer_tell_up(p);
+}
+
+void peer_tunnel_changed(struct peer *p)
+{
+	struct tunnel *t = peer_tunnel(p);
+
+	/* One that is better again takes what waited meanwhile. */
+	if (t)
+		peer_hand_over_waiting(p, t);
+	peer_tell_up(p);
+	if (!t && p->is_wanted)
+		peer_connect(p);
+}
+
+void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *text, bool was_up)
+{
+	bool is_orderly = reason == REASON_IDLE || reason == REASON_DRAINING || reason == REASON_FINISHED;
+
+	if (!is_orderly)
+		peer_set_error(p, text);
+	if (was_up) {
+		log_info("tunnel closed", L_TEXT("peer", p->name), L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text));
+	} else {
+		uint32_t kept_back;
+
+		p->pool->counters.tunnels_failed++;
+		p->next_address++;
+		if (log_limit_allow(&p->log, pool_now(p->pool).ns, &kept_back))
+			log_warn("no tunnel", L_TEXT("peer", p->name), L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text), L_U64("kept_back", kept_back));
+	}
+	peer_tell_up(p);
+	if (p->is_wanted && !p->pool->is_draining && !peer_tunnel(p) && !peer_is_connecting(p) && !p->retry.heap_index)
+		peer_retry_later(p);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* peer.h - another node, as one worker sees it: its tunnels, the streams that wait for one, and when to try again.
+ * One worker's thread. */
+#ifndef CULVERT_TUNNEL_PEER_H
+#define CULVERT_TUNNEL_PEER_H
+
+#include "base/log.h"
+#include "cluster/view.h"
+#include "tunnel/tunnel.h"
+
+enum {
+	PEER_RETRY_MIN_MS = 100,
+	PEER_RETRY_MAX_MS = 10000, /* a node that is back is found within this, and a quarter of jitter */
+	PEER_ERROR_BYTES = 512,
+};
+
+struct peer {
+	struct pool *pool;
+	struct list entry; /* in the pool's list */
+	char name[VIEW_NODE_NAME_BYTES];
+	uint32_t node_id;
+	struct list tunnels;
+	struct list waiting; /* streams that a tunnel shall take */
+	uint32_t waiting_count;
+	bool is_wanted; /* keep a tunnel: it had one or needs one */
+	bool is_told_up; /* what the pool's owner was told last */
+	uint32_t next_address; /* which of its addresses is tried next */
+	uint32_t failures;
+	struct loop_timer retry;
+	uint64_t incarnation; /* the last that it showed; 0: none yet */
+	char last_error[PEER_ERROR_BYTES];
+	int64_t last_error_s; /* Unix time */
+	struct log_limit log; /* of failed attempts */
+	uint64_t streams_total, rx_bytes, tx_bytes; /* of streams that have ended */
+	struct loop_garbage garbage;
+};
+
+/* The peer of a node, made where it is not there yet. NULL: no memory. */
+struct peer *peer_get(struct pool *pool, const struct view_node *node);
+/* Resets what waits and closes all tunnels. */
+void peer_destroy(struct peer *p, enum close_reason reason);
+/* A tunnel that takes new streams, or NULL. */
+struct tunnel *peer_tunnel(const struct peer *p);
+/* A stream wants a tunnel: it gets one now, or waits and a connection is begun. */
+void peer_assign(struct peer *p, struct stream *s);
+/* Begins a connection where none is under way or up. */
+void peer_connect(struct peer *p);
+
+/* Facts from tunnels. */
+void peer_tunnel_up(struct peer *p, struct tunnel *t);     /* HELLO is there: waiting streams get it; another incarnation ends the old tunnels */
+void peer_tunnel_changed(struct peer *p);                  /* suspect, draining, better again */
+void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *text, bool was_up);
+bool peer_is_up(const struct peer *p);
+
+#endif

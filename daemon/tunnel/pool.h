@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* pool.h - all of one worker's tunnels and streams, and the order of its turn.
+ * Built by main for each worker; no pool knows another. Thread: the worker's, except where a function says otherwise.
+ *
+ * A turn (docs in ARCHITECTURE.md): events -> receive on light links -> send on light links -> at most one bulk operation, receiving and
+ * sending in turns. So an answer never waits behind more than one unit of bulk. */
+#ifndef CULVERT_TUNNEL_POOL_H
+#define CULVERT_TUNNEL_POOL_H
+
+#include "base/log.h"
+#include "cluster/name.h"
+#include "cluster/view.h"
+#include "net/loop.h"
+#include "tls/tls.h"
+#include "tunnel/budget.h"
+#include "tunnel/link.h"
+#include "tunnel/peer.h"
+#include "tunnel/reason.h"
+
+#include <sys/uio.h>
+
+/* What the pool needs from outside; called in the worker's thread. */
+struct pool_ops {
+	/* A socket that connects to another node, in the node's namespace. Descriptor, *ret_pending, or -errno. */
+	int (*connect_node)(void *ctx, const struct endpoint *dst, bool *ret_pending);
+	/* A socket that connects to a pod of this node under the client's address, in the private namespace. Descriptor, *ret_pending, or -errno. */
+	int (*connect_pod)(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending);
+	/* The first tunnel to a node is up, or the last is gone. */
+	void (*peer_up)(void *ctx, uint32_t node_id, bool is_up);
+	/* After pool_drain: the last stream has ended, or the time is over and the rest was reset. */
+	void (*drained)(void *ctx);
+};
+
+struct pool_settings {
+	char node[VIEW_NODE_NAME_BYTES];
+	uint64_t incarnation; /* random, not 0 */
+	uint16_t tunnel_port;
+	struct name_template name;
+	struct budget *budget; /* shared by all pools */
+	uint32_t peer_timeout_ms, idle_timeout_ms, drain_timeout_ms;
+	uint64_t settings_hash;
+};
+
+/* Successive data of one stream, handed to its pod with one call. */
+struct pool_delivery {
+	struct stream *stream;
+	struct iovec part[LINK_RECORDS_MAX];
+	int parts;
+	size_t len_bytes;
+};
+
+struct pool_counters {
+	uint64_t closed[REASON_COUNT]; /* streams by reason */
+	uint64_t accepted, requested;
+	uint64_t tunnels_opened, tunnels_failed, handshakes_refused;
+	uint64_t accept_pauses;
+	uint64_t foreign_claims; /* security: a node spoke for another node's pod */
+	uint64_t rx_bytes, tx_bytes; /* of all streams, payload */
+};
+
+struct pool_listener {
+	struct loop_source source;
+	struct pool *pool;
+};
+
+struct pool {
+	struct loop *loop;
+	const struct pool_settings *settings;
+	const struct pool_ops *ops;
+	void *ctx;
+	struct view *view;
+	struct tls_ctx *tls;
+	uint64_t generation; /* of tls: counts contexts */
+	int64_t certificate_end_s;
+	struct link_stock stock;
+	struct list streams, unknown, peers;
+	struct peer **peers_by_id; /* by view_node.id; NULL where a node has no peer */
+	uint32_t peers_by_id_count;
+	struct list strangers; /* accepted links that have not said HELLO */
+	uint32_t streams_count, strangers_count;
+	struct list rx[2], tx[2]; /* links with work, by enum frame_link */
+	bool is_bulk_tx_next;
+	struct instant light_active; /* when light data moved last */
+	struct pool_delivery delivery;
+	struct loop_timer tick, accept_pause, drain_deadline;
+	struct log_limit accept_log, end_log;
+	struct pool_listener listeners[2];
+	int listeners_count;
+	bool is_draining, is_drained;
+	uint8_t random[4096];
+	size_t random_left;
+	struct pool_counters counters;
+};
+
+/* Borrows settings, ops and ctx for its life; takes references of view and tls. 0 or -errno. */
+int pool_create(struct loop *loop, const struct pool_settings *settings, const struct pool_ops *ops, void *ctx, struct view *view, struct tls_ctx *tls,
+                int64_t certificate_end_s, struct pool **ret);
+/* Resets what is left, closes all. */
+void pool_destroy(struct pool *p);
+
+/* Diverted connections come from this listener; the pool owns fd from now on. At most two. 0 or -errno. */
+int pool_add_listener(struct pool *p, int fd);
+/* A connection that another node made to us; takes fd. */
+void pool_accept_link(struct pool *p, int fd);
+/* A new view, a new context: each takes its own reference. Streams whose addresses moved are reset, tunnels of nodes that left are closed; tunnels with old certificates
+ * are drained. */
+void pool_set_view(struct pool *p, struct view *v);
+void pool_set_tls(struct pool *p, struct tls_ctx *tls, int64_t certificate_end_s);
+/* A tunnel to that node would be good to have (permissive mode: a SYN waits). */
+void pool_want_peer(struct pool *p, uint32_t node_id);
+/* No new streams; ops->drained when the old ones are done or drain_timeout is over. */
+void pool_drain(struct pool *p);
+
+/* --- for stream, tunnel and peer --- */
+static inline struct instant pool_now(const struct pool *p)
+{
+	return loop_now(p->loop);
+}
+int pool_reserve_peer_id(struct pool *p, uint32_t node_id); /* peers_by_id has room for it: 0 or -ENOMEM */
+/* Random bytes for names, from the kernel, many at a time. */
+void pool_random(struct pool *p, uint8_t *dst, size_t len_bytes);
+void pool_link_woken(struct pool *p, struct link *l);
+/* Adds data to the delivery in hand, which is flushed first where it is another stream's or full. */
+void pool_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes);
+/* Hands over what is in hand. Returns whether there was anything. */
+bool pool_flush_delivery(struct pool *p);
+/* Forget a stream that closes. */
+void pool_forget_delivery(struct pool *p, const struct stream *s);
+/* Its socket is closed: counts and logs it. Then, once nothing is owed to its peer either, it is gone. */
+void pool_stream_closed(struct pool *p, struct stream *s);
+void pool_stream_gone(struct pool *p);
+
+#endif

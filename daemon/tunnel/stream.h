@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* stream.h - one pod-to-pod TCP connection as this node sees it: its socket, two halves, its states.
+ * Knows its tunnel's entry points, nothing of TLS. A stream lives on one worker; every function here runs in that worker's thread.
+ * The state machine is the table in ARCHITECTURE.md: facts come in as events, stream_step decides, stream_set_state acts. */
+#ifndef CULVERT_TUNNEL_STREAM_H
+#define CULVERT_TUNNEL_STREAM_H
+
+#include "base/addr.h"
+#include "net/loop.h"
+#include "tunnel/frame.h"
+#include "tunnel/link.h"
+#include "tunnel/queue.h"
+#include "tunnel/reason.h"
+#include "tunnel/schedule.h"
+#include "tunnel/window.h"
+
+struct pool;
+struct peer;
+struct tunnel;
+
+enum {
+	STREAM_JUDGE_MS = 5000,  /* how long an address may stay unknown: two nodes' views differ by up to seconds */
+	STREAM_READ_SMALL_BYTES = 40 * 1024, /* one turn of a light stream; also more than STREAM_LARGE_READ_BYTES */
+	STREAM_LARGE_READ_BYTES = 32 * 1024, /* a read that counts as bulk: reads are counted and not bytes, else a fast ping-pong looks like bulk */
+	STREAM_BULK_BYTES = 128 * 1024,      /* in large reads ... */
+	STREAM_BULK_MS = 20,                 /* ... within this time: the stream moves to the bulk link */
+};
+
+enum stream_role { STREAM_CLIENT_SIDE, STREAM_SERVER_SIDE };
+
+enum stream_state {
+	STREAM_WAITING,  /* client side: accepted; waits for its addresses to be known and for a tunnel */
+	STREAM_OPENING,  /* client side: OPEN is on its way; data may be too */
+	STREAM_JUDGING,  /* server side: OPEN came; its addresses are not known here yet */
+	STREAM_DIALING,  /* server side: our connection to the server pod is under way */
+	STREAM_OPEN,     /* both sides are connected */
+	STREAM_CLOSING,  /* both directions ended in order; the pod has not acknowledged all of it */
+	STREAM_CLOSED,   /* the socket is gone; at most its RESET has still to be sent */
+	STREAM_STATE_COUNT
+};
+
+enum stream_event {
+	STREAM_EV_ATTACHED,  /* a tunnel has taken it */
+	STREAM_EV_DETACHED,  /* the tunnel never took its OPEN: another may */
+	STREAM_EV_UNKNOWN,   /* server side: addresses not known yet */
+	STREAM_EV_DIALED,    /* server side: connect() is under way */
+	STREAM_EV_CONNECTED, /* server side: connect() is done */
+	STREAM_EV_OPENED,    /* client side: the far side is connected */
+	STREAM_EV_ENDED,     /* both directions ended, everything was handed over */
+	STREAM_EV_DRAINED,   /* the pod has acknowledged everything */
+	STREAM_EV_FAILED,    /* a reason was set: reset */
+	STREAM_EVENT_COUNT
+};
+
+/* One direction. */
+enum half_state {
+	HALF_OPEN,
+	HALF_DRAINING, /* its end is known but not passed on yet */
+	HALF_SHUT,     /* passed on */
+};
+
+/* Frames that a stream has still to send; on the light link, but END and RESET, which follow the stream's data. */
+enum stream_pending {
+	STREAM_SEND_OPEN = 1,
+	STREAM_SEND_OPENED = 2,
+	STREAM_SEND_SWITCH = 4,
+	STREAM_SEND_WINDOW = 8,
+	STREAM_SEND_ASK = 16,
+	STREAM_SEND_ACCEPT = 32,
+	STREAM_SEND_END = 64,
+	STREAM_SEND_RESET = 128,
+};
+#define STREAM_SEND_LAST (STREAM_SEND_END | STREAM_SEND_RESET)
+
+struct stream {
+	struct loop_source source; /* the pod's connection; fd -1 once it is closed */
+	struct pool *pool;
+	struct peer *peer;     /* NULL: not known yet */
+	struct tunnel *tunnel; /* NULL: none has it, or the tunnel is done with it */
+	struct list all;       /* in the pool's list */
+	struct list place;     /* the pool's unknown, the peer's waiting, or the tunnel's judging list */
+	struct stream *hash_next;
+	struct schedule_entry turn; /* it has data to send */
+	struct list control, last;  /* it has frames to send: on the light link, and behind its data */
+	struct loop_timer deadline;
+	struct loop_garbage garbage;
+
+	struct endpoint client, server;
+	uint32_t id; /* in its tunnel; 0: none */
+	uint8_t role, state, reason, pending;
+	uint8_t tx_half, rx_half; /* pod to tunnel, tunnel to pod */
+	uint8_t tx_link, rx_link; /* enum frame_link: where data of that direction goes now */
+	bool is_read_ready;   /* the pod's socket may have more; edge-triggered */
+	bool is_read_ending;  /* an end or an error was announced: read until it comes */
+	bool is_write_blocked;
+	bool is_write_failed; /* the pod takes nothing any more */
+	bool is_stash_ended;  /* END came on the new link before the SWITCH */
+	bool is_announced;    /* the peer knows the id */
+	bool has_nonce;       /* OPENED has come or gone */
+
+	struct window_sender tx;
+	struct window_receiver rx;
+	uint32_t budgeted_bytes; /* reserved in the budget for rx */
+	uint32_t large_bytes;    /* in large reads since large_since */
+	struct instant large_since, created;
+	uint64_t end_offset;     /* of END, while rx_half is HALF_DRAINING or is_stash_ended */
+	struct queue queue;      /* received, not taken by the pod yet */
+	struct queue *stash;     /* came on the bulk link before the SWITCH; NULL: none */
+	uint8_t nonce[FRAME_NONCE_BYTES], peer_nonce[FRAME_NONCE_BYTES];
+};
+
+/* A diverted connection that was accepted: takes fd. Errors end in a reset of fd and a counter; nothing to do for the caller. */
+void stream_accepted(struct pool *pool, int fd, const struct endpoint *client, const struct endpoint *server);
+/* An OPEN from a peer. The stream is in the tunnel's table afterwards, closed with a RESET to send where it can not be. 0, or -ENOMEM: nothing was made. */
+int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *open);
+
+void stream_step(struct stream *s, enum stream_event event);
+/* Sets the reason and resets: the pod sees RST, the peer a RESET where it knows the stream. */
+void stream_fail(struct stream *s, enum close_reason reason);
+/* The tunnel is gone: no RESET can be sent. */
+void stream_tunnel_lost(struct stream *s, enum close_reason reason);
+/* Is it known now who is behind its addresses? Goes on, or keeps waiting. Called at each change of the view, and for a new stream. */
+void stream_judge(struct stream *s);
+
+/* Facts from the tunnel. Each may close the stream. */
+void stream_on_opened(struct stream *s, const struct frame_opened *m);
+/* Data in order; the bytes were checked against the window. Parts lie in the link's buffer. */
+void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_t len_bytes);
+/* Puts data aside that came before the SWITCH. false: no memory. */
+bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes);
+void stream_on_end(struct stream *s);    /* rx.received is the final offset */
+void stream_on_switch(struct stream *s, enum frame_link link);
+void stream_on_window(struct stream *s, uint8_t flags, const struct frame_window *m); /* may fail the tunnel */
+void stream_on_reset(struct stream *s, enum close_reason reason);
+
+/* Reads from the pod into DATA frames on l, at most max_bytes. Returns what was read; sets whether the stream wants another turn. */
+size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes);
+/* Puts the frames that are pending on l: END or RESET where is_last, else all others. false: the link has no room. May end the stream. */
+bool stream_send_frames(struct stream *s, struct link *l, bool is_last);
+
+/* Memory is short: an idle stream is asked to give credit back. */
+void stream_reclaim(struct stream *s);
+
+/* Does it want a turn to send data? Puts it into its link's schedule, or takes it out. */
+void stream_update_turn(struct stream *s);
+const char *stream_state_text(enum stream_state state);
+
+#endif
