@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { QUOTE_MAX_BYTES = 80, DISTANCE_MAX_BYTES = 64 };
+enum { QUOTE_MAX_BYTES = 80, DISTANCE_MAX_BYTES = 64, SUBDOMAIN_MAX_BYTES = 253 };
 
 const char *text_quote(const char *text, char ret[TEXT_QUOTE_BYTES])
 {
@@ -50,6 +50,26 @@ int text_parse_u64(const char *text, uint64_t *ret)
 	}
 	*ret = value;
 	return 0;
+}
+
+static bool is_small_alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+bool text_is_subdomain(const char *text)
+{
+	size_t len = strnlen(text, SUBDOMAIN_MAX_BYTES + 1);
+
+	if (len == 0 || len > SUBDOMAIN_MAX_BYTES)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		bool is_edge = i == 0 || i == len - 1 || text[i - 1] == '.' || text[i + 1] == '.';
+
+		if (!is_small_alnum(text[i]) && (is_edge || (text[i] != '-' && text[i] != '.')))
+			return false;
+	}
+	return true;
 }
 
 static unsigned min3(unsigned a, unsigned b, unsigned c)

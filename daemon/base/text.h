@@ -4,6 +4,7 @@
 #ifndef CULVERT_BASE_TEXT_H
 #define CULVERT_BASE_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,9 @@ const char *text_quote(const char *text, char ret[TEXT_QUOTE_BYTES]);
 
 /* Decimal digits only, at least one. -EINVAL: not a number; -ERANGE: more than 64 bits. */
 int text_parse_u64(const char *text, uint64_t *ret);
+
+/* A DNS subdomain as Kubernetes names nodes: small letters, digits, and inside them - and single dots; at most 253 bytes. */
+bool text_is_subdomain(const char *text);
 
 /* How many letters must be changed, added, taken out or swapped with their neighbour to make b of a. Texts longer than 64 bytes count as
  * wholly different. */

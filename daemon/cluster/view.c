@@ -50,27 +50,6 @@ __attribute__((format(printf, 5, 6))) static int fault_at(struct build *b, enum 
 	return -EINVAL;
 }
 
-static bool is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-/* A subdomain as Kubernetes names its nodes: labels of small letters, digits and inner dashes, joined by dots. */
-static bool is_node_name(const char *name)
-{
-	size_t len = strnlen(name, VIEW_NODE_NAME_BYTES);
-
-	if (len == 0 || len == VIEW_NODE_NAME_BYTES)
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		bool is_edge = i == 0 || i == len - 1 || name[i - 1] == '.' || name[i + 1] == '.';
-
-		if (!is_alnum(name[i]) && (is_edge || (name[i] != '-' && name[i] != '.')))
-			return false;
-	}
-	return true;
-}
-
 struct forbidden {
 	const char *prefix;
 	const char *what;
@@ -107,7 +86,9 @@ static int check_node(struct build *b, size_t index)
 	char text[PREFIX_TEXT_BYTES], quoted[TEXT_QUOTE_BYTES], why[PREFIX_FAULT_BYTES];
 	const char *what;
 
-	if (!is_node_name(n->name))
+	if (strnlen(n->name, sizeof(n->name)) == sizeof(n->name))
+		return fault_at(b, VIEW_PART_NAME, index, 0, "name is longer than %d bytes", VIEW_NODE_NAME_BYTES - 1);
+	if (!text_is_subdomain(n->name))
 		return fault_at(b, VIEW_PART_NAME, index, 0, "name %s is not a node's; small letters, digits, and inside them - and . would be right, such as node1",
 		                text_quote(n->name, quoted));
 	if (n->addresses_count == 0)
