@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* maps.bpf.h - every map of the edge and steer programs, with the reason for its size. The daemon pins all of them and hands those that both
+ * objects name to the second one it loads. */
+#ifndef CULVERT_MAPS_BPF_H
+#define CULVERT_MAPS_BPF_H
+
+#include "shared.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct edge_config);
+} settings SEC(".maps");
+
+/* Who is behind an address. 150,000 pods with an address of each family would not fit, but ranges of nodes do by far, and single addresses of
+ * 130,000 dual-stack pods; memory is taken only as entries come. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, EDGE_NETS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct net_key);
+	__type(value, struct net_value);
+} nets SEC(".maps");
+
+/* Diverted flows, outside the sockets: after a crash or under SYN cookies no socket tells that a packet is ours. A flood of SYNs evicts what is
+ * not used first; strict mode refuses what it does not know, so an eviction costs a connection and never leaks. About 14 MB. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, EDGE_FLOWS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct flow_value);
+} flows SEC(".maps");
+
+/* Flows between enrolled nodes that go in the clear, with the class that lets them: those from before us, the nodes' own, permissive ones. Half as
+ * many as flows: they are the exception. About 7 MB. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, EDGE_PASSED_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct flow_value);
+} passed SEC(".maps");
+
+/* Permissive: SYNs that were dropped once to wait for a tunnel. Each lives for about a second. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, EDGE_WAITING_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct flow_value);
+} waiting SEC(".maps");
+
+/* The devices of the node's namespace: a veth a pod, and the kubelet's limit is far below. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, EDGE_DEVICES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct device_value);
+} devices SEC(".maps");
+
+/* Whether a tunnel to the node is up; by node id, a view has at most 5,000 nodes and hands out the smallest free ids. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, EDGE_NODES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} peers_up SEC(".maps");
+
+/* The workers' listeners. The kernel takes a socket out when it is closed, so an empty map means that the daemon is dead: no heartbeat. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, EDGE_WORKERS_MAX * 2);
+	__type(key, __u32);
+	__type(value, __u64);
+} listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, EDGE_EXCLUDE_NETS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct net_key);
+	__type(value, __u32);
+} exclude_nets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, EDGE_EXCLUDE_PORTS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u16); /* network order */
+	__type(value, __u32);
+} exclude_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, EDGE_COUNTERS);
+	__type(key, __u32);
+	__type(value, struct edge_count);
+} counters SEC(".maps");
+
+/* One page on every architecture. An event that finds no room is lost without harm: the client's next SYN makes another. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EDGE_EVENTS_BYTES);
+} events SEC(".maps");
+
+#endif

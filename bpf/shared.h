@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* shared.h - what the BPF programs and the daemon agree on: keys, values, settings, counters. No logic.
+ * Every struct has fixed-width fields and explicit padding, and its size is asserted on both sides. A change of any of them, or of a map's meaning,
+ * is a new CULVERT_SHARED_VERSION: a daemon that finds pinned maps of another version builds new ones aside. */
+#ifndef CULVERT_SHARED_H
+#define CULVERT_SHARED_H
+
+#ifndef __bpf__
+#include <linux/types.h>
+#endif
+
+#define CULVERT_SHARED_VERSION 1
+
+/* Limits of the maps; the reasons stand in maps.bpf.h. */
+enum {
+	EDGE_NETS_MAX = 262144,
+	EDGE_FLOWS_MAX = 131072,
+	EDGE_PASSED_MAX = 65536,
+	EDGE_WAITING_MAX = 16384,
+	EDGE_DEVICES_MAX = 16384,
+	EDGE_NODES_MAX = 8192,
+	EDGE_WORKERS_MAX = 64,
+	EDGE_EXCLUDE_NETS_MAX = 4096,
+	EDGE_EXCLUDE_PORTS_MAX = 4096,
+	EDGE_EVENTS_BYTES = 65536,
+};
+
+/* A SYN to a node without a tunnel is held for so long in permissive mode: the client's first retransmission (1 s) comes later. A record that is older than the
+ * second figure belongs to an earlier connection from the same port. */
+#define EDGE_HOLD_NS         200000000ULL
+#define EDGE_HOLD_FORGET_NS  60000000000ULL
+/* So long after the very first load, flows that began before us are recorded from any of their packets. TCP's keepalives and most heartbeats
+ * come within it. */
+#define EDGE_LEARN_NS        120000000000ULL
+
+enum edge_mode { EDGE_PERMISSIVE, EDGE_STRICT, EDGE_LOCKDOWN };
+
+/* settings, one element. */
+struct edge_config {
+	__u32 version;        /* 0: not written yet, every packet is left alone */
+	__u32 mode;           /* enum edge_mode */
+	__u32 veth_ifindex;   /* host end of the pair; a dead index drops what is redirected */
+	__s32 netns_id;       /* of the private namespace as the node's sees it; negative: none */
+	__u64 learn_until_ns; /* bpf_ktime_get_ns; 0: nothing is learned */
+	__u16 tunnel_port_be;
+	__u16 workers;
+	__u8 has_excludes;
+	__u8 is_older_reset; /* strict: flows that began in the clear are refused too */
+	__u8 pad[2];
+	__u8 host_mac[6];
+	__u8 private_mac[6];
+	__u8 pad2[4];
+};
+_Static_assert(sizeof(struct edge_config) == 48, "layout of edge_config");
+
+/* nets, excludes: longest prefix first. An IPv4 address is in its mapped form, so a /24 has 120 bits. */
+struct net_key {
+	__u32 prefix_bits; /* host order */
+	__u8 addr[16];
+};
+_Static_assert(sizeof(struct net_key) == 20, "layout of net_key");
+
+enum net_kind {
+	NET_OUTSIDE,   /* never stored: what a miss means */
+	NET_POD,       /* a pod of another node */
+	NET_OWN_POD,   /* a pod of this node */
+	NET_NODE,      /* an address of another node itself */
+	NET_SELF,      /* an address of this node itself */
+	NET_POD_SPACE, /* some pod's, nobody knows whose */
+};
+
+enum { NET_NOT_ENROLLED = 1 };
+
+struct net_value {
+	__u8 kind;      /* enum net_kind */
+	__u8 flags;     /* NET_NOT_ENROLLED */
+	__u16 worker;   /* home of the node's streams */
+	__u32 node_id;  /* index into peers_up */
+};
+_Static_assert(sizeof(struct net_value) == 8, "layout of net_value");
+
+/* flows, passed, waiting: "local" is the side that lies towards this node's pods, in both directions. */
+struct flow_key {
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port_be;
+	__u16 remote_port_be;
+};
+_Static_assert(sizeof(struct flow_key) == 36, "layout of flow_key");
+
+struct flow_value {
+	__u64 since_ns;
+	__u32 edge_class; /* passed: enum edge_class that its packets are counted as; flows: unused, 0 */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct flow_value) == 16, "layout of flow_value");
+
+/* devices, by ifindex. What is not in the map counts as facing a pod: a new pod may send before the daemon has heard of its device. */
+enum device_role { DEVICE_POD, DEVICE_EDGE, DEVICE_OURS };
+
+enum { DEVICE_MAY_FACE_PODS = 1 /* an edge only because it could not be proven that it faces pods */ };
+
+struct device_value {
+	__u8 role;  /* enum device_role */
+	__u8 flags; /* DEVICE_MAY_FACE_PODS */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct device_value) == 4, "layout of device_value");
+
+/* listeners (SOCKMAP): key worker * 2 + is_v6. */
+
+/* events (ring buffer). */
+enum edge_event_type { EDGE_EVENT_WANT_TUNNEL = 1 };
+
+struct edge_event {
+	__u32 type; /* enum edge_event_type */
+	__u32 node_id;
+};
+_Static_assert(sizeof(struct edge_event) == 8, "layout of edge_event");
+
+/* counters, per CPU: index edge_counter_index(class, direction, verdict). A packet is counted as tcpdump on the same device sees it: a segmentation
+ * train is one packet, bytes are those of the frame. */
+enum edge_class {
+	CLASS_TUNNEL,         /* diverted into the private namespace; also ICMP errors that answer our sockets */
+	CLASS_CARRIER,        /* the tunnels' own packets, node to node */
+	CLASS_REFUSED,        /* pod to pod, may not pass in the clear */
+	CLASS_HELD,           /* permissive: a SYN that waits for a tunnel; the client tries it again */
+	CLASS_OLDER,          /* a flow that began before us */
+	CLASS_PERMISSIVE,     /* permissive: no tunnel was there in time */
+	CLASS_HOST,           /* from a node itself to an enrolled pod, and the answers */
+	CLASS_TO_NODE,        /* from a pod to another node's own address, and the answers */
+	CLASS_OUTSIDE,        /* to or from outside the cluster */
+	CLASS_UNKNOWN,        /* the pod space, but the owner is not known */
+	CLASS_NOT_ENROLLED,   /* the other node is not enrolled */
+	CLASS_EXCLUDED,       /* by the setting exclude */
+	CLASS_UDP,            /* between pods of enrolled nodes */
+	CLASS_ICMP,
+	CLASS_OTHER,
+	CLASS_BYPASS,         /* pod to pod inside VXLAN, Geneve, IP-in-IP or GRE, past our programs on the inner device */
+	CLASS_LOOP,           /* out of our own veth and about to leave by an edge: a stale route */
+	CLASS_UNCLASSIFIABLE, /* pod to pod, but a fragment of TCP, or headers that can not be walked */
+	CLASS_COUNT
+};
+
+enum edge_direction { EDGE_EGRESS, EDGE_INGRESS, EDGE_DIRECTION_COUNT };
+enum edge_verdict { EDGE_PASS /* or diverted */, EDGE_DROP, EDGE_VERDICT_COUNT };
+
+enum { EDGE_COUNTERS = CLASS_COUNT * EDGE_DIRECTION_COUNT * EDGE_VERDICT_COUNT };
+
+#define edge_counter_index(edge_class, direction, verdict) (((edge_class) * EDGE_DIRECTION_COUNT + (direction)) * EDGE_VERDICT_COUNT + (verdict))
+
+struct edge_count {
+	__u64 packets;
+	__u64 bytes;
+};
+_Static_assert(sizeof(struct edge_count) == 16, "layout of edge_count");
+
+#endif
