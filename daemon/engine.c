@@ -248,7 +248,7 @@ int engine_create(struct loop *loop, const struct engine_settings *settings, con
 		struct engine_worker *w = &e->workers[i];
 		char name[16];
 
-		snprintf(name, sizeof(name), "culvert-%u", i);
+		snprintf(name, sizeof(name), "culvert-%u", i % ENGINE_WORKERS_MAX);
 		*w = (struct engine_worker){ .engine = e, .listener_fd = { -1, -1 } };
 		r = worker_start(name, &worker_ops, w, &w->worker);
 		if (r)

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#define _GNU_SOURCE 1 /* strerrordesc_np: the only thread-safe errno text without a buffer */
 
 #include "base/log.h"
 

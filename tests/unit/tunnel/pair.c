@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tunnel/pair.h"
+
+#include "pki.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BATCHES_MAX = 200000 };
+
+static const char *const node_names[2] = { "node1", "node2" };
+
+/* Two connected TCP sockets on loopback, non-blocking. */
+static void tcp_pair(int ret[2])
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct linger reset = { 1, 0 };
+
+	assert(listener >= 0 && !bind(listener, (struct sockaddr *)&a, sizeof(a)) && !listen(listener, 1));
+	assert(!getsockname(listener, (struct sockaddr *)&a, &len));
+	ret[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert(ret[0] >= 0 && !connect(ret[0], (struct sockaddr *)&a, sizeof(a)));
+	ret[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	assert(ret[1] >= 0);
+	close(listener);
+	for (int i = 0; i < 2; i++) {
+		assert(!fcntl(ret[i], F_SETFL, O_NONBLOCK));
+		assert(!setsockopt(ret[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+	}
+	assert(!setsockopt(ret[0], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset))); /* as on the real sockets of pods */
+}
+
+static int connect_node(void *ctx, const struct endpoint *dst, bool *ret_pending)
+{
+	struct side *s = ctx, *other = &s->pair->side[!s->index];
+	int fds[2];
+
+	(void)dst;
+	if (s->connect_node_error)
+		return s->connect_node_error;
+	if (!other->pool)
+		return -ECONNREFUSED;
+	s->connects++;
+	tcp_pair(fds);
+	*ret_pending = false;
+	pool_accept_link(other->pool, fds[1]);
+	return fds[0];
+}
+
+static int connect_pod(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending)
+{
+	struct side *s = ctx;
+	int fds[2];
+
+	(void)client;
+	(void)server;
+	if (s->connect_pod_error)
+		return s->connect_pod_error;
+	tcp_pair(fds);
+	*ret_pending = true;
+	assert(s->pods_count < PAIR_PODS_MAX);
+	s->pods[s->pods_count++] = fds[1];
+	return fds[0];
+}
+
+static void peer_up(void *ctx, uint32_t node_id, bool is_up)
+{
+	struct side *s = ctx;
+
+	(void)node_id;
+	s->ups += is_up ? 1 : -1;
+}
+
+static void drained(void *ctx)
+{
+	((struct side *)ctx)->is_drained = true;
+}
+
+static const struct pool_ops ops = { .connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .drained = drained };
+
+struct view *pair_view(int self, const char *pods1, const char *pods2)
+{
+	struct view_node nodes[2] = { 0 };
+	struct addr addresses[2];
+	struct prefix pods[2];
+	const char *texts[2] = { pods1, pods2 };
+	char error[VIEW_ERROR_BYTES];
+	struct view *v = NULL;
+
+	assert(!addr_parse("192.0.2.1", &addresses[0]) && !addr_parse("192.0.2.2", &addresses[1]));
+	for (int i = 0; i < 2; i++) {
+		strcpy(nodes[i].name, node_names[i]);
+		nodes[i].addresses = &addresses[i];
+		nodes[i].addresses_count = 1;
+		nodes[i].pods = &pods[i];
+		nodes[i].pods_count = texts[i] ? 1 : 0;
+		assert(!texts[i] || !prefix_parse(texts[i], &pods[i]));
+	}
+	if (view_create(nodes, 2, NULL, 0, node_names[self], NULL, &v, error))
+		abort();
+	return v;
+}
+
+void side_start(struct side *s)
+{
+	const struct pki_node *id = pki_node(node_names[s->index]);
+
+	s->settings.incarnation++;
+	s->is_drained = false;
+	if (pool_create(s->loop, &s->settings, &ops, s, s->view, id->ctx, id->info.self.not_after_s, &s->pool))
+		abort();
+}
+
+void side_stop(struct side *s)
+{
+	pool_destroy(s->pool);
+	s->pool = NULL;
+	(void)loop_run_once(s->loop, 0);
+}
+
+void pair_init(struct pair *p, uint64_t budget_bytes)
+{
+	char error[NAME_ERROR_BYTES];
+
+	memset(p, 0, sizeof(*p));
+	for (int i = 0; i < 2; i++) {
+		struct side *s = &p->side[i];
+
+		s->pair = p;
+		s->index = i;
+		clock_init_fake(&s->clock, NS_PER_S);
+		if (loop_create(&s->clock, &s->loop))
+			abort();
+		budget_init(&s->budget, budget_bytes);
+		strcpy(s->settings.node, node_names[i]);
+		s->settings.incarnation = (uint64_t)(i + 1) * 1000;
+		s->settings.tunnel_port = 7117;
+		s->settings.budget = &s->budget;
+		s->settings.peer_timeout_ms = 120000;
+		s->settings.idle_timeout_ms = 600000;
+		s->settings.drain_timeout_ms = 30000;
+		if (name_template_parse("URI:spiffe://cluster.local/ns/culvert/node/{node}", &s->settings.name, error))
+			abort();
+		s->view = pair_view(i, "10.1.0.0/16", "10.2.0.0/16");
+		side_start(s);
+	}
+}
+
+void pair_done(struct pair *p)
+{
+	for (int i = 0; i < 2; i++) {
+		if (p->side[i].pool)
+			side_stop(&p->side[i]);
+	}
+	for (int i = 0; i < 2; i++) {
+		struct side *s = &p->side[i];
+
+		for (int pod = s->pods_taken; pod < s->pods_count; pod++)
+			close(s->pods[pod]);
+		loop_destroy(s->loop);
+		view_unref(s->view);
+		/* Whatever happened to the streams, nothing may stay reserved. */
+		assert(budget_granted(&s->budget) == 0);
+	}
+}
+
+int pair_open(struct pair *p, int i, const char *client, const char *server)
+{
+	struct endpoint from, to;
+	int fds[2];
+
+	assert(!endpoint_parse(client, &from) && !endpoint_parse(server, &to));
+	tcp_pair(fds);
+	stream_accepted(p->side[i].pool, fds[0], &from, &to);
+	return fds[1];
+}
+
+int side_take_pod(struct side *s)
+{
+	return s->pods_taken < s->pods_count ? s->pods[s->pods_taken++] : -1;
+}
+
+static void batch(struct pair *p)
+{
+	for (int i = 0; i < 2; i++) {
+		if (!p->side[i].is_cut)
+			(void)loop_run_once(p->side[i].loop, 0);
+	}
+}
+
+void pair_run(struct pair *p, int batches)
+{
+	while (batches--)
+		batch(p);
+}
+
+bool pair_pump(struct pair *p, bool (*done)(void *ctx), void *ctx)
+{
+	for (int i = 0; i < BATCHES_MAX; i++) {
+		if (done(ctx))
+			return true;
+		batch(p);
+	}
+	return done(ctx);
+}
+
+void pair_advance_s(struct pair *p, int seconds)
+{
+	while (seconds--) {
+		for (int i = 0; i < 2; i++)
+			clock_fake_advance(&p->side[i].clock, NS_PER_S);
+		pair_run(p, 10);
+	}
+}
+
+struct tunnel *side_tunnel(const struct side *s)
+{
+	list_for_each(at, &s->pool->peers) {
+		struct peer *peer = container_of(at, struct peer, entry);
+
+		if (!list_is_empty(&peer->tunnels))
+			return container_of(peer->tunnels.next, struct tunnel, entry);
+	}
+	return NULL;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* pair.h - two nodes in one process for tests: two pools with their own loops and fake clocks, real TLS over loopback TCP between them, and
+ * loopback TCP for pods. Nothing sleeps: pair_pump moves both loops until a condition holds. */
+#ifndef CULVERT_TESTS_UNIT_TUNNEL_PAIR_H
+#define CULVERT_TESTS_UNIT_TUNNEL_PAIR_H
+
+#include "tunnel/pool.h"
+
+#include <stdbool.h>
+
+enum { PAIR_PODS_MAX = 4096 };
+
+struct pair;
+
+struct side {
+	struct pair *pair;
+	int index;
+	struct clock clock;
+	struct loop *loop;
+	struct pool *pool;
+	struct pool_settings settings;
+	struct budget budget;
+	struct view *view;
+	bool is_cut; /* the wire is cut: nothing of this side runs */
+	int connect_node_error; /* negative errno that connect_node returns; 0: it works */
+	int connect_pod_error;
+	int connects; /* tunnels begun */
+	int ups;      /* peer_up(true) minus peer_up(false) */
+	bool is_drained;
+	int pods[PAIR_PODS_MAX]; /* the far ends of connections to server pods, in order */
+	int pods_count, pods_taken;
+};
+
+struct pair {
+	struct side side[2]; /* node1, node2 */
+};
+
+/* Builds both with the usual view: node1 has 10.1.0.0/16, node2 10.2.0.0/16. budget_bytes of each. */
+void pair_init(struct pair *p, uint64_t budget_bytes);
+void pair_done(struct pair *p);
+/* A pool of side i again, after pool_destroy, with another incarnation. */
+void side_start(struct side *s);
+void side_stop(struct side *s);
+/* Sets a view in which node2's pods are pods2 and node1's pods1. */
+struct view *pair_view(int self, const char *pods1, const char *pods2);
+/* A client pod of side i connects to a server of the other. Returns the client's descriptor, non-blocking. */
+int pair_open(struct pair *p, int i, const char *client, const char *server);
+/* The next connection that a server pod of side i accepted, or -1. */
+int side_take_pod(struct side *s);
+/* Runs both loops until done(ctx) or too many batches. Returns whether it holds. */
+bool pair_pump(struct pair *p, bool (*done)(void *ctx), void *ctx);
+/* A number of batches of both. */
+void pair_run(struct pair *p, int batches);
+/* Moves both clocks, a second at a time with batches between. */
+void pair_advance_s(struct pair *p, int seconds);
+/* The first tunnel of side s, or NULL. */
+struct tunnel *side_tunnel(const struct side *s);
+
+#endif

@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Streams and tunnels end to end: two pools, real TLS, real sockets, a clock that stands still. */
+#include "tunnel/pair.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MIB (1024 * 1024)
+
+static struct pair pair;
+
+static int set_up(void **state)
+{
+	(void)state;
+	pair_init(&pair, 256 * MIB);
+	return 0;
+}
+
+static int set_up_small(void **state)
+{
+	(void)state;
+	pair_init(&pair, 4 * MIB);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	pair_done(&pair);
+	return 0;
+}
+
+/* --- conditions --- */
+
+static bool pod_has_come(void *ctx)
+{
+	struct side *s = ctx;
+
+	return s->pods_taken < s->pods_count;
+}
+
+static bool all_streams_gone(void *ctx)
+{
+	(void)ctx;
+	return (!pair.side[0].pool || !pair.side[0].pool->streams_count) && (!pair.side[1].pool || !pair.side[1].pool->streams_count);
+}
+
+struct readable {
+	int fd;
+	ssize_t result; /* bytes peeked, 0: end, negative errno */
+};
+
+static bool is_readable(void *ctx)
+{
+	struct readable *r = ctx;
+	char byte;
+	ssize_t n = recv(r->fd, &byte, 1, MSG_PEEK);
+
+	r->result = n < 0 ? -errno : n;
+	return r->result != -EAGAIN;
+}
+
+static ssize_t wait_readable(int fd)
+{
+	struct readable r = { .fd = fd };
+
+	(void)pair_pump(&pair, is_readable, &r);
+	return r.result;
+}
+
+/* Reads exactly what is expected. */
+static void expect_text(int fd, const char *text)
+{
+	char got[256];
+	size_t at = 0;
+
+	while (at < strlen(text)) {
+		ssize_t n;
+
+		assert_true(wait_readable(fd) > 0);
+		n = recv(fd, got + at, strlen(text) - at, 0);
+		assert_true(n > 0);
+		at += (size_t)n;
+	}
+	got[at] = '\0';
+	assert_string_equal(got, text);
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static void reset_close(int fd)
+{
+	struct linger l = { 1, 0 };
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)), 0);
+	close(fd);
+}
+
+static void open_pair(int from, const char *client, const char *server, int *ret_client, int *ret_server)
+{
+	struct side *to = &pair.side[!from];
+
+	*ret_client = pair_open(&pair, from, client, server);
+	assert_true(pair_pump(&pair, pod_has_come, to));
+	*ret_server = side_take_pod(to);
+}
+
+/* --- a byte pattern both ways --- */
+
+struct flow {
+	int from, to;
+	size_t total, sent, got;
+	bool is_bad;
+};
+
+static uint8_t pattern(size_t at)
+{
+	return (uint8_t)(at * 131 + (at >> 9));
+}
+
+static void flow_step(struct flow *f, size_t unit)
+{
+	uint8_t buf[65536];
+	ssize_t n;
+
+	if (f->sent < f->total) {
+		size_t len = f->total - f->sent < unit ? f->total - f->sent : unit;
+
+		for (size_t i = 0; i < len; i++)
+			buf[i] = pattern(f->sent + i);
+		n = send(f->from, buf, len, MSG_NOSIGNAL);
+		if (n > 0)
+			f->sent += (size_t)n;
+	}
+	n = recv(f->to, buf, sizeof(buf), 0);
+	for (ssize_t i = 0; i < n; i++) {
+		if (buf[i] != pattern(f->got + (size_t)i))
+			f->is_bad = true;
+	}
+	if (n > 0)
+		f->got += (size_t)n;
+}
+
+static bool flows_done(void *ctx)
+{
+	struct flow *f = ctx;
+	bool is_done = true;
+
+	for (; f->total; f++) {
+		flow_step(f, 65536);
+		if (f->got < f->total && !f->is_bad)
+			is_done = false;
+	}
+	return is_done;
+}
+
+/* --- tests --- */
+
+static void request_and_answer_with_half_close(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	say(client, "GET");
+	expect_text(server, "GET");
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	assert_int_equal(wait_readable(server), 0);
+	say(server, "200 OK");
+	expect_text(client, "200 OK");
+	close(server);
+	assert_int_equal(wait_readable(client), 0);
+	close(client);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_FINISHED], 1);
+	assert_int_equal(pair.side[1].pool->counters.closed[REASON_FINISHED], 1);
+}
+
+static void server_speaks_first(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(1, "10.2.0.5:40000", "10.1.0.7:25", &client, &server);
+	say(server, "220 ready");
+	expect_text(client, "220 ready");
+	close(server);
+	assert_int_equal(wait_readable(client), 0);
+	say(client, "late"); /* the pod's kernel answers with a reset, which must come through */
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	close(client);
+}
+
+static void reset_stays_a_reset(void **state)
+{
+	(void)state;
+	for (int from_client = 0; from_client < 2; from_client++) {
+		int client, server;
+
+		open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+		say(client, "x");
+		expect_text(server, "x");
+		reset_close(from_client ? client : server);
+		assert_int_equal(wait_readable(from_client ? server : client), -ECONNRESET);
+		close(from_client ? server : client);
+		assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	}
+}
+
+static void refused_server_resets_the_client(void **state)
+{
+	int client;
+
+	(void)state;
+	pair.side[1].connect_pod_error = -ECONNREFUSED;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:81");
+	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_REFUSED], 1);
+	close(client);
+}
+
+static void one_tunnel_carries_many_both_ways(void **state)
+{
+	enum { N = 50 };
+	int client[2 * N], server[2 * N];
+
+	(void)state;
+	for (int i = 0; i < 2 * N; i++) {
+		char from[32], text[32];
+
+		snprintf(from, sizeof(from), "10.%d.0.5:%d", i % 2 + 1, 40000 + i);
+		open_pair(i % 2, from, i % 2 ? "10.1.0.7:80" : "10.2.0.7:80", &client[i], &server[i]);
+		snprintf(text, sizeof(text), "stream %d", i);
+		say(client[i], text);
+		expect_text(server[i], text);
+	}
+	assert_int_equal(pair.side[0].connects + pair.side[1].connects, 1);
+	assert_int_equal(side_tunnel(&pair.side[0])->streams_count, 2 * N);
+	for (int i = 0; i < 2 * N; i++) {
+		close(client[i]);
+		close(server[i]);
+	}
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+}
+
+static void bulk_moves_to_its_own_link_and_arrives_whole(void **state)
+{
+	struct flow flows[3] = { 0 };
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:5001", &client, &server);
+	flows[0] = (struct flow){ .from = client, .to = server, .total = 24 * MIB };
+	flows[1] = (struct flow){ .from = server, .to = client, .total = 24 * MIB };
+	assert_true(pair_pump(&pair, flows_done, flows));
+	assert_false(flows[0].is_bad || flows[1].is_bad);
+	assert_int_equal(flows[0].got, flows[0].total);
+	assert_int_equal(flows[1].got, flows[1].total);
+	assert_true(tunnel_has_bulk(side_tunnel(&pair.side[0])));
+	assert_true(side_tunnel(&pair.side[0])->link[FRAME_LINK_BULK]->tx_bytes > MIB);
+	shutdown(client, SHUT_WR);
+	assert_int_equal(wait_readable(server), 0);
+	close(server);
+	assert_int_equal(wait_readable(client), 0);
+	close(client);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+}
+
+static void a_stuck_pod_stops_only_itself(void **state)
+{
+	struct flow flows[2] = { 0 };
+	int stuck_client, stuck_server, client, server;
+	char block[65536] = { 0 };
+	size_t taken = 0;
+	ssize_t n;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &stuck_client, &stuck_server);
+	for (int i = 0; i < 5000; i++) {
+		n = send(stuck_client, block, sizeof(block), MSG_NOSIGNAL);
+		if (n > 0)
+			taken += (size_t)n;
+		pair_run(&pair, 1);
+	}
+	/* Kernel buffers and one window: it must have stopped. */
+	n = send(stuck_client, block, sizeof(block), MSG_NOSIGNAL);
+	assert_true(n < 0);
+	assert_true(budget_granted(&pair.side[1].budget) <= WINDOW_MAX_BYTES);
+	open_pair(0, "10.1.0.5:40001", "10.2.0.7:80", &client, &server);
+	flows[0] = (struct flow){ .from = client, .to = server, .total = 8 * MIB };
+	assert_true(pair_pump(&pair, flows_done, flows));
+	assert_false(flows[0].is_bad);
+	/* And when it reads again, all of it is there. */
+	for (size_t got = 0; got < taken;) {
+		n = recv(stuck_server, block, sizeof(block), 0);
+		if (n > 0)
+			got += (size_t)n;
+		else
+			pair_run(&pair, 1);
+	}
+	close(stuck_client);
+	close(stuck_server);
+	close(client);
+	close(server);
+}
+
+static void idle_streams_give_credit_back(void **state)
+{
+	enum { N = 60 };
+	int client[N], server[N], fresh_client, fresh_server;
+	struct flow flows[2] = { 0 };
+
+	(void)state; /* 4 MiB of budget */
+	for (int i = 0; i < N; i++) {
+		char from[32];
+
+		snprintf(from, sizeof(from), "10.1.0.5:%d", 40000 + i);
+		open_pair(0, from, "10.2.0.7:80", &client[i], &server[i]);
+		flows[0] = (struct flow){ .from = client[i], .to = server[i], .total = MIB };
+		assert_true(pair_pump(&pair, flows_done, flows));
+	}
+	assert_true(budget_is_tight(&pair.side[1].budget));
+	pair_advance_s(&pair, 4);
+	assert_false(budget_is_tight(&pair.side[1].budget));
+	assert_true(budget_granted(&pair.side[1].budget) <= (uint64_t)N * WINDOW_INITIAL_BYTES);
+	open_pair(0, "10.1.0.5:50000", "10.2.0.7:80", &fresh_client, &fresh_server);
+	flows[0] = (struct flow){ .from = fresh_client, .to = fresh_server, .total = 4 * MIB };
+	assert_true(pair_pump(&pair, flows_done, flows));
+	/* The old ones go on from their floor. */
+	flows[0] = (struct flow){ .from = client[0], .to = server[0], .total = MIB, .sent = 0 };
+	assert_true(pair_pump(&pair, flows_done, flows));
+	assert_false(flows[0].is_bad);
+	for (int i = 0; i < N; i++) {
+		close(client[i]);
+		close(server[i]);
+	}
+	close(fresh_client);
+	close(fresh_server);
+}
+
+static void over_the_budget_new_streams_are_refused(void **state)
+{
+	enum { N = 4 * MIB / WINDOW_INITIAL_BYTES + 3 };
+	int client[N], refused = 0;
+
+	(void)state;
+	for (int i = 0; i < N; i++) {
+		char from[32];
+
+		snprintf(from, sizeof(from), "10.1.0.5:%d", 40000 + i);
+		client[i] = pair_open(&pair, 0, from, "10.2.0.7:80");
+	}
+	pair_run(&pair, 200);
+	for (int i = 0; i < N; i++) {
+		char byte;
+
+		if (recv(client[i], &byte, 1, 0) < 0 && errno == ECONNRESET)
+			refused++;
+		close(client[i]);
+	}
+	assert_int_equal(refused, 3);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_OVER_BUDGET], 3);
+}
+
+static void a_cut_wire_loses_nothing(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	say(client, "before");
+	expect_text(server, "before");
+	pair.side[1].is_cut = true;
+	say(client, "during");
+	pair_advance_s(&pair, 30);
+	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_SUSPECT);
+	assert_int_equal(pair.side[0].ups, 0);
+	pair.side[1].is_cut = false;
+	expect_text(server, "during");
+	say(server, "after");
+	expect_text(client, "after");
+	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_UP);
+	assert_int_equal(pair.side[0].ups, 1);
+	close(client);
+	close(server);
+}
+
+static void a_peer_silent_for_peer_timeout_is_given_up(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	say(client, "x");
+	expect_text(server, "x");
+	pair.side[1].is_cut = true;
+	pair_advance_s(&pair, 125);
+	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_PEER_TIMEOUT], 1);
+	pair.side[1].is_cut = false;
+	close(client);
+	close(server);
+}
+
+static void a_restarted_peer_resets_and_comes_back(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	side_stop(&pair.side[1]);
+	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(wait_readable(server), -ECONNRESET);
+	close(client);
+	close(server);
+	side_start(&pair.side[1]);
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	say(client, "again");
+	expect_text(server, "again");
+	close(client);
+	close(server);
+}
+
+static void a_client_waits_for_a_peer_that_is_not_there_yet(void **state)
+{
+	int client, server;
+
+	(void)state;
+	pair.side[0].connect_node_error = -EHOSTUNREACH;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	say(client, "patience");
+	pair_advance_s(&pair, 20);
+	pair.side[0].connect_node_error = 0;
+	pair_advance_s(&pair, 13);
+	assert_true(pod_has_come(&pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	expect_text(server, "patience");
+	close(client);
+	close(server);
+}
+
+static void an_unknown_source_waits_for_the_view(void **state)
+{
+	struct view *narrow = pair_view(1, NULL, "10.2.0.0/16"), *wide = pair_view(1, "10.1.0.0/16", "10.2.0.0/16");
+	int client, server;
+
+	(void)state;
+	pool_set_view(pair.side[1].pool, narrow);
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	say(client, "hello");
+	pair_advance_s(&pair, 3);
+	assert_false(pod_has_come(&pair.side[1]));
+	pool_set_view(pair.side[1].pool, wide);
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	expect_text(server, "hello");
+	close(client);
+	close(server);
+	/* And refused where the view never says so. */
+	pool_set_view(pair.side[1].pool, narrow);
+	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
+	pair_advance_s(&pair, 7);
+	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(pair.side[1].pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
+	close(client);
+	view_unref(narrow);
+	view_unref(wide);
+}
+
+static void a_foreign_source_is_refused_and_counted(void **state)
+{
+	/* node2 holds that 10.1.0.0/16 is its own; node1 claims it. */
+	struct view *v = pair_view(1, "10.9.0.0/16", "10.0.0.0/14");
+	int client;
+
+	(void)state;
+	pool_set_view(pair.side[1].pool, v);
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	pair_advance_s(&pair, 7);
+	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(pair.side[1].pool->counters.foreign_claims, 1);
+	assert_int_equal(pair.side[1].pods_count, 0);
+	close(client);
+	view_unref(v);
+}
+
+static void a_moved_address_resets_running_streams(void **state)
+{
+	struct view *v = pair_view(0, "10.0.0.0/14", NULL);
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	pool_set_view(pair.side[0].pool, v);
+	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(wait_readable(server), -ECONNRESET);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_MOVED], 1);
+	close(client);
+	close(server);
+	view_unref(v);
+}
+
+static void drain_lets_streams_finish(void **state)
+{
+	int client, server, late;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	pool_drain(pair.side[1].pool);
+	pair_run(&pair, 50);
+	assert_false(pair.side[1].is_drained);
+	say(client, "still here");
+	expect_text(server, "still here");
+	late = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
+	pair_run(&pair, 50);
+	assert_int_equal(pair.side[1].pods_count, 1); /* it waits for a tunnel, none takes it */
+	shutdown(client, SHUT_WR);
+	assert_int_equal(wait_readable(server), 0);
+	close(server);
+	assert_int_equal(wait_readable(client), 0);
+	pair_run(&pair, 200);
+	assert_true(pair.side[1].is_drained);
+	close(client);
+	close(late);
+}
+
+static void drain_timeout_resets_the_rest(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	pool_drain(pair.side[1].pool);
+	pair_advance_s(&pair, 31);
+	assert_true(pair.side[1].is_drained);
+	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(wait_readable(server), -ECONNRESET);
+	close(client);
+	close(server);
+}
+
+static void an_idle_tunnel_is_closed(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	pair_advance_s(&pair, 590);
+	assert_non_null(side_tunnel(&pair.side[0]));
+	pair_advance_s(&pair, 20);
+	assert_null(side_tunnel(&pair.side[0]));
+	assert_null(side_tunnel(&pair.side[1]));
+	assert_int_equal(pair.side[0].ups, 0);
+}
+
+static void many_short_connections_leave_nothing(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 500; i++) {
+		int client, server;
+
+		open_pair(i % 2, i % 2 ? "10.2.0.5:40000" : "10.1.0.5:40000", i % 2 ? "10.1.0.7:80" : "10.2.0.7:80", &client, &server);
+		say(client, "q");
+		expect_text(server, "q");
+		if (i % 3)
+			close(server);
+		close(client);
+		if (i % 3 == 0)
+			close(server);
+	}
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_int_equal(side_tunnel(&pair.side[0])->budgeted_bytes, 0);
+	assert_int_equal(side_tunnel(&pair.side[1])->budgeted_bytes, 0);
+	assert_int_equal(side_tunnel(&pair.side[1])->rx_consumed, side_tunnel(&pair.side[1])->rx_received);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(request_and_answer_with_half_close),
+		T(server_speaks_first),
+		T(reset_stays_a_reset),
+		T(refused_server_resets_the_client),
+		T(one_tunnel_carries_many_both_ways),
+		T(bulk_moves_to_its_own_link_and_arrives_whole),
+		T(a_stuck_pod_stops_only_itself),
+		cmocka_unit_test_setup_teardown(idle_streams_give_credit_back, set_up_small, tear_down),
+		cmocka_unit_test_setup_teardown(over_the_budget_new_streams_are_refused, set_up_small, tear_down),
+		T(a_cut_wire_loses_nothing),
+		T(a_peer_silent_for_peer_timeout_is_given_up),
+		T(a_restarted_peer_resets_and_comes_back),
+		T(a_client_waits_for_a_peer_that_is_not_there_yet),
+		T(an_unknown_source_waits_for_the_view),
+		T(a_foreign_source_is_refused_and_counted),
+		T(a_moved_address_resets_running_streams),
+		T(drain_lets_streams_finish),
+		T(drain_timeout_resets_the_rest),
+		T(an_idle_tunnel_is_closed),
+		T(many_short_connections_leave_nothing),
+	};
+
+	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
+	if (tls_init())
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
