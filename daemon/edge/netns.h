@@ -18,6 +18,10 @@ void edge_netns_destroy(struct edge_netns *n);
 /* For culvertd --remove: deletes a pair that an earlier daemon left. 0 also where there is none. */
 int edge_netns_remove_leftovers(char error[EDGE_ERROR_BYTES]);
 
+/* Lets larger packets through the pair, as large as the largest uplink's; a smaller mtu than now is no change. The pair never shrinks: packets under way would be
+ * lost. 0 or -errno with a sentence in error. */
+int edge_netns_raise_mtu(struct edge_netns *n, uint32_t mtu, char error[EDGE_ERROR_BYTES]);
+
 int edge_netns_fd(const struct edge_netns *n);       /* the private namespace */
 int edge_netns_host_fd(const struct edge_netns *n);  /* the node's namespace, in which create was called */
 uint32_t edge_netns_host_ifindex(const struct edge_netns *n); /* of the host end */
