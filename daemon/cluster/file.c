@@ -41,6 +41,12 @@ static int out_of_memory(const struct reading *r)
 	return -ENOMEM;
 }
 
+/* What stands where something else would be right. */
+static const char *what_is(const struct tree_node *n)
+{
+	return tree_is_nothing(n) ? "empty" : tree_kind_text(n->kind);
+}
+
 static const struct tree_node *child_of(const struct tree_node *map, const char *key)
 {
 	for (const struct tree_node *n = map->first; n; n = n->next) {
@@ -144,7 +150,7 @@ static int read_node(const struct reading *r, const struct tree_node *map, struc
 	int rc;
 
 	if (map->kind != TREE_MAP)
-		return fault(r, map->line, "a node is %s; a map with name, addresses and pods would be right", tree_kind_text(map->kind));
+		return fault(r, map->line, "a node is %s; a map with name, addresses and pods would be right", what_is(map));
 	rc = check_keys(r, map, keys, sizeof(keys) / sizeof(keys[0]), "name, addresses or pods");
 	if (rc == 0)
 		rc = read_name(r, map, node);
@@ -155,7 +161,7 @@ static int read_node(const struct reading *r, const struct tree_node *map, struc
 	if (!list)
 		return fault(r, map->line, "node %s has no addresses; addresses: [172.30.0.1] would be right", node->name);
 	if (list->kind != TREE_LIST)
-		return fault(r, list->line, "addresses of node %s is %s; a list such as [172.30.0.1] would be right", node->name, tree_kind_text(list->kind));
+		return fault(r, list->line, "addresses of node %s is %s; a list such as [172.30.0.1] would be right", node->name, what_is(list));
 	rc = read_addresses(r, list, node);
 	if (rc < 0)
 		return rc;
@@ -164,7 +170,7 @@ static int read_node(const struct reading *r, const struct tree_node *map, struc
 	if (!list)
 		return fault(r, map->line, "node %s has no pods; pods: [10.245.1.0/24], or pods: [] for none, would be right", node->name);
 	if (list->kind != TREE_LIST)
-		return fault(r, list->line, "pods of node %s is %s; a list such as [10.245.1.0/24], or [] for none, would be right", node->name, tree_kind_text(list->kind));
+		return fault(r, list->line, "pods of node %s is %s; a list such as [10.245.1.0/24], or [] for none, would be right", node->name, what_is(list));
 	return read_pods(r, list, node);
 }
 
@@ -185,7 +191,7 @@ static int read_nodes(struct reading *r, const struct tree_node *root)
 	if (!list)
 		return fault(r, root->line, "has no nodes; nodes: with a list of nodes would be right");
 	if (list->kind != TREE_LIST)
-		return fault(r, list->line, "nodes is %s; a list of nodes would be right", tree_is_nothing(list) ? "empty" : tree_kind_text(list->kind));
+		return fault(r, list->line, "nodes is %s; a list of nodes would be right", what_is(list));
 	if (list->count > VIEW_NODES_MAX)
 		return fault(r, list->line, "%zu nodes; at most %d would be right", list->count, VIEW_NODES_MAX);
 	r->nodes = calloc(list->count + 1, sizeof(*r->nodes));
