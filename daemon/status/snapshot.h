@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* snapshot.h - what the status socket can tell, as plain data that the daemon fills. Units and words are those of proto/status.proto.
+ * Texts that are pointers are borrowed until status_reply_done returns; NULL is an empty one. What a query does not ask for may stay zero: see status_query. */
+#ifndef CULVERT_STATUS_SNAPSHOT_H
+#define CULVERT_STATUS_SNAPSHOT_H
+
+#include "base/addr.h"
+#include "tls/tls.h"          /* TLS_NAME_BYTES: plain data */
+#include "tunnel/reason.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SNAPSHOT_NODE_BYTES = 254, SNAPSHOT_TEXT_BYTES = 256, SNAPSHOT_ADDRESSES_MAX = 8, SNAPSHOT_CERTIFICATE_BYTES = TLS_NAME_BYTES + 4 };
+
+struct snapshot_reload {
+	const char *what; /* "settings", "nodes", "certificates" */
+	uint64_t generation;
+	int64_t loaded_s, tried_s;
+	const char *error;
+};
+
+struct snapshot_device {
+	char name[16];
+	uint32_t ifindex;
+	bool is_attached, is_first;
+	char how[16];
+	char detail[SNAPSHOT_TEXT_BYTES];
+};
+
+struct snapshot_counter {
+	const char *name;
+	bool is_ingress, is_clear, is_refused;
+	uint64_t packets, bytes;
+};
+
+struct snapshot_event {
+	const char *name;
+	uint64_t count;
+};
+
+struct snapshot_peer {
+	char name[SNAPSHOT_NODE_BYTES];
+	uint32_t node_id;
+	size_t addresses_count;
+	struct addr addresses[SNAPSHOT_ADDRESSES_MAX]; /* the first ones, where it has more */
+	const char *state; /* "none", "connecting", "up", "suspect", "draining" */
+	uint64_t state_ms, retry_in_ms;
+	char tls_version[16], tls_group[32], tls_cipher[48];
+	char certificate_name[SNAPSHOT_CERTIFICATE_BYTES]; /* with its type: "URI:..." */
+	char certificate_serial[64];
+	int64_t certificate_not_after_s;
+	uint32_t tunnels;
+	uint64_t streams_open, streams_waiting, streams_total;
+	uint64_t sent_bytes, received_bytes;
+	uint64_t rtt_us;
+	char last_error[2 * SNAPSHOT_TEXT_BYTES];
+	int64_t last_error_s;
+	uint64_t incarnation;
+};
+
+struct snapshot_stream {
+	uint32_t id, worker;
+	struct endpoint client, server;
+	char peer[SNAPSHOT_NODE_BYTES];
+	bool is_client_side;
+	const char *state; /* stream_state_text */
+	uint64_t age_ms, sent_bytes, received_bytes;
+	bool is_sent_bulk, is_received_bulk;
+	uint64_t window_bytes, buffered_bytes, send_room_bytes;
+	const char *reason; /* "": not closed */
+};
+
+struct snapshot_certificates {
+	size_t names_count;
+	char names[TLS_NAMES_MAX][SNAPSHOT_CERTIFICATE_BYTES]; /* with their types */
+	char serial[64];
+	int64_t not_before_s, not_after_s;
+	uint8_t sha256[32];
+	size_t authorities_count;
+	struct {
+		char subject[128];
+		int64_t not_after_s;
+	} authorities[16];
+	bool has_crl;
+	const char *directory;
+	struct snapshot_reload reload;
+};
+
+struct snapshot {
+	int64_t now_s; /* Unix time of the snapshot */
+
+	/* the node */
+	const char *node, *version;
+	uint64_t incarnation, uptime_s;
+	const char *mode, *connect;
+	bool is_ready, is_draining, is_shared_identity;
+	const char *reason;
+	uint32_t workers, nodes, peers_up, peers_wanted;
+	uint64_t streams_open, streams_total, sent_bytes, received_bytes;
+	uint64_t budget_bytes, granted_bytes, buffered_bytes;
+	uint64_t ended[REASON_COUNT]; /* streams, by reason */
+	size_t events_count, reloads_count, devices_count, counters_count;
+	const struct snapshot_event *events;
+	const struct snapshot_reload *reloads;
+	const struct snapshot_device *devices;
+	const struct snapshot_counter *counters;
+
+	struct snapshot_certificates certificates;
+
+	size_t peers_count, streams_count;
+	const struct snapshot_peer *peers;
+	const struct snapshot_stream *streams; /* at most the query's limit are looked at */
+	uint64_t streams_matching;             /* that fit the query, also where fewer are here */
+};
+
+#endif
