@@ -237,13 +237,12 @@ static int bad_value(const struct reading *r, const struct key *k, const struct 
 	return fault(r, n->line, "%s: %s %s; %s would be right", dotted(k, name), text_quote(n->text, quoted), what, form_of(k, form));
 }
 
-static bool has_control_bytes(const char *text)
+/* Nothing else comes back from every terminal and every YAML reader as it was. */
+static bool is_plain_ascii(const char *text)
 {
-	for (; *text != '\0'; text++) {
-		if ((unsigned char)*text < ' ' || *text == 0x7f)
-			return true;
-	}
-	return false;
+	while (*text >= ' ' && *text < 0x7f)
+		text++;
+	return *text == '\0';
 }
 
 /* The last part of a path names a folder in the bpffs too, and there no name may hold a dot. */
@@ -270,8 +269,8 @@ static int take_text(const struct reading *r, const struct key *k, const struct 
 	len = strlen(n->text);
 	if (len >= k->cap_bytes)
 		return bad_value(r, k, n, "is too long");
-	if (has_control_bytes(n->text))
-		return bad_value(r, k, n, "has a control byte");
+	if (!is_plain_ascii(n->text))
+		return bad_value(r, k, n, "has a byte that is not printable ASCII");
 	if (is_path && n->text[0] != '/')
 		return bad_value(r, k, n, "is no absolute path");
 	if (k->kind == KIND_RUNTIME && !is_runtime_path(n->text))
@@ -366,7 +365,7 @@ static bool is_device_name(const char *text)
 	if (len == 0 || len >= CONFIG_DEVICE_BYTES || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
 		return false;
 	for (; *text != '\0'; text++) {
-		if (*text <= ' ' || *text == 0x7f || *text == '/' || *text == ':')
+		if (*text <= ' ' || *text >= 0x7f || *text == '/' || *text == ':')
 			return false;
 	}
 	return true;
@@ -720,7 +719,7 @@ unsigned config_line(const struct config *c, const char *key)
 	return 0;
 }
 
-/* In double quotes, which is right for every text in YAML. Control bytes are in none of our texts. */
+/* In double quotes, which is right for every text in YAML; ours are printable ASCII. */
 static void print_quoted(const char *text, FILE *out)
 {
 	(void)fputc('"', out);

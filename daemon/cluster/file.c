@@ -139,6 +139,10 @@ static int read_name(const struct reading *r, const struct tree_node *map, struc
 		return fault(r, name->line, "name has no value; a text such as node1 would be right");
 	if (strlen(name->text) >= sizeof(node->name))
 		return fault(r, name->line, "name %s is longer than %d bytes", text_quote(name->text, quoted), VIEW_NODE_NAME_BYTES - 1);
+	/* The view would say so too, but other messages show the name before. */
+	if (!text_is_subdomain(name->text))
+		return fault(r, name->line, "name %s is not a node's; small letters, digits, and inside them - and . would be right, such as node1",
+		             text_quote(name->text, quoted));
 	memcpy(node->name, name->text, strlen(name->text) + 1);
 	return 0;
 }

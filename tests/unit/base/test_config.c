@@ -206,8 +206,9 @@ static void each_fault_has_its_sentence(void **state)
 		{ "runtime_directory: /0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789",
 		  "c:4: runtime_directory: \"/0123456789012345678901234567890123456789012345678901234567890123456789012345678...\" is too long; an absolute path of at "
 		  "most 95 bytes whose last part has only letters, digits, - and _, such as /run/culvert would be right" },
-		{ "runtime_directory: \"/run/\\n\"", "c:4: runtime_directory: \"/run/\\x0a\" has a control byte; an absolute path of at most 95 bytes whose last part has "
+		{ "runtime_directory: \"/run/\\n\"", "c:4: runtime_directory: \"/run/\\x0a\" has a byte that is not printable ASCII; an absolute path of at most 95 bytes whose last part has "
 		                                     "only letters, digits, - and _, such as /run/culvert would be right" },
+		{ "identity: {directory: \"/\\x81\"}", "c:4: key \"identity\" is there twice (first in line 2); once would be right" },
 		{ "capture: {mode: Strict}", "c:4: capture.mode: \"Strict\" is not known; permissive or strict or lockdown would be right" },
 		{ "capture: {mode: {}}", "c:4: capture.mode: is a map; permissive or strict or lockdown would be right" },
 		{ "capture: {connect: faithful}", "c:4: capture.connect: faithful is not built in yet: this version has only optimistic" },

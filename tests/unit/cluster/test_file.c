@@ -152,6 +152,13 @@ static void faults_name_the_line_and_what_would_be_right(void **state)
 		refuse(cases[i][0], cases[i][1]);
 }
 
+static void a_faulty_name_can_not_colour_another_message(void **state)
+{
+	(void)state;
+	refuse("nodes:\n- name: \"a\\e[1m\"\n  addresses: x\n",
+	       "n:2: name \"a\\x1b[1m\" is not a node's; small letters, digits, and inside them - and . would be right, such as node1");
+}
+
 static void names_that_are_too_long_are_refused(void **state)
 {
 	char text[1024], message[512];
@@ -189,6 +196,7 @@ int main(void)
 		cmocka_unit_test(ids_go_from_view_to_view),
 		cmocka_unit_test(the_pod_space_is_handed_on),
 		cmocka_unit_test(faults_name_the_line_and_what_would_be_right),
+		cmocka_unit_test(a_faulty_name_can_not_colour_another_message),
 		cmocka_unit_test(names_that_are_too_long_are_refused),
 		cmocka_unit_test(a_file_is_loaded),
 	};
