@@ -1,0 +1,41 @@
+# Language, warnings, hardening and sanitizers, for our own code. Generated code and wolfSSL bring their own.
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C)
+
+# Assertions stay on in a release: they guard our own invariants, never bytes from outside.
+set(CMAKE_C_FLAGS_RELEASE "-O2 -g")
+set(CMAKE_C_FLAGS_DEBUG "-O0 -g3")
+
+add_compile_definitions(_GNU_SOURCE=)
+
+add_library(culvert_flags INTERFACE)
+target_compile_options(culvert_flags INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror)
+target_include_directories(culvert_flags INTERFACE "${CMAKE_SOURCE_DIR}/daemon" "${CMAKE_SOURCE_DIR}/bpf")
+
+if(CULVERT_SANITIZE STREQUAL "address")
+	add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+	add_link_options(-fsanitize=address,undefined)
+elseif(CULVERT_SANITIZE STREQUAL "thread")
+	add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+	add_link_options(-fsanitize=thread)
+elseif(CULVERT_SANITIZE STREQUAL "")
+	add_compile_options(-fstack-protector-strong)
+	if(CMAKE_BUILD_TYPE STREQUAL "Release")
+		add_compile_definitions($<$<COMPILE_LANGUAGE:C>:_FORTIFY_SOURCE=2>)
+	endif()
+	add_link_options(-Wl,-z,relro,-z,now)
+else()
+	message(FATAL_ERROR "CULVERT_SANITIZE is \"${CULVERT_SANITIZE}\"; it may be empty, address or thread")
+endif()
+if(CULVERT_FUZZ)
+	if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+		message(FATAL_ERROR "CULVERT_FUZZ needs clang; the compiler is ${CMAKE_C_COMPILER}")
+	endif()
+	add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
