@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* log.h - one line an event on standard error, as key=value fields.
  *   time=2026-01-02T03:04:05.678Z level=info event="tunnel up" peer=node2 streams=3
- * Text values are quoted and escaped where they need it (control bytes as \xNN, at most 256 bytes of each), so that outside bytes can not
+ * Text values are quoted and escaped where they need it (control bytes as \xNN, at most 768 bytes of each), so that outside bytes can not
  * forge a line. Any thread; one write(2) a line. Keys, certificates' private parts and payload are never logged. */
 #ifndef CULVERT_BASE_LOG_H
 #define CULVERT_BASE_LOG_H

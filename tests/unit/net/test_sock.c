@@ -164,6 +164,17 @@ static void a_refused_connection_is_told(void **state)
 	assert_int_equal(close(fd), 0);
 }
 
+/* A node may keep a congestion control for those with CAP_NET_ADMIN, which the daemon has and a test need not have. */
+static bool may_choose_congestion_control(void)
+{
+	const char *name = sock_congestion_control();
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	bool may = setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0;
+
+	assert_int_equal(close(fd), 0);
+	return may;
+}
+
 static void accepted_and_connected_sockets_have_our_options(void **state)
 {
 	int listen_fd = sock_listen_tunnel(0, 16), client, server;
@@ -178,7 +189,8 @@ static void accepted_and_connected_sockets_have_our_options(void **state)
 		len = sizeof(name);
 		assert_true(option(fd, IPPROTO_TCP, TCP_NODELAY));
 		assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
-		assert_string_equal(name, sock_congestion_control());
+		if (may_choose_congestion_control())
+			assert_string_equal(name, sock_congestion_control());
 	}
 	assert_true(strcmp(sock_congestion_control(), "cubic") == 0 || strcmp(sock_congestion_control(), "reno") == 0);
 	assert_ptr_equal(sock_congestion_control(), sock_congestion_control());
