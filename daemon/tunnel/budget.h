@@ -19,16 +19,25 @@ static inline void budget_init(struct budget *b, uint64_t limit_bytes)
 	b->limit_bytes = limit_bytes;
 	atomic_init(&b->granted_bytes, 0);
 }
-/* All of it or nothing. */
-static inline bool budget_reserve(struct budget *b, uint64_t bytes)
+static inline bool budget_take(struct budget *b, uint64_t bytes, uint64_t limit_bytes)
 {
 	uint64_t now = atomic_load_explicit(&b->granted_bytes, memory_order_relaxed);
 
 	do {
-		if (bytes > b->limit_bytes - now)
+		if (now > limit_bytes || bytes > limit_bytes - now)
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(&b->granted_bytes, &now, now + bytes, memory_order_relaxed, memory_order_relaxed));
 	return true;
+}
+/* For a stream that begins. All of it or nothing. */
+static inline bool budget_reserve(struct budget *b, uint64_t bytes)
+{
+	return budget_take(b, bytes, b->limit_bytes);
+}
+/* For a window that grows: the last quarter is kept for streams that begin. */
+static inline bool budget_reserve_growth(struct budget *b, uint64_t bytes)
+{
+	return budget_take(b, bytes, b->limit_bytes / 4 * 3);
 }
 static inline void budget_release(struct budget *b, uint64_t bytes)
 {
@@ -41,7 +50,7 @@ static inline uint64_t budget_granted(const struct budget *b)
 /* Above it idle streams are asked to give credit back, so that there is something left for one that begins. */
 static inline bool budget_is_tight(const struct budget *b)
 {
-	return budget_granted(b) > b->limit_bytes / 4 * 3;
+	return budget_granted(b) > b->limit_bytes / 2;
 }
 
 #endif

@@ -133,7 +133,10 @@ static void link_on_deadline(struct loop_timer *t)
 {
 	struct link *l = container_of(t, struct link, deadline);
 
-	link_fail(l, REASON_NO_TUNNEL, l->state == LINK_CONNECTING ? "no answer to the connection within 10 s" : "the TLS handshake did not end within 10 s");
+	link_fail(l, REASON_NO_TUNNEL,
+	          l->state == LINK_CONNECTING  ? "no answer to the connection within 10 s" :
+	          l->state == LINK_HANDSHAKE ? "the TLS handshake did not end within 10 s" :
+	                                       "no HELLO within 10 s of the TLS handshake");
 }
 
 int link_create(struct loop *loop, struct link_stock *stock, struct tls_ctx *ctx, int fd, bool is_pending, enum tls_role role, const struct link_ops *ops,

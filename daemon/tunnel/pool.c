@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -260,7 +261,7 @@ static void stranger_refuse(struct link *l, enum close_reason reason, const char
 
 	p->counters.handshakes_refused++;
 	if (dst) {
-		strncpy(m.text, text, sizeof(m.text) - 1);
+		snprintf(m.text, sizeof(m.text), "%s", text);
 		link_commit(l, frame_put_goaway(dst, &m));
 		(void)link_flush(l);
 	}

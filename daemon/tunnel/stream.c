@@ -600,7 +600,7 @@ static void stream_put_window(struct stream *s, struct link *l, uint8_t *dst)
 	uint32_t size = window_receiver_wanted(&s->rx, (uint64_t)s->tunnel->rtt_us * 1000, now);
 
 	if (size > s->rx.size && size > s->budgeted_bytes) {
-		if (budget_reserve(s->pool->settings->budget, size - s->budgeted_bytes)) {
+		if (budget_reserve_growth(s->pool->settings->budget, size - s->budgeted_bytes)) {
 			s->tunnel->budgeted_bytes += size - s->budgeted_bytes;
 			s->budgeted_bytes = size;
 		} else {

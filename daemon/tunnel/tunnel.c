@@ -2,6 +2,7 @@
 #include "tunnel/tunnel.h"
 
 #include "base/log.h"
+#include "tunnel/peer.h"
 #include "tunnel/pool.h"
 
 #include <assert.h>
@@ -176,9 +177,11 @@ void tunnel_close(struct tunnel *t, enum close_reason reason, const char *text)
 	struct link *light = t->link[FRAME_LINK_LIGHT];
 	bool was_up = t->state == TUNNEL_UP || t->state == TUNNEL_SUSPECT || t->state == TUNNEL_DRAINING;
 	bool is_orderly = reason == REASON_IDLE || reason == REASON_DRAINING || reason == REASON_FINISHED;
+	char detail[PEER_ERROR_BYTES]; /* text may be the session's own, which goes before the peer is told */
 
 	if (t->state == TUNNEL_CLOSED)
 		return;
+	snprintf(detail, sizeof(detail), "%s", text ? text : "");
 	tunnel_set_state(t, TUNNEL_CLOSED);
 	for (uint32_t i = 0; i < t->buckets_count; i++) {
 		while (t->buckets[i])
@@ -190,7 +193,7 @@ void tunnel_close(struct tunnel *t, enum close_reason reason, const char *text)
 		uint8_t *dst = link_reserve(light);
 
 		if (dst) {
-			strncpy(m.text, text ? text : "", sizeof(m.text) - 1);
+			snprintf(m.text, sizeof(m.text), "%.*s", FRAME_TEXT_MAX, detail);
 			link_commit(light, frame_put_goaway(dst, &m));
 			(void)link_flush(light);
 		}
@@ -199,7 +202,7 @@ void tunnel_close(struct tunnel *t, enum close_reason reason, const char *text)
 	link_destroy(light, is_orderly);
 	t->link[0] = t->link[1] = NULL;
 	list_remove(&t->entry);
-	peer_tunnel_closed(t->peer, reason, text, was_up);
+	peer_tunnel_closed(t->peer, reason, detail, was_up);
 	loop_free_later(pool->loop, &t->garbage);
 }
 
@@ -238,7 +241,7 @@ static void tunnel_take_identity(struct tunnel *t, const struct tls_peer *peer)
 	int64_t own_end = t->pool->certificate_end_s;
 
 	t->expires_s = peer->not_after_s < own_end ? peer->not_after_s : own_end;
-	strncpy(t->serial, peer->serial, sizeof(t->serial) - 1);
+	memcpy(t->serial, peer->serial, sizeof(t->serial));
 	if (peer->names_count)
 		memcpy(t->certificate_name, peer->names[0].text, sizeof(t->certificate_name));
 }
@@ -308,7 +311,7 @@ void tunnel_put_hello(struct pool *pool, struct link *l, const uint8_t id[16], b
 	if (!dst)
 		return; /* no memory: the other side's deadline ends it */
 	memcpy(m.tunnel_id, id, sizeof(m.tunnel_id));
-	strncpy(m.node, pool->settings->node, sizeof(m.node) - 1);
+	memcpy(m.node, pool->settings->node, sizeof(m.node));
 	link_commit(l, frame_put_hello(dst, &m));
 	l->has_sent_hello = true;
 	(void)link_flush(l);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tunnel/pair.h"
+#include "pair.h"
 
-#include "pki.h"
+#include "unit/pki.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -54,6 +54,11 @@ static int connect_node(void *ctx, const struct endpoint *dst, bool *ret_pending
 	*ret_pending = false;
 	pool_accept_link(other->pool, fds[1]);
 	return fds[0];
+}
+
+int pair_connect_node(struct side *s, bool *ret_pending)
+{
+	return connect_node(s, NULL, ret_pending);
 }
 
 static int connect_pod(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending)
@@ -112,7 +117,7 @@ struct view *pair_view(int self, const char *pods1, const char *pods2)
 
 void side_start(struct side *s)
 {
-	const struct pki_node *id = pki_node(node_names[s->index]);
+	const struct pki_node *id = &pki_get()->nodes[s->index];
 
 	s->settings.incarnation++;
 	s->is_drained = false;

@@ -53,6 +53,8 @@ bool pair_pump(struct pair *p, bool (*done)(void *ctx), void *ctx);
 void pair_run(struct pair *p, int batches);
 /* Moves both clocks, a second at a time with batches between. */
 void pair_advance_s(struct pair *p, int seconds);
+/* What the pool's connect_node does: a connection to the other side, for a test that speaks for itself. */
+int pair_connect_node(struct side *s, bool *ret_pending);
 /* The first tunnel of side s, or NULL. */
 struct tunnel *side_tunnel(const struct side *s);
 
