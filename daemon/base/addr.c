@@ -235,7 +235,8 @@ const char *prefix_fault(int rc, const struct prefix *found, char fault[PREFIX_F
 	case -ERANGE:
 		cleared = *found;
 		prefix_clear_host(&cleared);
-		(void)snprintf(fault, PREFIX_FAULT_BYTES, "has bits set behind its length; %s would be right", prefix_print(&cleared, text));
+		(void)snprintf(fault, PREFIX_FAULT_BYTES, "has bits set behind its length; %s would be right",
+		               prefix_print(&cleared, text));
 		break;
 	case -EDOM:
 		(void)snprintf(fault, PREFIX_FAULT_BYTES, "is too wide for an IPv6 prefix; 2000::/3 or fc00::/7 would be right");

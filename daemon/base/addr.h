@@ -20,8 +20,8 @@ struct endpoint {
 };
 
 struct prefix {
-	struct addr addr;    /* bits behind len_bits are zero */
-	uint8_t len_bits;    /* 0..128, counted in the mapped form: an IPv4 /24 is 120 */
+	struct addr addr; /* bits behind len_bits are zero */
+	uint8_t len_bits; /* 0..128, counted in the mapped form: an IPv4 /24 is 120 */
 };
 
 /* Enough for any text that the print functions make, with its NUL. */
@@ -49,11 +49,12 @@ int endpoint_from_sockaddr(const struct sockaddr *sa, socklen_t len_bytes, struc
 socklen_t endpoint_to_sockaddr(const struct endpoint *e, struct sockaddr_storage *ret);
 
 /* "10.0.0.0/8", "fd00::/16", or one address. -EINVAL: not a prefix; -ERANGE: bits set behind the length: *ret has them, so that the caller
- * can say what would be right with prefix_clear_host; -EDOM: an IPv6 prefix that would hold all of IPv4 too in the mapped form, such as ::/0 (write
- * 2000::/3 or fc00::/7, and 0.0.0.0/0 for IPv4). */
+ * can say what would be right with prefix_clear_host; -EDOM: an IPv6 prefix that would hold all of IPv4 too in the mapped form, such as
+ * ::/0 (write 2000::/3 or fc00::/7, and 0.0.0.0/0 for IPv4). */
 int prefix_parse(const char *text, struct prefix *ret);
 enum { PREFIX_FAULT_BYTES = 144 };
-/* What is wrong where prefix_parse gave rc and *found, and what would be right, as the end of a sentence that begins with the text. Returns fault. */
+/* What is wrong where prefix_parse gave rc and *found, and what would be right, as the end of a sentence that begins with the text. Returns
+ * fault. */
 const char *prefix_fault(int rc, const struct prefix *found, char fault[PREFIX_FAULT_BYTES]);
 const char *prefix_print(const struct prefix *p, char text[PREFIX_TEXT_BYTES]);
 bool prefix_contains(const struct prefix *p, const struct addr *a);

@@ -70,26 +70,25 @@ static const struct choice older_flows[] = {
 };
 
 static const struct choice levels[] = {
-	{ "debug", LOG_DEBUG, NULL },
-	{ "info", LOG_INFO, NULL },
-	{ "warn", LOG_WARN, NULL },
-	{ "error", LOG_ERROR, NULL },
-	{ NULL, 0, NULL },
+	{ "debug", LOG_DEBUG, NULL }, { "info", LOG_INFO, NULL }, { "warn", LOG_WARN, NULL },
+	{ "error", LOG_ERROR, NULL }, { NULL, 0, NULL },
 };
 
-#define AT(field)       .offset = offsetof(struct config, field)
-#define TEXT_AT(field)  AT(field), .cap_bytes = sizeof(((struct config *)0)->field)
+#define AT(field)      .offset = offsetof(struct config, field)
+#define TEXT_AT(field) AT(field), .cap_bytes = sizeof(((struct config *)0)->field)
 
 static const struct key keys[] = {
 	{ "", "node", KIND_NODE, TEXT_AT(node), .about = "the name of this node, as in the list of nodes" },
 	{ "", "runtime_directory", KIND_RUNTIME, TEXT_AT(runtime_directory), .standard = "/run/culvert",
 	  .about = "status socket and lock; a folder of the same name in the bpffs holds what is pinned in the kernel" },
-	{ "identity", "directory", KIND_PATH, TEXT_AT(identity.directory), .about = "folder with tls.crt, tls.key, ca.crt and optionally crl.pem" },
+	{ "identity", "directory", KIND_PATH, TEXT_AT(identity.directory),
+	  .about = "folder with tls.crt, tls.key, ca.crt and optionally crl.pem" },
 	{ "identity", "peer_name", KIND_TEXT, TEXT_AT(identity.peer_name), .standard = "URI:spiffe://cluster.local/ns/culvert/node/{node}",
 	  .about = "template of the name that a node's certificate must have: URI:..., DNS:..., or shared" },
 	{ "nodes", "file", KIND_PATH, TEXT_AT(nodes.file), .about = "the nodes file: who is in the cluster, and which pods are whose" },
 	{ "nodes", "kubernetes", KIND_ABSENT, .offset = 0,
-	  .refusal = "is not built in yet: this version knows the nodes only from a file (nodes.file)", .about = "nodes and pods from the Kubernetes API" },
+	  .refusal = "is not built in yet: this version knows the nodes only from a file (nodes.file)",
+	  .about = "nodes and pods from the Kubernetes API" },
 	{ "tunnel", "port", KIND_NUMBER, AT(tunnel.port), .min = 1, .max = UINT16_MAX, .standard = "7117",
 	  .about = "TCP port of the tunnels, the same on every node" },
 	{ "tunnel", "workers", KIND_NUMBER, AT(tunnel.workers), .min = 0, .max = 64, .standard = "0",
@@ -115,7 +114,8 @@ static const struct key keys[] = {
 	{ "capture", "cluster_pods", KIND_PREFIXES, AT(capture.cluster_pods), .standard = "[]",
 	  .about = "prefixes that are known to be pods' even where nobody owns the address" },
 	{ "capture", "exclude", KIND_EXCLUDES, AT(capture.exclude), .standard = "[]", .about = "prefixes and ports that are left alone" },
-	{ "metrics", "listen", KIND_LISTEN, AT(metrics.listen), .standard = "\"127.0.0.1:9117\"", .about = "address of /metrics and the probes; \"\": off" },
+	{ "metrics", "listen", KIND_LISTEN, AT(metrics.listen), .standard = "\"127.0.0.1:9117\"",
+	  .about = "address of /metrics and the probes; \"\": off" },
 	{ "log", "level", KIND_CHOICE, AT(log.level), .choices = levels, .standard = "info", .about = "least level that is logged" },
 };
 
@@ -132,7 +132,8 @@ struct unit {
 
 /* Largest first, for printing. */
 static const struct unit duration_units[] = { { "h", HOUR_MS }, { "m", MINUTE_MS }, { "s", 1000 }, { "ms", 1 }, { NULL, 0 } };
-static const struct unit size_units[] = { { "TiB", MIB << 20 }, { "GiB", MIB << 10 }, { "MiB", MIB }, { "KiB", 1 << 10 }, { "B", 1 }, { NULL, 0 } };
+static const struct unit size_units[] = { { "TiB", MIB << 20 }, { "GiB", MIB << 10 }, { "MiB", MIB },
+	                                  { "KiB", 1 << 10 },   { "B", 1 },           { NULL, 0 } };
 
 struct reading {
 	const char *path;
@@ -167,8 +168,10 @@ static const char *form_of(const struct key *k, char text[FORM_BYTES])
 	case KIND_NODE:
 		return "a node's name (small letters, digits, and inside them - and .), such as node1";
 	case KIND_RUNTIME:
-		(void)snprintf(text, FORM_BYTES, "an absolute path of at most %d bytes whose last part has only letters, digits, - and _, such as /run/culvert",
-		               CONFIG_RUNTIME_BYTES - 1);
+		(void)snprintf(
+			text, FORM_BYTES,
+			"an absolute path of at most %d bytes whose last part has only letters, digits, - and _, such as /run/culvert",
+			CONFIG_RUNTIME_BYTES - 1);
 		return text;
 	case KIND_PATH:
 		return "an absolute path";
@@ -178,12 +181,12 @@ static const char *form_of(const struct key *k, char text[FORM_BYTES])
 		(void)snprintf(text, FORM_BYTES, "a number from %" PRIu64 " to %" PRIu64, k->min, k->max);
 		return text;
 	case KIND_DURATION:
-		(void)snprintf(text, FORM_BYTES, "a duration from %s to %s, such as 500ms, 30s, 10m or 1h", print_unit(k->min, duration_units, min),
-		               print_unit(k->max, duration_units, max));
+		(void)snprintf(text, FORM_BYTES, "a duration from %s to %s, such as 500ms, 30s, 10m or 1h",
+		               print_unit(k->min, duration_units, min), print_unit(k->max, duration_units, max));
 		return text;
 	case KIND_SIZE:
-		(void)snprintf(text, FORM_BYTES, "a size from %s to %s, such as 512KiB, 256MiB or 1GiB", print_unit(k->min, size_units, min),
-		               print_unit(k->max, size_units, max));
+		(void)snprintf(text, FORM_BYTES, "a size from %s to %s, such as 512KiB, 256MiB or 1GiB",
+		               print_unit(k->min, size_units, min), print_unit(k->max, size_units, max));
 		return text;
 	case KIND_CHOICE:
 		text[0] = '\0';
@@ -208,7 +211,8 @@ static const char *form_of(const struct key *k, char text[FORM_BYTES])
 
 __attribute__((format(printf, 3, 4))) static int fault(const struct reading *r, unsigned line, const char *format, ...)
 {
-	int len = line > 0 ? snprintf(r->error, CONFIG_ERROR_BYTES, "%s:%u: ", r->path, line) : snprintf(r->error, CONFIG_ERROR_BYTES, "%s: ", r->path);
+	int len = line > 0 ? snprintf(r->error, CONFIG_ERROR_BYTES, "%s:%u: ", r->path, line)
+	                   : snprintf(r->error, CONFIG_ERROR_BYTES, "%s: ", r->path);
 	va_list args;
 
 	if (len >= 0 && len < CONFIG_ERROR_BYTES) {
@@ -253,7 +257,8 @@ static bool is_runtime_path(const char *text)
 	if (*last == '\0')
 		return false;
 	for (; *last != '\0'; last++) {
-		if (!((*last >= 'a' && *last <= 'z') || (*last >= 'A' && *last <= 'Z') || (*last >= '0' && *last <= '9') || *last == '-' || *last == '_'))
+		if (!((*last >= 'a' && *last <= 'z') || (*last >= 'A' && *last <= 'Z') || (*last >= '0' && *last <= '9') || *last == '-' ||
+		      *last == '_'))
 			return false;
 	}
 	return true;
@@ -298,7 +303,8 @@ static int take_number(const struct reading *r, const struct key *k, const struc
 }
 
 /* A number with a unit behind it. */
-static int take_measure(const struct reading *r, const struct key *k, const struct tree_node *n, const struct unit *units, const char *no_such, uint64_t *at)
+static int take_measure(const struct reading *r, const struct key *k, const struct tree_node *n, const struct unit *units,
+                        const char *no_such, uint64_t *at)
 {
 	char digits[24];
 	const struct unit *u = units;
@@ -351,7 +357,8 @@ static int check_list(const struct reading *r, const struct key *k, const struct
 		return fault(r, n->line, "%s: %zu entries; at most %d would be right", dotted(k, name), n->count, CONFIG_LIST_MAX);
 	for (const struct tree_node *item = n->first; item; item = item->next) {
 		if (item->kind != TREE_TEXT)
-			return fault(r, item->line, "%s: an entry is %s; a text would be right", dotted(k, name), tree_kind_text(item->kind));
+			return fault(r, item->line, "%s: an entry is %s; a text would be right", dotted(k, name),
+			             tree_kind_text(item->kind));
 		if (tree_is_nothing(item))
 			return fault(r, item->line, "%s: an entry has nothing in it", dotted(k, name));
 	}
@@ -388,8 +395,8 @@ static int take_devices(const struct reading *r, const struct key *k, const stru
 		return out_of_memory(r);
 	for (const struct tree_node *item = n->first; item; item = item->next) {
 		if (!is_device_name(item->text))
-			return fault(r, item->line, "%s: %s is no device's name; 1 to %d bytes without spaces, / and : would be right", dotted(k, name),
-			             text_quote(item->text, quoted), CONFIG_DEVICE_BYTES - 1);
+			return fault(r, item->line, "%s: %s is no device's name; 1 to %d bytes without spaces, / and : would be right",
+			             dotted(k, name), text_quote(item->text, quoted), CONFIG_DEVICE_BYTES - 1);
 		for (size_t i = 0; i < at->count; i++) {
 			if (strcmp(at->names[i], item->text) == 0)
 				return fault(r, item->line, "%s: %s is there twice", dotted(k, name), text_quote(item->text, quoted));
@@ -433,15 +440,17 @@ static int take_exclude(const struct reading *r, const struct key *k, const stru
 	uint64_t port;
 
 	if (!strpbrk(item->text, ".:") && (!slash || item->text[0] < 'a' || item->text[0] > 'z'))
-		return fault(r, item->line, "%s: %s is neither a prefix nor a port; 10.1.0.0/16 or tcp/9100 would be right", dotted(k, name),
-		             text_quote(item->text, quoted));
+		return fault(r, item->line, "%s: %s is neither a prefix nor a port; 10.1.0.0/16 or tcp/9100 would be right",
+		             dotted(k, name), text_quote(item->text, quoted));
 	if (strpbrk(item->text, ".:"))
 		return take_prefix(r, k, item, &ret->prefix);
 	if (strncmp(item->text, "tcp/", 4) != 0)
-		return fault(r, item->line, "%s: %s: only TCP is captured, so there is nothing else to leave alone; tcp/9100 would be right", dotted(k, name),
-		             text_quote(item->text, quoted));
+		return fault(r, item->line,
+		             "%s: %s: only TCP is captured, so there is nothing else to leave alone; tcp/9100 would be right",
+		             dotted(k, name), text_quote(item->text, quoted));
 	if (text_parse_u64(slash + 1, &port) < 0 || port == 0 || port > UINT16_MAX)
-		return fault(r, item->line, "%s: %s has no port; tcp/ and a number from 1 to 65535 would be right", dotted(k, name), text_quote(item->text, quoted));
+		return fault(r, item->line, "%s: %s has no port; tcp/ and a number from 1 to 65535 would be right", dotted(k, name),
+		             text_quote(item->text, quoted));
 	ret->is_port = true;
 	ret->port = (uint16_t)port;
 	return 0;
@@ -637,7 +646,8 @@ static int check_whole(const struct reading *r)
 	char name[DOTTED_BYTES], form[FORM_BYTES];
 
 	if (file_line > 0 && kubernetes_line > 0)
-		return fault(r, kubernetes_line, "two sources of nodes: nodes.file (line %u) and nodes.kubernetes; one of them would be right", file_line);
+		return fault(r, kubernetes_line,
+		             "two sources of nodes: nodes.file (line %u) and nodes.kubernetes; one of them would be right", file_line);
 	for (size_t i = 0; i < KEYS; i++) {
 		if (keys[i].kind == KIND_ABSENT && c->lines[i] > 0)
 			return fault(r, c->lines[i], "%s: %s", dotted(&keys[i], name), keys[i].refusal);

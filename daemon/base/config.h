@@ -19,8 +19,8 @@ enum {
 	CONFIG_RUNTIME_BYTES = 96, /* with /status.sock behind it, it must fit into a socket's address (108 bytes) */
 	CONFIG_PATH_BYTES = 1024,
 	CONFIG_PEER_NAME_BYTES = 512,
-	CONFIG_DEVICE_BYTES = 16,  /* IFNAMSIZ */
-	CONFIG_LIST_MAX = 1024,    /* entries of a list */
+	CONFIG_DEVICE_BYTES = 16, /* IFNAMSIZ */
+	CONFIG_LIST_MAX = 1024,   /* entries of a list */
 	CONFIG_KEYS_MAX = 32,
 };
 
@@ -88,8 +88,8 @@ struct config {
 	unsigned lines[CONFIG_KEYS_MAX]; /* config_line */
 };
 
-/* Reads, checks and fills in defaults. 0; or -EINVAL, -ENOMEM or the errno of reading, with file, line, key, value and what would be right in error, and
- * *ret untouched. */
+/* Reads, checks and fills in defaults. 0; or -EINVAL, -ENOMEM or the errno of reading, with file, line, key, value and what would be right
+ * in error, and *ret untouched. */
 int config_load(const char *path, struct config *ret, char error[CONFIG_ERROR_BYTES]);
 /* The same from memory; path only names the source in messages. */
 int config_parse(const char *path, const char *text, size_t len_bytes, struct config *ret, char error[CONFIG_ERROR_BYTES]);

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 enum {
-	LINE_BYTES = 4096,     /* PIPE_BUF: a line is never torn by another writer's where standard error is a pipe */
-	TEXT_MAX_BYTES = 768,  /* of one value, before escaping: the longest sentence that a module makes about a fault */
-	TAIL_BYTES = 24,       /* room kept for " truncated=true" and the newline */
+	LINE_BYTES = 4096,    /* PIPE_BUF: a line is never torn by another writer's where standard error is a pipe */
+	TEXT_MAX_BYTES = 768, /* of one value, before escaping: the longest sentence that a module makes about a fault */
+	TAIL_BYTES = 24,      /* room kept for " truncated=true" and the newline */
 };
 
 struct line {

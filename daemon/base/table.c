@@ -159,7 +159,8 @@ bool prefix_table_get(const struct prefix_table *t, const struct prefix *p, uint
 	return true;
 }
 
-bool prefix_table_find(const struct prefix_table *t, const struct addr *a, unsigned max_len_bits, struct prefix *ret_prefix, uint32_t *ret_value)
+bool prefix_table_find(const struct prefix_table *t, const struct addr *a, unsigned max_len_bits, struct prefix *ret_prefix,
+                       uint32_t *ret_value)
 {
 	const struct lengths *l = addr_is_v4(a) ? &t->v4 : &t->v6;
 

@@ -108,10 +108,13 @@ static int parser_fault(struct parse *p, const char *text, size_t len_bytes)
 		break;
 	}
 	if (y->problem && strstr(y->problem, "cannot start any token"))
-		return fault(p, line, "not valid YAML: a tab, or another character that can not stand here; indent with spaces, quote what is no plain word");
+		return fault(
+			p, line,
+			"not valid YAML: a tab, or another character that can not stand here; indent with spaces, quote what is no plain word");
 	if (y->context && y->context_mark.line != y->problem_mark.line)
 		return fault(p, line, "not valid YAML: %s (%s that begins in line %u)", y->problem, y->context, line_of(&y->context_mark));
-	return fault(p, line, "not valid YAML: %s%s%s", y->problem ? y->problem : "?", y->context ? ", " : "", y->context ? y->context : "");
+	return fault(p, line, "not valid YAML: %s%s%s", y->problem ? y->problem : "?", y->context ? ", " : "",
+	             y->context ? y->context : "");
 }
 
 /* Puts a new node below the innermost open one. */
@@ -174,7 +177,8 @@ static int set_key(struct parse *p, const char *text, unsigned line)
 		return fault(p, line, "more than %d keys in one map", TREE_KEYS_MAX);
 	for (const struct tree_node *n = map->node->first; n; n = n->next) {
 		if (strcmp(n->key, text) == 0)
-			return fault(p, line, "key %s is there twice (first in line %u); once would be right", text_quote(text, quoted), n->line);
+			return fault(p, line, "key %s is there twice (first in line %u); once would be right", text_quote(text, quoted),
+			             n->line);
 	}
 	map->key = text;
 	map->key_line = line;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* tree.h - a YAML file as a tree of maps, lists and texts that know their lines.
- * Knows nothing of what the keys mean. One document; no anchors, aliases or tags; keys are texts and stand once in their map; bounded depth and size: what a
- * hostile file can cost is bounded by its length. Thread: one at a time. */
+ * Knows nothing of what the keys mean. One document; no anchors, aliases or tags; keys are texts and stand once in their map; bounded depth
+ * and size: what a hostile file can cost is bounded by its length. Thread: one at a time. */
 #ifndef CULVERT_BASE_TREE_H
 #define CULVERT_BASE_TREE_H
 
@@ -21,15 +21,16 @@ enum tree_kind { TREE_TEXT, TREE_LIST, TREE_MAP };
 
 struct tree_node {
 	enum tree_kind kind;
-	unsigned line;       /* 1.. */
-	const char *key;     /* in a map; else NULL */
-	const char *text;    /* of TREE_TEXT; holds no NUL */
-	bool is_quoted;      /* "" is a text, and nothing at all is not */
-	size_t count;        /* of children */
+	unsigned line;                  /* 1.. */
+	const char *key;                /* in a map; else NULL */
+	const char *text;               /* of TREE_TEXT; holds no NUL */
+	bool is_quoted;                 /* "" is a text, and nothing at all is not */
+	size_t count;                   /* of children */
 	struct tree_node *first, *next; /* first child, next sibling, in the file's order */
 };
 
-/* Reads a file. 0; or -EINVAL (its content), -EFBIG, -ENOMEM or the errno of reading it, with a sentence in error that names file and line. */
+/* Reads a file. 0; or -EINVAL (its content), -EFBIG, -ENOMEM or the errno of reading it, with a sentence in error that names file and line.
+ */
 int tree_load(const char *path, struct tree **ret, char error[TREE_ERROR_BYTES]);
 /* The same from memory; path only names the source in messages. */
 int tree_parse(const char *path, const char *text, size_t len_bytes, struct tree **ret, char error[TREE_ERROR_BYTES]);

@@ -98,7 +98,8 @@ static int read_addresses(const struct reading *r, const struct tree_node *list,
 	for (const struct tree_node *n = list->first; n && rc == 0; n = n->next) {
 		rc = check_entry(r, n, "addresses", "172.30.0.1 or fd30::1");
 		if (rc == 0 && addr_parse(n->text, &addresses[node->addresses_count++]) < 0)
-			rc = fault(r, n->line, "%s in addresses is no IP address; one such as 172.30.0.1 or fd30::1 would be right", text_quote(n->text, quoted));
+			rc = fault(r, n->line, "%s in addresses is no IP address; one such as 172.30.0.1 or fd30::1 would be right",
+			           text_quote(n->text, quoted));
 	}
 	return rc;
 }
@@ -141,7 +142,8 @@ static int read_name(const struct reading *r, const struct tree_node *map, struc
 		return fault(r, name->line, "name %s is longer than %d bytes", text_quote(name->text, quoted), VIEW_NODE_NAME_BYTES - 1);
 	/* The view would say so too, but other messages show the name before. */
 	if (!text_is_subdomain(name->text))
-		return fault(r, name->line, "name %s is not a node's; small letters, digits, and inside them - and . would be right, such as node1",
+		return fault(r, name->line,
+		             "name %s is not a node's; small letters, digits, and inside them - and . would be right, such as node1",
 		             text_quote(name->text, quoted));
 	memcpy(node->name, name->text, strlen(name->text) + 1);
 	return 0;
@@ -165,7 +167,8 @@ static int read_node(const struct reading *r, const struct tree_node *map, struc
 	if (!list)
 		return fault(r, map->line, "node %s has no addresses; addresses: [172.30.0.1] would be right", node->name);
 	if (list->kind != TREE_LIST)
-		return fault(r, list->line, "addresses of node %s is %s; a list such as [172.30.0.1] would be right", node->name, what_is(list));
+		return fault(r, list->line, "addresses of node %s is %s; a list such as [172.30.0.1] would be right", node->name,
+		             what_is(list));
 	rc = read_addresses(r, list, node);
 	if (rc < 0)
 		return rc;
@@ -174,7 +177,8 @@ static int read_node(const struct reading *r, const struct tree_node *map, struc
 	if (!list)
 		return fault(r, map->line, "node %s has no pods; pods: [10.245.1.0/24], or pods: [] for none, would be right", node->name);
 	if (list->kind != TREE_LIST)
-		return fault(r, list->line, "pods of node %s is %s; a list such as [10.245.1.0/24], or [] for none, would be right", node->name, what_is(list));
+		return fault(r, list->line, "pods of node %s is %s; a list such as [10.245.1.0/24], or [] for none, would be right",
+		             node->name, what_is(list));
 	return read_pods(r, list, node);
 }
 
@@ -254,8 +258,8 @@ static int build_view(const struct reading *r, const struct prefix *cluster_pods
 	return rc;
 }
 
-static int view_from_tree(const char *path, const struct tree *t, const struct prefix *cluster_pods, size_t cluster_pods_count, const char *self_name,
-                          const struct view *before, struct view **ret, char error[VIEW_ERROR_BYTES])
+static int view_from_tree(const char *path, const struct tree *t, const struct prefix *cluster_pods, size_t cluster_pods_count,
+                          const char *self_name, const struct view *before, struct view **ret, char error[VIEW_ERROR_BYTES])
 {
 	struct reading r = { .path = path, .error = error };
 	int rc = read_nodes(&r, tree_root(t));
@@ -271,8 +275,8 @@ static int view_from_tree(const char *path, const struct tree *t, const struct p
 	return rc;
 }
 
-int nodes_file_load(const char *path, const struct prefix *cluster_pods, size_t cluster_pods_count, const char *self_name, const struct view *before,
-                    struct view **ret, char error[VIEW_ERROR_BYTES])
+int nodes_file_load(const char *path, const struct prefix *cluster_pods, size_t cluster_pods_count, const char *self_name,
+                    const struct view *before, struct view **ret, char error[VIEW_ERROR_BYTES])
 {
 	struct tree *t;
 	int rc = tree_load(path, &t, error);

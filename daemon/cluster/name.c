@@ -88,7 +88,9 @@ static bool has_foreign_word(const char *text, char error[NAME_ERROR_BYTES])
 		word[len] = '\0';
 		for (size_t i = 0; i < sizeof(kubernetes_words) / sizeof(kubernetes_words[0]); i++) {
 			if (strcmp(word, kubernetes_words[i]) == 0) {
-				explain(error, "%s is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right", word);
+				explain(error,
+				        "%s is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right",
+				        word);
 				return true;
 			}
 		}
@@ -122,7 +124,8 @@ int name_template_parse(const char *text, struct name_template *ret, char error[
 		return -EINVAL;
 	node = strstr(text, node_word);
 	if (!node) {
-		explain(error, "has no {node}, so that all nodes would have one name; with {node}, or the single word shared, it would be right");
+		explain(error,
+		        "has no {node}, so that all nodes would have one name; with {node}, or the single word shared, it would be right");
 		return -EINVAL;
 	}
 	if (strstr(node + 1, node_word)) {
@@ -188,7 +191,8 @@ bool name_is_node(const struct name_template *t, const struct tls_peer *peer, co
 
 	if (t->is_shared)
 		return true;
-	return count_of_type(peer, t->type, &found) == 1 && name_of_node(t, node_name, &expected) == 0 && strcmp(found->text, expected.text) == 0;
+	return count_of_type(peer, t->type, &found) == 1 && name_of_node(t, node_name, &expected) == 0 &&
+	       strcmp(found->text, expected.text) == 0;
 }
 
 /* Appends to a text of cap bytes what fits; returns the new length. */
@@ -233,7 +237,8 @@ static bool has_unprintable(const char *text)
 }
 
 /* The node's name inside a name of the template's form; false with a sentence where it has another form. */
-static bool extract_node(const struct name_template *t, const char *text, char node_name[VIEW_NODE_NAME_BYTES], char error[NAME_ERROR_BYTES])
+static bool extract_node(const struct name_template *t, const char *text, char node_name[VIEW_NODE_NAME_BYTES],
+                         char error[NAME_ERROR_BYTES])
 {
 	size_t len = strlen(text), before_len = strlen(t->before), after_len = strlen(t->after), node_len;
 	char quoted[TEXT_QUOTE_BYTES];
@@ -241,7 +246,8 @@ static bool extract_node(const struct name_template *t, const char *text, char n
 
 	text_quote(text, quoted);
 	if (has_unprintable(text)) {
-		explain(error, "certificate's %s name %s has a byte that no name has; %.60s{node}%.60s would be right", kind, quoted, t->before, t->after);
+		explain(error, "certificate's %s name %s has a byte that no name has; %.60s{node}%.60s would be right", kind, quoted,
+		        t->before, t->after);
 		return false;
 	}
 	if (strchr(text, '*')) {
@@ -249,7 +255,8 @@ static bool extract_node(const struct name_template *t, const char *text, char n
 		return false;
 	}
 	if (len <= before_len + after_len || memcmp(text, t->before, before_len) != 0 || strcmp(text + len - after_len, t->after) != 0) {
-		explain(error, "certificate's %s name %s is not a node's; %.60s{node}%.60s would be right", kind, quoted, t->before, t->after);
+		explain(error, "certificate's %s name %s is not a node's; %.60s{node}%.60s would be right", kind, quoted, t->before,
+		        t->after);
 		return false;
 	}
 	node_len = len - before_len - after_len;
@@ -262,7 +269,8 @@ static bool extract_node(const struct name_template *t, const char *text, char n
 	return true;
 }
 
-const struct view_node *name_find_node(const struct name_template *t, const struct tls_peer *peer, const struct view *v, char error[NAME_ERROR_BYTES])
+const struct view_node *name_find_node(const struct name_template *t, const struct tls_peer *peer, const struct view *v,
+                                       char error[NAME_ERROR_BYTES])
 {
 	const struct tls_name *found = NULL;
 	const struct view_node *node;
@@ -281,7 +289,8 @@ const struct view_node *name_find_node(const struct name_template *t, const stru
 	case 1:
 		break;
 	default:
-		explain(error, "certificate has several %s names (%s); exactly one would be right", kind, list_names(peer, &t->type, listed, sizeof(listed)));
+		explain(error, "certificate has several %s names (%s); exactly one would be right", kind,
+		        list_names(peer, &t->type, listed, sizeof(listed)));
 		return NULL;
 	}
 	if (!extract_node(t, found->text, node_name, error))

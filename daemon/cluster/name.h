@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* name.h - the name that a node's certificate must have, from a template, and back.
- * Templates: "URI:spiffe://cluster.local/ns/culvert/node/{node}", "DNS:{node}", or "shared". {pod}, {pod_uid} and {namespace} are known words that the
- * nodes file can not fill: refused with a message that says so. Names are compared whole, byte for byte. Plain data; any thread. */
+ * Templates: "URI:spiffe://cluster.local/ns/culvert/node/{node}", "DNS:{node}", or "shared". {pod}, {pod_uid} and {namespace} are known
+ * words that the nodes file can not fill: refused with a message that says so. Names are compared whole, byte for byte. Plain data; any
+ * thread. */
 #ifndef CULVERT_CLUSTER_NAME_H
 #define CULVERT_CLUSTER_NAME_H
 
@@ -21,9 +22,11 @@ enum { NAME_ERROR_BYTES = 256 };
 int name_template_parse(const char *text, struct name_template *ret, char error[NAME_ERROR_BYTES]);
 /* The name of node. 0, or -ENAMETOOLONG, or -EINVAL for shared. */
 int name_of_node(const struct name_template *t, const char *node_name, struct tls_name *ret);
-/* Does peer have the name of node_name: exactly one subject alternative name of the template's type, equal to the expected one? shared: always. */
+/* Does peer have the name of node_name: exactly one subject alternative name of the template's type, equal to the expected one? shared:
+ * always. */
 bool name_is_node(const struct name_template *t, const struct tls_peer *peer, const char *node_name);
 /* The node of the view that peer is, or NULL with a sentence in error (name found, what would be right). Not for shared. */
-const struct view_node *name_find_node(const struct name_template *t, const struct tls_peer *peer, const struct view *v, char error[NAME_ERROR_BYTES]);
+const struct view_node *name_find_node(const struct name_template *t, const struct tls_peer *peer, const struct view *v,
+                                       char error[NAME_ERROR_BYTES]);
 
 #endif

@@ -19,8 +19,8 @@ struct view {
 	struct view_node *nodes; /* by name */
 	size_t nodes_count;
 	const struct view_node *self;
-	struct addr *addresses;  /* of all nodes, one node's after the other's */
-	struct prefix *pods;     /* likewise */
+	struct addr *addresses; /* of all nodes, one node's after the other's */
+	struct prefix *pods;    /* likewise */
 	struct prefix *cluster_pods;
 	size_t cluster_pods_count;
 	const struct view_node **by_id; /* ids_count slots; slot 0 is never used */
@@ -39,7 +39,8 @@ struct build {
 	struct view_fault *fault;
 };
 
-__attribute__((format(printf, 5, 6))) static int fault_at(struct build *b, enum view_part part, size_t node, size_t item, const char *format, ...)
+__attribute__((format(printf, 5, 6))) static int fault_at(struct build *b, enum view_part part, size_t node, size_t item,
+                                                          const char *format, ...)
 {
 	va_list args;
 
@@ -57,10 +58,8 @@ struct forbidden {
 
 /* What no packet of a pod or of a tunnel can have as its address. */
 static const struct forbidden forbidden[] = {
-	{ "0.0.0.0/8", "\"this network\" (RFC 1122)" },
-	{ "224.0.0.0/3", "multicast or reserved addresses" },
-	{ "::/128", "the unspecified address" },
-	{ "fe80::/10", "link-local addresses" },
+	{ "0.0.0.0/8", "\"this network\" (RFC 1122)" }, { "224.0.0.0/3", "multicast or reserved addresses" },
+	{ "::/128", "the unspecified address" },        { "fe80::/10", "link-local addresses" },
 	{ "ff00::/8", "multicast addresses" },
 };
 
@@ -89,16 +88,19 @@ static int check_node(struct build *b, size_t index)
 	if (strnlen(n->name, sizeof(n->name)) == sizeof(n->name))
 		return fault_at(b, VIEW_PART_NAME, index, 0, "name is longer than %d bytes", VIEW_NODE_NAME_BYTES - 1);
 	if (!text_is_subdomain(n->name))
-		return fault_at(b, VIEW_PART_NAME, index, 0, "name %s is not a node's; small letters, digits, and inside them - and . would be right, such as node1",
+		return fault_at(b, VIEW_PART_NAME, index, 0,
+		                "name %s is not a node's; small letters, digits, and inside them - and . would be right, such as node1",
 		                text_quote(n->name, quoted));
 	if (n->addresses_count == 0)
-		return fault_at(b, VIEW_PART_ADDRESSES, index, 0, "node %s has no address; at least the one where its tunnels are reached would be right", n->name);
+		return fault_at(b, VIEW_PART_ADDRESSES, index, 0,
+		                "node %s has no address; at least the one where its tunnels are reached would be right", n->name);
 	for (size_t i = 0; i < n->addresses_count; i++) {
 		struct prefix p = prefix_of(&n->addresses[i]);
 
 		what = forbidden_what(&p);
 		if (what)
-			return fault_at(b, VIEW_PART_ADDRESS, index, i, "address %s of node %s is one of %s; the address by which other nodes reach it would be right",
+			return fault_at(b, VIEW_PART_ADDRESS, index, i,
+			                "address %s of node %s is one of %s; the address by which other nodes reach it would be right",
 			                addr_print(&n->addresses[i], text), n->name, what);
 	}
 	for (size_t i = 0; i < n->pods_count; i++) {
@@ -106,11 +108,12 @@ static int check_node(struct build *b, size_t index)
 
 		prefix_clear_host(&cleared);
 		if (!addr_equal(&cleared.addr, &n->pods[i].addr))
-			return fault_at(b, VIEW_PART_POD, index, i, "pods' prefix %s of node %s %s", prefix_print(&n->pods[i], text), n->name,
-			                prefix_fault(-ERANGE, &n->pods[i], why));
+			return fault_at(b, VIEW_PART_POD, index, i, "pods' prefix %s of node %s %s", prefix_print(&n->pods[i], text),
+			                n->name, prefix_fault(-ERANGE, &n->pods[i], why));
 		what = forbidden_what(&n->pods[i]);
 		if (what)
-			return fault_at(b, VIEW_PART_POD, index, i, "pods' prefix %s of node %s holds %s, which no pod can have", prefix_print(&n->pods[i], text), n->name, what);
+			return fault_at(b, VIEW_PART_POD, index, i, "pods' prefix %s of node %s holds %s, which no pod can have",
+			                prefix_print(&n->pods[i], text), n->name, what);
 	}
 	return 0;
 }
@@ -138,7 +141,9 @@ static int sort_nodes(struct build *b)
 		size_t index = (size_t)(b->sorted[i] - b->nodes);
 
 		if (i > 0 && strcmp(b->sorted[i - 1]->name, b->sorted[i]->name) == 0)
-			return fault_at(b, VIEW_PART_NAME, index, 0, "node %s is there twice; once, with all its addresses and pods, would be right", b->nodes[index].name);
+			return fault_at(b, VIEW_PART_NAME, index, 0,
+			                "node %s is there twice; once, with all its addresses and pods, would be right",
+			                b->nodes[index].name);
 		b->places[index] = (uint32_t)i;
 	}
 	return 0;
@@ -194,8 +199,8 @@ static int check_self(struct build *b, const char *self_name)
 		names[i] = b->nodes[i].name;
 	near = text_nearest(self_name, names, b->nodes_count);
 	free(names);
-	return fault_at(b, VIEW_PART_NONE, 0, 0, "this node, %s, is not among the %zu nodes%s%s%s", text_quote(self_name, quoted), b->nodes_count,
-	                near ? "; is " : "", near ? near : "", near ? " meant?" : "");
+	return fault_at(b, VIEW_PART_NONE, 0, 0, "this node, %s, is not among the %zu nodes%s%s%s", text_quote(self_name, quoted),
+	                b->nodes_count, near ? "; is " : "", near ? near : "", near ? " meant?" : "");
 }
 
 static uint32_t value_of(uint32_t place, enum view_kind kind)
@@ -236,10 +241,11 @@ static int add_owned(struct build *b, size_t node, size_t item, const struct pre
 		return rc;
 	(void)prefix_table_get(v->table, p, &value);
 	if (owner_of(v, value) == &v->nodes[b->places[node]])
-		return fault_at(b, kind == VIEW_NODE ? VIEW_PART_ADDRESS : VIEW_PART_POD, node, item, "%s of node %s is there twice; once would be right",
-		                describe(p, kind, text), b->nodes[node].name);
-	return fault_at(b, kind == VIEW_NODE ? VIEW_PART_ADDRESS : VIEW_PART_POD, node, item, "%s of node %s is also %s of node %s; one owner would be right",
-	                describe(p, kind, text), b->nodes[node].name, kind_of(value) == VIEW_NODE ? "an address" : "a pods' prefix", owner_of(v, value)->name);
+		return fault_at(b, kind == VIEW_NODE ? VIEW_PART_ADDRESS : VIEW_PART_POD, node, item,
+		                "%s of node %s is there twice; once would be right", describe(p, kind, text), b->nodes[node].name);
+	return fault_at(b, kind == VIEW_NODE ? VIEW_PART_ADDRESS : VIEW_PART_POD, node, item,
+	                "%s of node %s is also %s of node %s; one owner would be right", describe(p, kind, text), b->nodes[node].name,
+	                kind_of(value) == VIEW_NODE ? "an address" : "a pods' prefix", owner_of(v, value)->name);
 }
 
 /* An outer prefix of the same node's is checked by itself, so the nearest one is enough. */
@@ -253,8 +259,9 @@ static int check_overlap(struct build *b, size_t node, size_t item, const struct
 	if (p->len_bits == 0 || !prefix_table_find(v->table, &p->addr, p->len_bits - 1U, &outer, &value) ||
 	    owner_of(v, value) == &v->nodes[b->places[node]])
 		return 0;
-	return fault_at(b, kind == VIEW_NODE ? VIEW_PART_ADDRESS : VIEW_PART_POD, node, item, "%s of node %s lies inside %s of node %s; one owner would be right",
-	                describe(p, kind, text), b->nodes[node].name, describe(&outer, kind_of(value), outer_text), owner_of(v, value)->name);
+	return fault_at(b, kind == VIEW_NODE ? VIEW_PART_ADDRESS : VIEW_PART_POD, node, item,
+	                "%s of node %s lies inside %s of node %s; one owner would be right", describe(p, kind, text), b->nodes[node].name,
+	                describe(&outer, kind_of(value), outer_text), owner_of(v, value)->name);
 }
 
 static int each_owned(struct build *b, int (*fn)(struct build *b, size_t node, size_t item, const struct prefix *p, enum view_kind kind))
@@ -305,8 +312,8 @@ static int fill_table(struct build *b, const struct prefix *cluster_pods, size_t
 	return 0;
 }
 
-/* A node that was there keeps its id. A new one gets the smallest that is free in both views: in the maps of the kernel the two exist side by side
- * for a moment, and an id must never mean two nodes. */
+/* A node that was there keeps its id. A new one gets the smallest that is free in both views: in the maps of the kernel the two exist side
+ * by side for a moment, and an id must never mean two nodes. */
 static int give_ids(struct build *b, const struct view *before)
 {
 	struct view *v = b->view;
@@ -340,7 +347,8 @@ static int give_ids(struct build *b, const struct view *before)
 	return 0;
 }
 
-static int build_view(struct build *b, const struct prefix *cluster_pods, size_t cluster_pods_count, const char *self_name, const struct view *before)
+static int build_view(struct build *b, const struct prefix *cluster_pods, size_t cluster_pods_count, const char *self_name,
+                      const struct view *before)
 {
 	int rc = 0;
 

@@ -20,8 +20,8 @@ struct view_node {
 	char name[VIEW_NODE_NAME_BYTES];
 	bool is_self;
 	size_t addresses_count, pods_count;
-	const struct addr *addresses;  /* where its tunnels are reached, and what it may use as its own source */
-	const struct prefix *pods;     /* its pods, and nobody else's */
+	const struct addr *addresses; /* where its tunnels are reached, and what it may use as its own source */
+	const struct prefix *pods;    /* its pods, and nobody else's */
 };
 
 enum view_kind {
@@ -39,9 +39,10 @@ struct view_answer {
 enum view_verdict { VIEW_YES, VIEW_OTHERS, VIEW_UNKNOWN };
 
 /* Builds a view from copies of what is given. before: the view whose ids are kept, or NULL. Checks everything: names (DNS-1123 subdomain),
- * no node without address, no prefix or address twice or inside another node's, self_name is there. 0, -ENOMEM, or -EINVAL with a sentence in error. */
-int view_create(const struct view_node *nodes, size_t nodes_count, const struct prefix *cluster_pods, size_t cluster_pods_count, const char *self_name,
-                const struct view *before, struct view **ret, char error[VIEW_ERROR_BYTES]);
+ * no node without address, no prefix or address twice or inside another node's, self_name is there. 0, -ENOMEM, or -EINVAL with a sentence
+ * in error. */
+int view_create(const struct view_node *nodes, size_t nodes_count, const struct prefix *cluster_pods, size_t cluster_pods_count,
+                const char *self_name, const struct view *before, struct view **ret, char error[VIEW_ERROR_BYTES]);
 
 /* Where in what view_create was given its fault lies, for whoever knows more of the place, such as the line of a file. */
 enum view_part { VIEW_PART_NONE, VIEW_PART_NAME, VIEW_PART_ADDRESSES, VIEW_PART_PODS, VIEW_PART_ADDRESS, VIEW_PART_POD };
@@ -59,15 +60,15 @@ void view_unref(struct view *v); /* NULL is welcome */
 
 const struct view_node *view_self(const struct view *v);
 size_t view_nodes_count(const struct view *v);
-const struct view_node *view_node_at(const struct view *v, size_t index); /* by name order */
-const struct view_node *view_node_by_name(const struct view *v, const char *name); /* NULL: none */
-const struct view_node *view_node_by_id(const struct view *v, uint32_t id);        /* NULL: none */
+const struct view_node *view_node_at(const struct view *v, size_t index);                 /* by name order */
+const struct view_node *view_node_by_name(const struct view *v, const char *name);        /* NULL: none */
+const struct view_node *view_node_by_id(const struct view *v, uint32_t id);               /* NULL: none */
 const struct view_node *view_node_by_address(const struct view *v, const struct addr *a); /* its own address; NULL: none */
 const struct prefix *view_cluster_pods(const struct view *v, size_t *ret_count);
 
 struct view_answer view_lookup(const struct view *v, const struct addr *a);
-/* May node speak for a: is it a pod's of node, or (where own is allowed) one of node's own addresses? VIEW_OTHERS: another node has it; VIEW_UNKNOWN: nobody has
- * it, or it is node's own and that is not allowed. node may be of an older view: it is known by its name. */
+/* May node speak for a: is it a pod's of node, or (where own is allowed) one of node's own addresses? VIEW_OTHERS: another node has it;
+ * VIEW_UNKNOWN: nobody has it, or it is node's own and that is not allowed. node may be of an older view: it is known by its name. */
 enum view_verdict view_judge(const struct view *v, const struct addr *a, const struct view_node *node, bool is_own_allowed);
 
 /* The worker, 0..workers-1, that is home to all streams of a peer: by a hash of its name, the same everywhere in the daemon. */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 enum {
-	BATCH_EVENTS = 256,   /* of one epoll_wait; loop_remove looks through those that are still to come */
+	BATCH_EVENTS = 256, /* of one epoll_wait; loop_remove looks through those that are still to come */
 	HEAP_FIRST_SLOTS = 64,
 };
 

@@ -11,7 +11,7 @@ struct mailbox;
 
 /* Embedded first in a message; the type's numbers belong to the receiver's module. */
 struct message {
-	struct list link;  /* mailbox's own */
+	struct list link; /* mailbox's own */
 	int type;
 	void (*destroy)(struct message *m); /* called where a message is never delivered */
 };

@@ -12,9 +12,9 @@
 /* Puts the calling thread into a network namespace; ns_fd is borrowed. 0 or -errno (EPERM: CAP_SYS_ADMIN is missing). */
 int sock_enter_netns(int ns_fd);
 
-/* A listener for diverted connections in the private namespace, on a loopback address with a port that the kernel picks: the sk_lookup program
- * finds it whatever the destination is. IP_TRANSPARENT, TCP_NODELAY, SO_LINGER {1, 0} and the congestion control are inherited by what
- * it accepts. family: AF_INET or AF_INET6 (V6ONLY). Returns the descriptor. */
+/* A listener for diverted connections in the private namespace, on a loopback address with a port that the kernel picks: the sk_lookup
+ * program finds it whatever the destination is. IP_TRANSPARENT, TCP_NODELAY, SO_LINGER {1, 0} and the congestion control are inherited by
+ * what it accepts. family: AF_INET or AF_INET6 (V6ONLY). Returns the descriptor. */
 int sock_listen_transparent(int family, int backlog);
 
 /* A listener for tunnels at port on every address of the namespace, both families in one socket where IPv6 is there. */
@@ -32,15 +32,15 @@ int sock_connect_transparent(const struct endpoint *source, const struct endpoin
  * Returns the descriptor. */
 int sock_accept(int listen_fd, struct endpoint *ret_peer, struct endpoint *ret_local);
 
-int sock_error(int fd);            /* takes SO_ERROR: 0 or a positive errno */
+int sock_error(int fd); /* takes SO_ERROR: 0 or a positive errno */
 /* true: a later close is a reset (SO_LINGER {1, 0}); false: an orderly end. A socket that carries a stream is on from its making until both
  * ends are acknowledged, so that a killed daemon shows as a reset and never as a clean end. */
 void sock_set_reset_on_close(int fd, bool on);
 /* Bytes that were written but not acknowledged by the peer (SIOCOUTQ), or -errno. */
 int sock_unacked_bytes(int fd);
 
-/* Options of a tunnel's socket: TCP_NODELAY, keepalive off (PING does it), TCP_USER_TIMEOUT user_timeout_ms, and retransmission that comes back within
- * a second or two after a cut where the kernel can (TCP_RTO_MAX_MS, since 6.15). What the kernel lacks is left out silently. */
+/* Options of a tunnel's socket: TCP_NODELAY, keepalive off (PING does it), TCP_USER_TIMEOUT user_timeout_ms, and retransmission that comes
+ * back within a second or two after a cut where the kernel can (TCP_RTO_MAX_MS, since 6.15). What the kernel lacks is left out silently. */
 void sock_tune_tunnel(int fd, uint32_t user_timeout_ms);
 
 /* The congestion control that every socket of ours gets, "cubic" or "reno": a host default of bbr halves the local hops (measured). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Peer names: the first line is a template, the others are a certificate's names (URI:... or DNS:...). The name that a template gives to a node must
- * lead back to that node and to no other, and no certificate is a node's by one way of asking and not by the other. */
+/* Peer names: the first line is a template, the others are a certificate's names (URI:... or DNS:...). The name that a template gives to a
+ * node must lead back to that node and to no other, and no certificate is a node's by one way of asking and not by the other. */
 #include "cluster/name.h"
 
 #include <stdlib.h>

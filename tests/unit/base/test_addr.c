@@ -31,7 +31,9 @@ static struct prefix prefix(const char *text)
 
 static void addresses_print_as_they_parse(void **state)
 {
-	static const char *const texts[] = { "0.0.0.0", "10.245.1.7", "255.255.255.255", "::", "::1", "fd45:1::a", "2001:db8::ff00:42:8329" };
+	static const char *const texts[] = {
+		"0.0.0.0", "10.245.1.7", "255.255.255.255", "::", "::1", "fd45:1::a", "2001:db8::ff00:42:8329"
+	};
 	char text[ADDR_TEXT_BYTES];
 
 	(void)state;
@@ -45,8 +47,20 @@ static void addresses_print_as_they_parse(void **state)
 
 static void what_is_no_address_is_refused(void **state)
 {
-	static const char *const texts[] = { "", " ", "10.0.0", "10.0.0.256", "10.0.0.01", "10.0.0.1 ", "10.0.0.1:80", "0x0a000001", "fd00::1%eth0", "[fd00::1]",
-		                             "::ffff:10.0.0.1", "::ffff:a00:1", "fd00:::1", "node1" };
+	static const char *const texts[] = { "",
+		                             " ",
+		                             "10.0.0",
+		                             "10.0.0.256",
+		                             "10.0.0.01",
+		                             "10.0.0.1 ",
+		                             "10.0.0.1:80",
+		                             "0x0a000001",
+		                             "fd00::1%eth0",
+		                             "[fd00::1]",
+		                             "::ffff:10.0.0.1",
+		                             "::ffff:a00:1",
+		                             "fd00:::1",
+		                             "node1" };
 	struct addr a = addr("192.0.2.1"), before = a;
 
 	(void)state;
@@ -84,8 +98,22 @@ static void endpoints_print_as_they_parse(void **state)
 
 static void what_is_no_endpoint_is_refused(void **state)
 {
-	static const char *const texts[] = { "", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:+1", "10.0.0.1:080", "10.0.0.1: 80", ":80", "[10.0.0.1]:80",
-		                             "fd00::1:80", "[fd00::1]", "[fd00::1]80", "[fd00::1:80", "localhost:80", "10.0.0.1:80x", "10.0.0.1:99999999999",
+	static const char *const texts[] = { "",
+		                             "10.0.0.1",
+		                             "10.0.0.1:",
+		                             "10.0.0.1:65536",
+		                             "10.0.0.1:+1",
+		                             "10.0.0.1:080",
+		                             "10.0.0.1: 80",
+		                             ":80",
+		                             "[10.0.0.1]:80",
+		                             "fd00::1:80",
+		                             "[fd00::1]",
+		                             "[fd00::1]80",
+		                             "[fd00::1:80",
+		                             "localhost:80",
+		                             "10.0.0.1:80x",
+		                             "10.0.0.1:99999999999",
 		                             "[fd00:0000:0000:0000:0000:0000:0000:0000:0000:0000:0001]:1" };
 	struct endpoint e = { .port = 7 };
 
@@ -133,8 +161,9 @@ static void a_mapped_socket_address_is_v4(void **state)
 
 static void prefixes_print_in_full(void **state)
 {
-	static const char *const pairs[][2] = { { "10.0.0.0/8", "10.0.0.0/8" }, { "10.1.2.3", "10.1.2.3/32" }, { "0.0.0.0/0", "0.0.0.0/0" },
-		                                { "fd00::/16", "fd00::/16" }, { "fd00::1", "fd00::1/128" }, { "10.128.0.0/9", "10.128.0.0/9" },
+	static const char *const pairs[][2] = { { "10.0.0.0/8", "10.0.0.0/8" }, { "10.1.2.3", "10.1.2.3/32" },
+		                                { "0.0.0.0/0", "0.0.0.0/0" },   { "fd00::/16", "fd00::/16" },
+		                                { "fd00::1", "fd00::1/128" },   { "10.128.0.0/9", "10.128.0.0/9" },
 		                                { "8000::/1", "8000::/1" } };
 	char text[PREFIX_TEXT_BYTES];
 
@@ -183,7 +212,8 @@ static void faulty_prefixes_are_told_apart(void **state)
 
 static void prefixes_contain_and_overlap(void **state)
 {
-	struct prefix ten = prefix("10.0.0.0/8"), half = prefix("10.128.0.0/9"), other = prefix("11.0.0.0/8"), all = prefix("0.0.0.0/0"), six = prefix("fd00::/8");
+	struct prefix ten = prefix("10.0.0.0/8"), half = prefix("10.128.0.0/9"), other = prefix("11.0.0.0/8"), all = prefix("0.0.0.0/0"),
+		      six = prefix("fd00::/8");
 	struct addr inside = addr("10.200.0.1"), low = addr("10.1.0.1"), v6 = addr("fd12::1");
 
 	(void)state;
@@ -218,16 +248,11 @@ static void host_bits_are_cleared(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(addresses_print_as_they_parse),
-		cmocka_unit_test(what_is_no_address_is_refused),
-		cmocka_unit_test(v4_goes_through_its_number),
-		cmocka_unit_test(endpoints_print_as_they_parse),
-		cmocka_unit_test(what_is_no_endpoint_is_refused),
-		cmocka_unit_test(endpoints_go_through_socket_addresses),
-		cmocka_unit_test(a_mapped_socket_address_is_v4),
-		cmocka_unit_test(prefixes_print_in_full),
-		cmocka_unit_test(faulty_prefixes_are_told_apart),
-		cmocka_unit_test(prefixes_contain_and_overlap),
+		cmocka_unit_test(addresses_print_as_they_parse),  cmocka_unit_test(what_is_no_address_is_refused),
+		cmocka_unit_test(v4_goes_through_its_number),     cmocka_unit_test(endpoints_print_as_they_parse),
+		cmocka_unit_test(what_is_no_endpoint_is_refused), cmocka_unit_test(endpoints_go_through_socket_addresses),
+		cmocka_unit_test(a_mapped_socket_address_is_v4),  cmocka_unit_test(prefixes_print_in_full),
+		cmocka_unit_test(faulty_prefixes_are_told_apart), cmocka_unit_test(prefixes_contain_and_overlap),
 		cmocka_unit_test(host_bits_are_cleared),
 	};
 

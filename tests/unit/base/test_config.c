@@ -71,31 +71,31 @@ static void the_least_file_has_the_defaults(void **state)
 }
 
 static const char all_keys[] = "node: n2\n"
-                               "runtime_directory: /run/culvert_2\n"
-                               "identity:\n"
-                               "  directory: \"/etc/a \\\"b\\\"\"\n"
-                               "  peer_name: shared\n"
-                               "nodes:\n"
-                               "  file: /n\n"
-                               "tunnel:\n"
-                               "  port: 65535\n"
-                               "  workers: 64\n"
-                               "  tunnels_per_peer: 4\n"
-                               "  memory: 1536KiB\n"
-                               "  peer_timeout: 1500ms\n"
-                               "  drain_timeout: 0s\n"
-                               "  idle_timeout: 24h\n"
-                               "capture:\n"
-                               "  devices: [eth0, br-1]\n"
-                               "  mode: lockdown\n"
-                               "  connect: optimistic\n"
-                               "  older_flows: reset\n"
-                               "  cluster_pods: [10.245.0.0/16, 'fd45::/32']\n"
-                               "  exclude: [10.1.0.0/16, 'fd00::/8', tcp/9100, 10.2.3.4]\n"
-                               "metrics:\n"
-                               "  listen: ''\n"
-                               "log:\n"
-                               "  level: debug\n";
+			       "runtime_directory: /run/culvert_2\n"
+			       "identity:\n"
+			       "  directory: \"/etc/a \\\"b\\\"\"\n"
+			       "  peer_name: shared\n"
+			       "nodes:\n"
+			       "  file: /n\n"
+			       "tunnel:\n"
+			       "  port: 65535\n"
+			       "  workers: 64\n"
+			       "  tunnels_per_peer: 4\n"
+			       "  memory: 1536KiB\n"
+			       "  peer_timeout: 1500ms\n"
+			       "  drain_timeout: 0s\n"
+			       "  idle_timeout: 24h\n"
+			       "capture:\n"
+			       "  devices: [eth0, br-1]\n"
+			       "  mode: lockdown\n"
+			       "  connect: optimistic\n"
+			       "  older_flows: reset\n"
+			       "  cluster_pods: [10.245.0.0/16, 'fd45::/32']\n"
+			       "  exclude: [10.1.0.0/16, 'fd00::/8', tcp/9100, 10.2.3.4]\n"
+			       "metrics:\n"
+			       "  listen: ''\n"
+			       "log:\n"
+			       "  level: debug\n";
 
 static void every_key_is_taken(void **state)
 {
@@ -176,11 +176,13 @@ static void each_fault_has_its_sentence(void **state)
 		{ "node: x", "c:4: key \"node\" is there twice (first in line 1); once would be right" },
 		{ "tunnel: {port: 0}", "c:4: tunnel.port: \"0\" is out of range; a number from 1 to 65535 would be right" },
 		{ "tunnel: {port: 65536}", "c:4: tunnel.port: \"65536\" is out of range; a number from 1 to 65535 would be right" },
-		{ "tunnel: {port: 99999999999999999999}", "c:4: tunnel.port: \"99999999999999999999\" is out of range; a number from 1 to 65535 would be right" },
+		{ "tunnel: {port: 99999999999999999999}",
+		  "c:4: tunnel.port: \"99999999999999999999\" is out of range; a number from 1 to 65535 would be right" },
 		{ "tunnel: {port: 7e3}", "c:4: tunnel.port: \"7e3\" is no number; a number from 1 to 65535 would be right" },
 		{ "tunnel: {port: [1]}", "c:4: tunnel.port: is a list; a number from 1 to 65535 would be right" },
 		{ "tunnel: {port: }", "c:4: tunnel.port: has no value; a number from 1 to 65535 would be right" },
-		{ "tunnel: {tunnels_per_peer: 5}", "c:4: tunnel.tunnels_per_peer: \"5\" is out of range; a number from 1 to 4 would be right" },
+		{ "tunnel: {tunnels_per_peer: 5}",
+		  "c:4: tunnel.tunnels_per_peer: \"5\" is out of range; a number from 1 to 4 would be right" },
 		{ "tunnel: {peer_timeout: 30}",
 		  "c:4: tunnel.peer_timeout: \"30\" has no unit; a duration from 1s to 24h, such as 500ms, 30s, 10m or 1h would be right" },
 		{ "tunnel: {peer_timeout: 30sec}",
@@ -195,51 +197,67 @@ static void each_fault_has_its_sentence(void **state)
 		  "c:4: tunnel.idle_timeout: \"18446744073709551615h\" is out of range; a duration from 1s to 24h, such as 500ms, 30s, 10m or 1h would be right" },
 		{ "tunnel: {memory: 1MB}",
 		  "c:4: tunnel.memory: \"1MB\" has a unit that is not known; a size from 1MiB to 1TiB, such as 512KiB, 256MiB or 1GiB would be right" },
-		{ "tunnel: {memory: 1KiB}", "c:4: tunnel.memory: \"1KiB\" is out of range; a size from 1MiB to 1TiB, such as 512KiB, 256MiB or 1GiB would be right" },
+		{ "tunnel: {memory: 1KiB}",
+		  "c:4: tunnel.memory: \"1KiB\" is out of range; a size from 1MiB to 1TiB, such as 512KiB, 256MiB or 1GiB would be right" },
 		{ "tunnel: 7117", "c:4: tunnel: is a text; a map with keys such as port would be right" },
-		{ "runtime_directory: run", "c:4: runtime_directory: \"run\" is no absolute path; an absolute path of at most 95 bytes whose last part has only "
-		                            "letters, digits, - and _, such as /run/culvert would be right" },
-		{ "runtime_directory: /run/a.b", "c:4: runtime_directory: \"/run/a.b\" has another last part than can be named in the kernel's bpffs; an absolute path "
-		                                 "of at most 95 bytes whose last part has only letters, digits, - and _, such as /run/culvert would be right" },
-		{ "runtime_directory: /", "c:4: runtime_directory: \"/\" has another last part than can be named in the kernel's bpffs; an absolute path "
-		                          "of at most 95 bytes whose last part has only letters, digits, - and _, such as /run/culvert would be right" },
+		{ "runtime_directory: run",
+		  "c:4: runtime_directory: \"run\" is no absolute path; an absolute path of at most 95 bytes whose last part has only "
+		  "letters, digits, - and _, such as /run/culvert would be right" },
+		{ "runtime_directory: /run/a.b",
+		  "c:4: runtime_directory: \"/run/a.b\" has another last part than can be named in the kernel's bpffs; an absolute path "
+		  "of at most 95 bytes whose last part has only letters, digits, - and _, such as /run/culvert would be right" },
+		{ "runtime_directory: /",
+		  "c:4: runtime_directory: \"/\" has another last part than can be named in the kernel's bpffs; an absolute path "
+		  "of at most 95 bytes whose last part has only letters, digits, - and _, such as /run/culvert would be right" },
 		{ "runtime_directory: /0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789",
 		  "c:4: runtime_directory: \"/0123456789012345678901234567890123456789012345678901234567890123456789012345678...\" is too long; an absolute path of at "
 		  "most 95 bytes whose last part has only letters, digits, - and _, such as /run/culvert would be right" },
-		{ "runtime_directory: \"/run/\\n\"", "c:4: runtime_directory: \"/run/\\x0a\" has a byte that is not printable ASCII; an absolute path of at most 95 bytes whose last part has "
-		                                     "only letters, digits, - and _, such as /run/culvert would be right" },
+		{ "runtime_directory: \"/run/\\n\"",
+		  "c:4: runtime_directory: \"/run/\\x0a\" has a byte that is not printable ASCII; an absolute path of at most 95 bytes whose last part has "
+		  "only letters, digits, - and _, such as /run/culvert would be right" },
 		{ "identity: {directory: \"/\\x81\"}", "c:4: key \"identity\" is there twice (first in line 2); once would be right" },
-		{ "capture: {mode: Strict}", "c:4: capture.mode: \"Strict\" is not known; permissive or strict or lockdown would be right" },
+		{ "capture: {mode: Strict}",
+		  "c:4: capture.mode: \"Strict\" is not known; permissive or strict or lockdown would be right" },
 		{ "capture: {mode: {}}", "c:4: capture.mode: is a map; permissive or strict or lockdown would be right" },
 		{ "capture: {connect: faithful}", "c:4: capture.connect: faithful is not built in yet: this version has only optimistic" },
 		{ "capture: {connect: fast}", "c:4: capture.connect: \"fast\" is not known; optimistic would be right" },
-		{ "capture: {devices: eth0}", "c:4: capture.devices: \"eth0\" is a text; auto, or a list of device names such as [eth0] would be right" },
+		{ "capture: {devices: eth0}",
+		  "c:4: capture.devices: \"eth0\" is a text; auto, or a list of device names such as [eth0] would be right" },
 		{ "capture: {devices: []}", "c:4: capture.devices: the list is empty; auto, or at least one device, would be right" },
 		{ "capture: {devices: [eth0, eth0]}", "c:4: capture.devices: \"eth0\" is there twice" },
-		{ "capture: {devices: [a/b]}", "c:4: capture.devices: \"a/b\" is no device's name; 1 to 15 bytes without spaces, / and : would be right" },
+		{ "capture: {devices: [a/b]}",
+		  "c:4: capture.devices: \"a/b\" is no device's name; 1 to 15 bytes without spaces, / and : would be right" },
 		{ "capture: {devices: [abcdefghijklmnop]}",
 		  "c:4: capture.devices: \"abcdefghijklmnop\" is no device's name; 1 to 15 bytes without spaces, / and : would be right" },
 		{ "capture: {devices: [[a]]}", "c:4: capture.devices: an entry is a list; a text would be right" },
 		{ "capture: {devices: [~]}", "c:4: capture.devices: an entry has nothing in it" },
 		{ "capture: {cluster_pods: 10.0.0.0/8}",
 		  "c:4: capture.cluster_pods: \"10.0.0.0/8\" is a text; a list of prefixes such as [10.245.0.0/16, \"fd45::/32\"] would be right" },
-		{ "capture: {cluster_pods: [10.1.2.3/16]}", "c:4: capture.cluster_pods: \"10.1.2.3/16\" has bits set behind its length; 10.1.0.0/16 would be right" },
+		{ "capture: {cluster_pods: [10.1.2.3/16]}",
+		  "c:4: capture.cluster_pods: \"10.1.2.3/16\" has bits set behind its length; 10.1.0.0/16 would be right" },
 		{ "capture: {cluster_pods: [pods]}",
 		  "c:4: capture.cluster_pods: \"pods\" is no prefix; 10.245.1.0/24, fd45:1::/64 or one address would be right" },
 		{ "capture: {exclude: [udp/53]}",
 		  "c:4: capture.exclude: \"udp/53\": only TCP is captured, so there is nothing else to leave alone; tcp/9100 would be right" },
-		{ "capture: {exclude: [tcp/0]}", "c:4: capture.exclude: \"tcp/0\" has no port; tcp/ and a number from 1 to 65535 would be right" },
-		{ "capture: {exclude: [tcp/65536]}", "c:4: capture.exclude: \"tcp/65536\" has no port; tcp/ and a number from 1 to 65535 would be right" },
-		{ "capture: {exclude: [9100]}", "c:4: capture.exclude: \"9100\" is neither a prefix nor a port; 10.1.0.0/16 or tcp/9100 would be right" },
+		{ "capture: {exclude: [tcp/0]}",
+		  "c:4: capture.exclude: \"tcp/0\" has no port; tcp/ and a number from 1 to 65535 would be right" },
+		{ "capture: {exclude: [tcp/65536]}",
+		  "c:4: capture.exclude: \"tcp/65536\" has no port; tcp/ and a number from 1 to 65535 would be right" },
+		{ "capture: {exclude: [9100]}",
+		  "c:4: capture.exclude: \"9100\" is neither a prefix nor a port; 10.1.0.0/16 or tcp/9100 would be right" },
 		{ "capture: {exclude: [10.0.0.0/40]}",
 		  "c:4: capture.exclude: \"10.0.0.0/40\" is no prefix; 10.245.1.0/24, fd45:1::/64 or one address would be right" },
-		{ "metrics: {listen: 9117}", "c:4: metrics.listen: \"9117\" is no address with a port; an address and port such as \"127.0.0.1:9117\" or "
-		                             "\"[::1]:9117\", or \"\" for off would be right" },
-		{ "metrics: {listen: }", "c:4: metrics.listen: has no value; an address and port such as \"127.0.0.1:9117\" or \"[::1]:9117\", or \"\" for off would be "
-		                         "right" },
-		{ "metrics: {listen: '127.0.0.1:0'}", "c:4: metrics.listen: \"127.0.0.1:0\" has no port that can be found; an address and port such as "
-		                                      "\"127.0.0.1:9117\" or \"[::1]:9117\", or \"\" for off would be right" },
-		{ "metrics: {listen: '0.0.0.0:7117'}", "c:4: metrics.listen and tunnel.port have the same port, 7117; two ports would be right" },
+		{ "metrics: {listen: 9117}",
+		  "c:4: metrics.listen: \"9117\" is no address with a port; an address and port such as \"127.0.0.1:9117\" or "
+		  "\"[::1]:9117\", or \"\" for off would be right" },
+		{ "metrics: {listen: }",
+		  "c:4: metrics.listen: has no value; an address and port such as \"127.0.0.1:9117\" or \"[::1]:9117\", or \"\" for off would be "
+		  "right" },
+		{ "metrics: {listen: '127.0.0.1:0'}",
+		  "c:4: metrics.listen: \"127.0.0.1:0\" has no port that can be found; an address and port such as "
+		  "\"127.0.0.1:9117\" or \"[::1]:9117\", or \"\" for off would be right" },
+		{ "metrics: {listen: '0.0.0.0:7117'}",
+		  "c:4: metrics.listen and tunnel.port have the same port, 7117; two ports would be right" },
 		{ "log: {level: loud}", "c:4: log.level: \"loud\" is not known; debug or info or warn or error would be right" },
 	};
 
@@ -261,7 +279,8 @@ static void what_must_be_given_is_asked_for(void **state)
 		{ "node: n\n", "c: identity.directory is missing; an absolute path would be right" },
 		{ "node: n\nidentity: {directory: /i}\n", "c: nodes.file is missing; an absolute path would be right" },
 		{ "node: n\nidentity: {directory: /i}\nnodes:\n", "c: nodes.file is missing; an absolute path would be right" },
-		{ "node: N\n", "c:1: node: \"N\" is no node's name; a node's name (small letters, digits, and inside them - and .), such as node1 would be right" },
+		{ "node: N\n",
+		  "c:1: node: \"N\" is no node's name; a node's name (small letters, digits, and inside them - and .), such as node1 would be right" },
 		{ "- node\n", "c:1: begins with a list; a map with keys such as node would be right" },
 		{ "node\n", "c:1: begins with a text; a map with keys such as node would be right" },
 		{ "node: n\nidentity: {directory: /i}\nnodes: {kubernetes: {}}\n",
@@ -295,8 +314,10 @@ static void a_file_is_loaded(void **state)
 	config_done(&c);
 	assert_int_equal(write(fd, "x: 1\n", 5), 5);
 	assert_int_equal(config_load(path, &c, error), -EINVAL);
-	(void)snprintf(expected, sizeof(expected),
-	               "%s:4: key \"x\" is not known; the keys here are node, runtime_directory, identity, nodes, tunnel, capture, metrics, log", path);
+	(void)snprintf(
+		expected, sizeof(expected),
+		"%s:4: key \"x\" is not known; the keys here are node, runtime_directory, identity, nodes, tunnel, capture, metrics, log",
+		path);
 	assert_string_equal(error, expected);
 	assert_int_equal(close(fd), 0);
 	assert_int_equal(unlink(path), 0);
@@ -316,7 +337,8 @@ static void every_key_is_described(void **state)
 	for (const char *p = text; *p != '\0'; p++)
 		lines += *p == '\n';
 	assert_int_equal(lines, 2 + 21);
-	assert_non_null(strstr(text, "| `tunnel.port` | a number from 1 to 65535 | `7117` | TCP port of the tunnels, the same on every node |\n"));
+	assert_non_null(
+		strstr(text, "| `tunnel.port` | a number from 1 to 65535 | `7117` | TCP port of the tunnels, the same on every node |\n"));
 	assert_non_null(strstr(text, "| `nodes.file` | an absolute path | must be given | "));
 	assert_non_null(strstr(text, "| `nodes.kubernetes` | not in this version | | "));
 	free(text);

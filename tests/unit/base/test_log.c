@@ -62,8 +62,8 @@ static void a_line_has_its_fields_in_order(void **state)
 	(void)state;
 	assert_int_equal(addr_parse("fd00::1", &a), 0);
 	assert_int_equal(endpoint_parse("10.0.0.1:80", &e), 0);
-	log_info("tunnel up", L_TEXT("peer", "node2"), L_U64("streams", 3), L_I64("delta", -3), L_HEX("id", 255), L_ADDR("from", &a), L_ENDPOINT("to", &e),
-	         L_ERRNO(-ECONNREFUSED));
+	log_info("tunnel up", L_TEXT("peer", "node2"), L_U64("streams", 3), L_I64("delta", -3), L_HEX("id", 255), L_ADDR("from", &a),
+	         L_ENDPOINT("to", &e), L_ERRNO(-ECONNREFUSED));
 	assert_string_equal(logged(), "level=info event=\"tunnel up\" peer=node2 streams=3 delta=-3 id=0xff from=fd00::1 to=10.0.0.1:80 "
 	                              "error=\"Connection refused\"\n");
 }
@@ -78,8 +78,11 @@ static void an_event_alone_is_a_line(void **state)
 static void outside_bytes_can_not_forge_a_line(void **state)
 {
 	(void)state;
-	log_error("x", L_TEXT("name", "a\nlevel=error \"\\\x1b[0m\xc3\xa4"), L_TEXT("empty", ""), L_TEXT("none", NULL), L_TEXT("dash", "-"), L_TEXT("pair", "a=b"));
-	assert_string_equal(logged(), "level=error event=x name=\"a\\x0alevel=error \\\"\\\\\\x1b[0m\\xc3\\xa4\" empty=\"\" none=- dash=\"-\" pair=\"a=b\"\n");
+	log_error("x", L_TEXT("name", "a\nlevel=error \"\\\x1b[0m\xc3\xa4"), L_TEXT("empty", ""), L_TEXT("none", NULL), L_TEXT("dash", "-"),
+	          L_TEXT("pair", "a=b"));
+	assert_string_equal(
+		logged(),
+		"level=error event=x name=\"a\\x0alevel=error \\\"\\\\\\x1b[0m\\xc3\\xa4\" empty=\"\" none=- dash=\"-\" pair=\"a=b\"\n");
 }
 
 static void a_long_text_is_cut(void **state)

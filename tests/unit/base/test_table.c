@@ -44,12 +44,15 @@ static struct prefix_table *table_with(const char *const *texts, size_t count)
 
 static void the_longest_prefix_wins(void **state)
 {
-	static const char *const texts[] = { "10.0.0.0/8", "10.1.0.0/16", "10.1.1.0/24", "10.1.1.1", "fd00::/8", "fd00:1::/64", "0.0.0.0/0" };
+	static const char *const texts[] = {
+		"10.0.0.0/8", "10.1.0.0/16", "10.1.1.0/24", "10.1.1.1", "fd00::/8", "fd00:1::/64", "0.0.0.0/0"
+	};
 	static const struct {
 		const char *addr;
 		uint32_t value;
 	} cases[] = {
-		{ "10.1.1.1", 3 }, { "10.1.1.2", 2 }, { "10.1.2.1", 1 }, { "10.2.0.0", 0 }, { "11.0.0.0", 6 }, { "fd00:1::9", 5 }, { "fd12::1", 4 },
+		{ "10.1.1.1", 3 }, { "10.1.1.2", 2 },  { "10.1.2.1", 1 }, { "10.2.0.0", 0 },
+		{ "11.0.0.0", 6 }, { "fd00:1::9", 5 }, { "fd12::1", 4 },
 	};
 	struct prefix_table *t = table_with(texts, sizeof(texts) / sizeof(texts[0]));
 	struct addr outside = addr("2001:db8::1");
@@ -162,10 +165,8 @@ static void hashes_spread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_longest_prefix_wins),
-		cmocka_unit_test(a_bound_on_the_length_finds_the_outer_one),
-		cmocka_unit_test(a_prefix_is_there_once),
-		cmocka_unit_test(it_agrees_with_a_search_of_all),
+		cmocka_unit_test(the_longest_prefix_wins), cmocka_unit_test(a_bound_on_the_length_finds_the_outer_one),
+		cmocka_unit_test(a_prefix_is_there_once),  cmocka_unit_test(it_agrees_with_a_search_of_all),
 		cmocka_unit_test(hashes_spread),
 	};
 

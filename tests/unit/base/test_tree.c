@@ -42,7 +42,8 @@ static void refuse(const char *text, const char *message)
 static void nodes_know_their_lines(void **state)
 {
 	struct tree *t = parse("# comment\na: 1\nb:\n- x\n- {c: \"y\", d: [p,\n  q]}\n");
-	const struct tree_node *root = tree_root(t), *a = root->first, *b = a->next, *x = b->first, *map = x->next, *c = map->first, *d = c->next;
+	const struct tree_node *root = tree_root(t), *a = root->first, *b = a->next, *x = b->first, *map = x->next, *c = map->first,
+			       *d = c->next;
 
 	(void)state;
 	assert_int_equal(root->kind, TREE_MAP);
@@ -93,8 +94,10 @@ static void faults_name_the_line(void **state)
 {
 	(void)state;
 	refuse("a: 1\nb: 2\na: 3\n", "f:3: key \"a\" is there twice (first in line 1); once would be right");
-	refuse("a: [1,\n 2\nb: 3\n", "f:3: not valid YAML: did not find expected ',' or ']' (while parsing a flow sequence that begins in line 1)");
-	refuse("a:\n\t- 1\n", "f:2: not valid YAML: a tab, or another character that can not stand here; indent with spaces, quote what is no plain word");
+	refuse("a: [1,\n 2\nb: 3\n",
+	       "f:3: not valid YAML: did not find expected ',' or ']' (while parsing a flow sequence that begins in line 1)");
+	refuse("a:\n\t- 1\n",
+	       "f:2: not valid YAML: a tab, or another character that can not stand here; indent with spaces, quote what is no plain word");
 	refuse("a: &x 1\n", "f:1: anchors (&), aliases (*) and tags (!) are not read here; write the value out, or quote it");
 	refuse("a: 1\nb: *x\n", "f:2: anchors (&), aliases (*) and tags (!) are not read here; write the value out, or quote it");
 	refuse("a: !!binary aaaa\n", "f:1: anchors (&), aliases (*) and tags (!) are not read here; write the value out, or quote it");
@@ -105,7 +108,8 @@ static void faults_name_the_line(void **state)
 	refuse("? {x: 1}\n: 2\n", "f:1: a key of a map is a map; a plain word would be right");
 	refuse("a: \"x\\0y\"\n", "f:1: a NUL byte in a text");
 	refuse("a:\n  [[[[[[[[[1]]]]]]]]]\n", "f:2: nested more than 8 deep");
-	refuse_bytes("a: 1\nb: \xff\n", 10, "f:2: not valid UTF-8 text (invalid leading UTF-8 octet); a plain text file in UTF-8 would be right");
+	refuse_bytes("a: 1\nb: \xff\n", 10,
+	             "f:2: not valid UTF-8 text (invalid leading UTF-8 octet); a plain text file in UTF-8 would be right");
 }
 
 static void too_many_keys_are_refused(void **state)

@@ -15,13 +15,13 @@
 #include <unistd.h>
 
 /* Seven lines; what a test adds begins in the eighth. */
-#define TWO_NODES \
-	"nodes:\n" \
-	"- name: node1\n" \
-	"  addresses: [172.30.0.1, \"fd30::1\"]\n" \
-	"  pods: [10.245.1.0/24, \"fd45:1::/64\"]\n" \
-	"- name: node2\n" \
-	"  addresses: [172.30.0.2]\n" \
+#define TWO_NODES                                                                                                                          \
+	"nodes:\n"                                                                                                                         \
+	"- name: node1\n"                                                                                                                  \
+	"  addresses: [172.30.0.1, \"fd30::1\"]\n"                                                                                         \
+	"  pods: [10.245.1.0/24, \"fd45:1::/64\"]\n"                                                                                       \
+	"- name: node2\n"                                                                                                                  \
+	"  addresses: [172.30.0.2]\n"                                                                                                      \
 	"  pods: []\n"
 
 static struct view *parse(const char *text, const struct view *before)
@@ -68,7 +68,8 @@ static void ids_go_from_view_to_view(void **state)
 	struct view *first = parse(TWO_NODES, NULL), *second;
 
 	(void)state;
-	second = parse("nodes:\n- {name: a, addresses: [172.30.0.9], pods: []}\n- {name: node1, addresses: [172.30.0.1], pods: []}\n", first);
+	second = parse("nodes:\n- {name: a, addresses: [172.30.0.9], pods: []}\n- {name: node1, addresses: [172.30.0.1], pods: []}\n",
+	               first);
 	assert_int_equal(view_self(second)->id, view_self(first)->id);
 	assert_int_equal(view_node_by_name(second, "a")->id, 3);
 	view_unref(first);

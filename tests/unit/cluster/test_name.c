@@ -114,12 +114,16 @@ static void faulty_templates_are_told_apart(void **state)
 		{ "{node}", "does not say what kind of name it is; URI:..., DNS:... or shared would be right" },
 		{ "uri:x:{node}", "does not say what kind of name it is; URI:..., DNS:... or shared would be right" },
 		{ "sharing", "does not say what kind of name it is; URI:..., DNS:... or shared would be right" },
-		{ "DNS:node", "has no {node}, so that all nodes would have one name; with {node}, or the single word shared, it would be right" },
+		{ "DNS:node",
+		  "has no {node}, so that all nodes would have one name; with {node}, or the single word shared, it would be right" },
 		{ "DNS:{node}.{node}", "has {node} twice, so that a name could be read in two ways; once would be right" },
 		{ "DNS:{node}{node}", "has {node} twice, so that a name could be read in two ways; once would be right" },
-		{ "URI:x:{pod}", "{pod} is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right" },
-		{ "URI:x:{node}/{pod_uid}", "{pod_uid} is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right" },
-		{ "URI:x:{namespace}/{node}", "{namespace} is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right" },
+		{ "URI:x:{pod}",
+		  "{pod} is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right" },
+		{ "URI:x:{node}/{pod_uid}",
+		  "{pod_uid} is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right" },
+		{ "URI:x:{namespace}/{node}",
+		  "{namespace} is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right" },
 		{ "DNS:{nod}", "has a word in braces that is not known; {node} would be right" },
 		{ "DNS:{node", "has a { without a word that is known; {node} would be right" },
 		{ "DNS:{a word that is far too long to be one}", "has a { without a word that is known; {node} would be right" },
@@ -130,8 +134,10 @@ static void faulty_templates_are_told_apart(void **state)
 		{ "URI:x:a b{node}", "has a character that no URI has" },
 		{ "URI:x:\xc3\xa4{node}", "has a character that no URI has" },
 		{ "URI:{node}", "is no URI: it has no scheme in front; URI:spiffe://cluster.local/ns/culvert/node/{node} would be right" },
-		{ "URI://{node}", "is no URI: it has no scheme in front; URI:spiffe://cluster.local/ns/culvert/node/{node} would be right" },
-		{ "URI:1x:{node}", "is no URI: it has no scheme in front; URI:spiffe://cluster.local/ns/culvert/node/{node} would be right" },
+		{ "URI://{node}",
+		  "is no URI: it has no scheme in front; URI:spiffe://cluster.local/ns/culvert/node/{node} would be right" },
+		{ "URI:1x:{node}",
+		  "is no URI: it has no scheme in front; URI:spiffe://cluster.local/ns/culvert/node/{node} would be right" },
 	};
 	char error[NAME_ERROR_BYTES], text[TLS_NAME_BYTES + 16];
 	struct name_template t = { .before = "as it was" };
@@ -199,21 +205,25 @@ static void each_wrong_certificate_has_its_sentence(void **state)
 	static const struct {
 		const char *template, *names, *message;
 	} cases[] = {
-		{ SPIFFE, "", "certificate has no URI name (its names: none); one URI name spiffe://cluster.local/ns/culvert/node/{node} would be right" },
+		{ SPIFFE, "",
+		  "certificate has no URI name (its names: none); one URI name spiffe://cluster.local/ns/culvert/node/{node} would be right" },
 		{ SPIFFE, "DNS:node2",
 		  "certificate has no URI name (its names: DNS:\"node2\"); one URI name spiffe://cluster.local/ns/culvert/node/{node} would be right" },
-		{ "DNS:{node}", "DNS:node1 URI:x:y DNS:node2", "certificate has several DNS names (DNS:\"node1\", DNS:\"node2\"); exactly one would be right" },
+		{ "DNS:{node}", "DNS:node1 URI:x:y DNS:node2",
+		  "certificate has several DNS names (DNS:\"node1\", DNS:\"node2\"); exactly one would be right" },
 		{ SPIFFE, "URI:spiffe://cluster.local/ns/culvert/node/*",
 		  "certificate's URI name \"spiffe://cluster.local/ns/culvert/node/*\" is a wildcard; the whole name of one node would be right" },
 		{ "DNS:{node}.x", "DNS:*.x", "certificate's DNS name \"*.x\" is a wildcard; the whole name of one node would be right" },
 		{ SPIFFE, "URI:spiffe://other/node/node2",
 		  "certificate's URI name \"spiffe://other/node/node2\" is not a node's; spiffe://cluster.local/ns/culvert/node/{node} would be right" },
-		{ SPIFFE, "URI:spiffe://cluster.local/ns/culvert/node/", "certificate's URI name \"spiffe://cluster.local/ns/culvert/node/\" is not a node's; "
-		                                                         "spiffe://cluster.local/ns/culvert/node/{node} would be right" },
+		{ SPIFFE, "URI:spiffe://cluster.local/ns/culvert/node/",
+		  "certificate's URI name \"spiffe://cluster.local/ns/culvert/node/\" is not a node's; "
+		  "spiffe://cluster.local/ns/culvert/node/{node} would be right" },
 		{ "DNS:a{node}a", "DNS:a", "certificate's DNS name \"a\" is not a node's; a{node}a would be right" },
 		{ "DNS:a{node}a", "DNS:aa", "certificate's DNS name \"aa\" is not a node's; a{node}a would be right" },
 		{ "DNS:{node}", "DNS:n\x01", "certificate's DNS name \"n\\x01\" has a byte that no name has; {node} would be right" },
-		{ SPIFFE, "URI:spiffe://cluster.local/ns/culvert/node/node9", "certificate names node \"node9\", and no node of the cluster has that name" },
+		{ SPIFFE, "URI:spiffe://cluster.local/ns/culvert/node/node9",
+		  "certificate names node \"node9\", and no node of the cluster has that name" },
 	};
 	struct view *v = two_nodes();
 	char long_name[TLS_NAME_BYTES + 8] = "DNS:", error[NAME_ERROR_BYTES];

@@ -273,13 +273,15 @@ static void faulty_nodes_are_refused(void **state)
 
 	two_nodes(&c);
 	add_node(&c, "Node_3", "172.30.0.3", "");
-	refuse(&c, "node1", VIEW_PART_NAME, 2, 0, "name \"Node_3\" is not a node's; small letters, digits, and inside them - and . would be right, such as node1");
+	refuse(&c, "node1", VIEW_PART_NAME, 2, 0,
+	       "name \"Node_3\" is not a node's; small letters, digits, and inside them - and . would be right, such as node1");
 	memset(c.nodes[2].name, 'a', sizeof(c.nodes[2].name));
 	refuse(&c, "node1", VIEW_PART_NAME, 2, 0, "name is longer than 253 bytes");
 
 	two_nodes(&c);
 	add_node(&c, "node3", "", "10.245.3.0/24");
-	refuse(&c, "node1", VIEW_PART_ADDRESSES, 2, 0, "node node3 has no address; at least the one where its tunnels are reached would be right");
+	refuse(&c, "node1", VIEW_PART_ADDRESSES, 2, 0,
+	       "node node3 has no address; at least the one where its tunnels are reached would be right");
 
 	c = (struct cluster){ .count = 0 };
 	refuse(&c, "node1", VIEW_PART_NONE, 0, 0, "this node, \"node1\", is not among the 0 nodes");
@@ -293,11 +295,14 @@ static void ownership_is_one_nodes(void **state)
 		size_t item;
 		const char *message;
 	} cases[] = {
-		{ "172.30.0.3 172.30.0.1", "", VIEW_PART_ADDRESS, 1, "address 172.30.0.1 of node node3 is also an address of node node1; one owner would be right" },
-		{ "172.30.0.3 172.30.0.3", "", VIEW_PART_ADDRESS, 1, "address 172.30.0.3 of node node3 is there twice; once would be right" },
+		{ "172.30.0.3 172.30.0.1", "", VIEW_PART_ADDRESS, 1,
+		  "address 172.30.0.1 of node node3 is also an address of node node1; one owner would be right" },
+		{ "172.30.0.3 172.30.0.3", "", VIEW_PART_ADDRESS, 1,
+		  "address 172.30.0.3 of node node3 is there twice; once would be right" },
 		{ "172.30.0.3", "10.3.0.0/16 10.245.1.0/24", VIEW_PART_POD, 1,
 		  "pods' prefix 10.245.1.0/24 of node node3 is also a pods' prefix of node node1; one owner would be right" },
-		{ "172.30.0.3", "10.3.0.0/16 10.3.0.0/16", VIEW_PART_POD, 1, "pods' prefix 10.3.0.0/16 of node node3 is there twice; once would be right" },
+		{ "172.30.0.3", "10.3.0.0/16 10.3.0.0/16", VIEW_PART_POD, 1,
+		  "pods' prefix 10.3.0.0/16 of node node3 is there twice; once would be right" },
 		{ "172.30.0.3", "10.245.1.128/25", VIEW_PART_POD, 0,
 		  "pods' prefix 10.245.1.128/25 of node node3 lies inside pods' prefix 10.245.1.0/24 of node node1; one owner would be right" },
 		{ "172.30.0.3", "10.3.0.0/16 172.30.0.2/32", VIEW_PART_POD, 1,
@@ -320,7 +325,8 @@ static void ownership_is_one_nodes(void **state)
 	       "pods' prefix 10.245.2.0/24 of node node2 lies inside pods' prefix 10.245.0.0/16 of node node3; one owner would be right");
 	two_nodes(&c);
 	add_node(&c, "node3", "172.30.0.3", "172.30.0.0/24");
-	refuse(&c, "node1", VIEW_PART_ADDRESS, 0, 0, "address 172.30.0.2 of node node2 lies inside pods' prefix 172.30.0.0/24 of node node3; one owner would be right");
+	refuse(&c, "node1", VIEW_PART_ADDRESS, 0, 0,
+	       "address 172.30.0.2 of node node2 lies inside pods' prefix 172.30.0.0/24 of node node3; one owner would be right");
 }
 
 static void addresses_that_nobody_can_have_are_refused(void **state)
@@ -338,11 +344,13 @@ static void addresses_that_nobody_can_have_are_refused(void **state)
 	       "address fe80::1 of node node3 is one of link-local addresses; the address by which other nodes reach it would be right");
 	two_nodes(&c);
 	add_node(&c, "node3", "172.30.0.3", "0.0.0.0/0");
-	refuse(&c, "node1", VIEW_PART_POD, 2, 0, "pods' prefix 0.0.0.0/0 of node node3 holds \"this network\" (RFC 1122), which no pod can have");
+	refuse(&c, "node1", VIEW_PART_POD, 2, 0,
+	       "pods' prefix 0.0.0.0/0 of node node3 holds \"this network\" (RFC 1122), which no pod can have");
 	two_nodes(&c);
 	add_node(&c, "node3", "172.30.0.3", "10.3.0.0/16");
 	c.pods[2][0].addr = addr("10.3.4.5");
-	refuse(&c, "node1", VIEW_PART_POD, 2, 0, "pods' prefix 10.3.4.5/16 of node node3 has bits set behind its length; 10.3.0.0/16 would be right");
+	refuse(&c, "node1", VIEW_PART_POD, 2, 0,
+	       "pods' prefix 10.3.4.5/16 of node node3 has bits set behind its length; 10.3.0.0/16 would be right");
 }
 
 static void more_nodes_than_the_most_are_refused(void **state)

@@ -141,7 +141,9 @@ static void a_connection_has_the_source_that_was_asked_for(void **state)
 	assert_int_equal(close(server), 0);
 	assert_true(source.port > 0);
 	assert_int_equal(addr_parse("::1", &source.addr), 0);
-	assert_int_equal(sock_connect(&source, &(struct endpoint){ .addr = addr_from_v4_be(htonl(INADDR_LOOPBACK)), .port = 1 }, &(bool){ false }), -EINVAL);
+	assert_int_equal(sock_connect(&source, &(struct endpoint){ .addr = addr_from_v4_be(htonl(INADDR_LOOPBACK)), .port = 1 },
+	                              &(bool){ false }),
+	                 -EINVAL);
 	assert_int_equal(close(listen_fd), 0);
 }
 

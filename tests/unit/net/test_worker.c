@@ -66,7 +66,8 @@ static int crew_start(void *ctx, struct worker *w)
 	c->worker = w;
 	c->started++;
 	c->is_in_own_thread = !pthread_equal(pthread_self(), c->creator);
-	c->has_signals_blocked = pthread_sigmask(SIG_SETMASK, NULL, &blocked) == 0 && sigismember(&blocked, SIGTERM) == 1 && sigismember(&blocked, SIGHUP) == 1;
+	c->has_signals_blocked = pthread_sigmask(SIG_SETMASK, NULL, &blocked) == 0 && sigismember(&blocked, SIGTERM) == 1 &&
+	                         sigismember(&blocked, SIGHUP) == 1;
 	c->timer.on_expire = timer_expired;
 	if (c->start_rc == 0)
 		return loop_timer_set(worker_loop(w), &c->timer, loop_now(worker_loop(w)));
