@@ -58,16 +58,21 @@ function(wolfssl_download version sha256 url ret)
 	file(REMOVE "${file}.new")
 endfunction()
 
-# Asks the distribution's own tools where the source package's archive lies.
 function(wolfssl_download_distribution version sha256 ret)
 	set(${ret} "" PARENT_SCOPE)
+	set(file "${CULVERT_CACHE}/wolfssl_${version}.orig.tar.gz")
+	message(STATUS "wolfSSL: asking the distribution's source archive for ${version}")
 	execute_process(
-		COMMAND sh "${CMAKE_SOURCE_DIR}/cmake/wolfssl/source-uri.sh" "${version}"
-		OUTPUT_VARIABLE uri OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)
-	if(failed OR NOT uri)
+		COMMAND sh "${CMAKE_SOURCE_DIR}/cmake/wolfssl/from-distribution.sh" "${version}" "${sha256}" "${file}.new"
+		OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE failed)
+	if(failed)
+		string(REGEX MATCH "[^\n]*\n?$" why "${output}")
+		string(STRIP "${why}" why)
+		message(STATUS "wolfSSL: ${why}")
+		file(REMOVE "${file}.new")
 		return()
 	endif()
-	wolfssl_download("${version}" "${sha256}" "${uri}" file)
+	file(RENAME "${file}.new" "${file}")
 	set(${ret} "${file}" PARENT_SCOPE)
 endfunction()
 
