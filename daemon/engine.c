@@ -46,6 +46,7 @@ struct engine_worker {
 };
 
 struct engine {
+	struct loop *loop;
 	struct engine_settings settings;
 	struct engine_ops ops;
 	void *ctx;
@@ -235,6 +236,7 @@ int engine_create(struct loop *loop, const struct engine_settings *settings, con
 
 	if (!e)
 		return -ENOMEM;
+	e->loop = loop;
 	e->settings = *settings;
 	e->settings.pool.budget = &e->budget;
 	e->ops = *ops;
@@ -270,7 +272,9 @@ void engine_destroy(struct engine *e)
 		return;
 	for (uint32_t i = 0; i < e->workers_count; i++)
 		worker_stop(e->workers[i].worker);
-	/* Questions under way are never answered: their owner goes with us. */
+	/* The workers have answered what they were asked; their answers still wait here, and who asked owns memory until they come. */
+	if (e->mailbox)
+		(void)loop_run_once(e->loop, 0);
 	mailbox_destroy(e->mailbox);
 	view_unref(e->view);
 	tls_ctx_unref(e->tls);

@@ -31,6 +31,7 @@ static void tunnel_set_state(struct tunnel *t, enum tunnel_state state)
 {
 	log_debug("tunnel", L_TEXT("peer", t->peer->name), L_TEXT("from", state_names[t->state]), L_TEXT("to", state_names[state]));
 	t->state = state;
+	t->state_since = pool_now(t->pool);
 }
 
 /* --- table of streams --- */
@@ -159,7 +160,7 @@ static struct tunnel *tunnel_create(struct peer *p, bool is_initiator)
 	t->is_initiator = is_initiator;
 	t->next_id = is_initiator ? 1 : 2;
 	t->generation = p->pool->generation;
-	t->created = t->idle_since = pool_now(p->pool);
+	t->state_since = t->idle_since = pool_now(p->pool);
 	t->rx_limit = TUNNEL_CREDIT_MIN_BYTES;
 	schedule_init(&t->turns[0]);
 	schedule_init(&t->turns[1]);
@@ -243,7 +244,7 @@ static void tunnel_take_identity(struct tunnel *t, const struct tls_peer *peer)
 	t->expires_s = peer->not_after_s < own_end ? peer->not_after_s : own_end;
 	memcpy(t->serial, peer->serial, sizeof(t->serial));
 	if (peer->names_count)
-		memcpy(t->certificate_name, peer->names[0].text, sizeof(t->certificate_name));
+		snprintf(t->certificate_name, sizeof(t->certificate_name), "%s:%s", peer->names[0].type == TLS_NAME_URI ? "URI" : "DNS", peer->names[0].text);
 }
 
 static void tunnel_up(struct tunnel *t, const struct frame_hello *hello)
@@ -255,7 +256,7 @@ static void tunnel_up(struct tunnel *t, const struct frame_hello *hello)
 	t->peer_initial_credit = hello->initial_credit_bytes;
 	t->peer_streams_max = hello->streams_max;
 	t->tx_limit = hello->tunnel_credit_bytes;
-	t->up_since = t->idle_since = pool_now(t->pool);
+	t->idle_since = pool_now(t->pool);
 	tunnel_take_identity(t, link_peer(t->link[FRAME_LINK_LIGHT]));
 	tunnel_set_state(t, TUNNEL_UP);
 	t->pending |= TUNNEL_SEND_PING; /* measures the round trip time */

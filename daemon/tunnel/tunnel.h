@@ -53,8 +53,8 @@ struct tunnel {
 	struct list last[2];  /* streams with END or RESET, by the link of their data */
 	struct list judging;
 	uint32_t judging_count;
-	struct instant created, up_since, idle_since, bulk_retry;
-	char certificate_name[TLS_NAME_BYTES], serial[64];
+	struct instant state_since, idle_since, bulk_retry;
+	char certificate_name[TLS_NAME_BYTES + 4], serial[64]; /* the peer's; the name with its type, "URI:..." */
 
 	struct stream **buckets;
 	uint32_t buckets_count; /* a power of two */
