@@ -29,11 +29,13 @@ struct cred_info {
 int cred_load(const char *directory, const struct tls_name *expected, struct tls_ctx **ret_ctx, struct cred_info *ret_info,
               char error[CRED_ERROR_BYTES]);
 
-/* Watches a folder for changes of any of the ways: a file written, renamed over, or ..data swapped; the folder itself replaced. */
+/* Watches a folder for changes of any of the ways: a file written, renamed over, or ..data swapped; the folder itself taken away, replaced or not yet
+ * there. The folder above it must be there and stay. */
 struct cred_watch;
 int cred_watch_create(const char *directory, struct cred_watch **ret); /* 0 or -errno */
 void cred_watch_destroy(struct cred_watch *w);
 int cred_watch_fd(const struct cred_watch *w); /* readable where something may have changed */
-void cred_watch_drain(struct cred_watch *w);   /* takes the events, renews lost watches; the caller loads again a little later */
+/* Takes the events and renews lost watches. Whether any of them was about the folder: then the caller loads again a little later. */
+bool cred_watch_drain(struct cred_watch *w);
 
 #endif

@@ -33,7 +33,7 @@ enum { TLS_HEAD_BYTES = 5, TLS_TAIL_BYTES = 17, TLS_PLAIN_MAX = 16268, TLS_CONTR
 enum { TLS_RECORD_MAX = 5 + 16384 + 256 };
 
 enum tls_name_type { TLS_NAME_URI, TLS_NAME_DNS };
-enum { TLS_NAMES_MAX = 8, TLS_NAME_BYTES = 256, TLS_ERROR_BYTES = 256 };
+enum { TLS_NAMES_MAX = 8, TLS_NAME_BYTES = 256, TLS_ERROR_BYTES = 400 };
 
 struct tls_name {
 	enum tls_name_type type;
