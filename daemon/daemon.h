@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 /* One thing that is loaded again when it changes, and what became of the last try. */
 struct reload_state {
@@ -37,6 +38,7 @@ struct daemon {
 	struct tls_ctx *tls;
 	struct cred_info cred;
 	struct view *view;
+	struct stat nodes_stat; /* of the nodes file when it was read last */
 	struct reload_state config_state, cred_state, view_state;
 
 	struct edge_netns *netns;

@@ -132,6 +132,7 @@ static int load_all(struct daemon *d)
 		return EXIT_USAGE;
 	}
 	reload_done(&d->cred_state);
+	(void)stat(d->config.nodes.file, &d->nodes_stat);
 	if (load_view(d, &d->config, &d->view, error)) {
 		fprintf(stderr, "culvertd: %s\n", error);
 		return EXIT_USAGE;
@@ -165,6 +166,20 @@ static void reload_certificates(struct daemon *d)
 	engine_set_tls(d->engine, d->tls, d->cred.self.not_after_s);
 	log_info("new certificates", L_TEXT("name", info.self.names_count ? info.self.names[0].text : ""), L_TEXT("serial", info.self.serial),
 	         L_I64("not_after_s", info.self.not_after_s));
+}
+
+/* The folder is watched, and other files may live in it: only a nodes file that is another one, or has other contents, is read. */
+static bool has_nodes_file_changed(struct daemon *d)
+{
+	struct stat now;
+
+	if (stat(d->config.nodes.file, &now))
+		return true; /* reading it says what is wrong */
+	if (now.st_ino == d->nodes_stat.st_ino && now.st_dev == d->nodes_stat.st_dev && now.st_size == d->nodes_stat.st_size &&
+	    now.st_mtim.tv_sec == d->nodes_stat.st_mtim.tv_sec && now.st_mtim.tv_nsec == d->nodes_stat.st_mtim.tv_nsec)
+		return false;
+	d->nodes_stat = now;
+	return true;
 }
 
 static void reload_view(struct daemon *d, const struct config *c)
@@ -263,7 +278,7 @@ static void on_reload_timer(struct loop_timer *t)
 
 	if (d->is_reload_cred)
 		reload_certificates(d);
-	if (d->is_reload_view)
+	if (d->is_reload_view && has_nodes_file_changed(d))
 		reload_view(d, &d->config);
 	d->is_reload_cred = d->is_reload_view = false;
 }
