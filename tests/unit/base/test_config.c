@@ -332,7 +332,7 @@ static void every_key_is_described(void **state)
 	assert_int_equal(fclose(out), 0);
 	for (const char *p = text; *p != '\0'; p++)
 		lines += *p == '\n';
-	assert_int_equal(lines, 2 + 21);
+	assert_int_equal(lines, 2 + 20);
 	assert_non_null(
 		strstr(text, "| `tunnel.port` | a number from 1 to 65535 | `7117` | TCP port of the tunnels, the same on every node |\n"));
 	assert_non_null(strstr(text, "| `nodes.file` | an absolute path | must be given | "));
