@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# suites.sh - one function suite_NAME a suite. Sourced by run.sh, which sets ROOT, BUILD_ROOT, LOGS and FUZZ_SECONDS.
+
+JOBS=$(nproc)
+
+# build_preset SUITE PRESET: a failure is counted and shown; a preset is built once in a run.
+build_preset()
+{
+	local suite=$1 preset=$2 log=$LOGS/build-$2.log
+
+	[ ! -e "$LOGS/built-$preset" ] || return 0
+	echo "building $preset"
+	if cmake --preset "$preset" -B "$BUILD_ROOT/$preset" > "$log" 2>&1 && run_quietly "$log" cmake --build "$BUILD_ROOT/$preset" -j "$JOBS"; then
+		: > "$LOGS/built-$preset"
+		return 0
+	fi
+	report_add fail "$suite" "build of $preset" "$log"
+	return 1
+}
+
+# run_quietly LOG COMMAND...: in the background, so that a signal to run.sh is taken at once.
+run_quietly()
+{
+	local log=$1
+	shift
+
+	"$@" >> "$log" 2>&1 &
+	child=$!
+	wait "$child"
+	local status=$?
+	child=
+	return "$status"
+}
+
+# run_ctest SUITE PRESET LABELS [WRAPPER...]
+run_ctest()
+{
+	local suite=$1 preset=$2 labels=$3 junit
+	shift 3
+
+	junit=$LOGS/$suite-$labels.xml
+	run_quietly "$LOGS/$suite-ctest.log" "$@" ctest --test-dir "$BUILD_ROOT/$preset" -L "^($labels)\$" -j "$JOBS" --no-tests=error \
+		--test-output-size-passed 65536 --test-output-size-failed 1048576 --output-junit "$junit"
+	report_junit "$suite" "" "$junit"
+}
+
+# run_pytest SUITE PRESET [ARGUMENT...]: the tests over namespaces, with the programs of a preset.
+run_pytest()
+{
+	local suite=$1 preset=$2 junit=$LOGS/$1-netns.xml log=$LOGS/$1-pytest.log
+	shift 2
+
+	# shellcheck disable=SC2086
+	CULVERT_BUILD=$BUILD_ROOT/$preset PYTHONDONTWRITEBYTECODE=1 run_quietly "$log" ${WRAPPER:-} /usr/bin/python3 -m pytest \
+		-p no:cacheprovider -q --junitxml "$junit" "$@" ${PYTEST_ARGS:-} "$ROOT/tests/netns"
+	report_junit "$suite" "" "$junit"
+}
+
+# A sanitizer's report in a daemon that a test started is a failure, whatever the test thought of it.
+report_sanitizer()
+{
+	local suite=$1 file
+
+	for file in "$LOGS/$suite-report".*; do
+		[ -e "$file" ] || continue
+		report_add fail "$suite" "report of a sanitizer: $(grep -m 1 -E 'ERROR|WARNING|runtime error' "$file" | tr '\t' ' ')" "$file"
+	done
+}
+
+suite_style()
+{
+	local file log=$LOGS/style.log
+
+	git -C "$ROOT" rev-parse --git-dir > /dev/null 2>&1 || { report_add skip style "all of it" "this is no git work tree"; return; }
+	mapfile -t sources < <(git -C "$ROOT" ls-files -- '*.c' '*.h')
+	for file in "${sources[@]}"; do
+		log=$LOGS/style-format-${file//\//_}.log
+		if clang-format --dry-run -Werror --style=file "$file" > "$log" 2>&1; then
+			report_add pass style "format $file"
+		else
+			report_add fail style "format $file" "$log"
+		fi
+	done
+	for file in $(git -C "$ROOT" ls-files -- '*.sh' .ci/run); do
+		log=$LOGS/style-shell-${file//\//_}.log
+		if bash -n "$file" > "$log" 2>&1; then
+			report_add pass style "syntax $file"
+		else
+			report_add fail style "syntax $file" "$log"
+		fi
+	done
+	for file in $(git -C "$ROOT" ls-files -- '*.py'); do
+		log=$LOGS/style-python-${file//\//_}.log
+		if /usr/bin/python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$file" > "$log" 2>&1; then
+			report_add pass style "syntax $file"
+		else
+			report_add fail style "syntax $file" "$log"
+		fi
+	done
+
+	build_preset style release || return
+	mapfile -t sources < <(git -C "$ROOT" ls-files -- 'daemon/*.c')
+	printf '%s\n' "${sources[@]}" > "$LOGS/style-tidy.list"
+	# shellcheck disable=SC2016
+	run_quietly "$LOGS/style-tidy.log" xargs -a "$LOGS/style-tidy.list" -P "$JOBS" -I{} sh -c '
+		log=$2/style-tidy-$(echo "$3" | tr / _).log
+		clang-tidy --quiet -p "$1" "$3" > "$log" 2>&1 && : > "$log.passed"' sh "$BUILD_ROOT/release" "$LOGS" {}
+	for file in "${sources[@]}"; do
+		log=$LOGS/style-tidy-${file//\//_}.log
+		if [ -e "$log.passed" ]; then
+			report_add pass style "tidy $file"
+		else
+			report_add fail style "tidy $file" "$log"
+		fi
+	done
+}
+
+suite_unit()
+{
+	build_preset unit release && run_ctest unit release unit
+}
+
+suite_bpf()
+{
+	build_preset bpf release && run_ctest bpf release bpf
+}
+
+suite_netns()
+{
+	build_preset netns release && run_pytest netns release
+}
+
+# The corpora by the normal build, then each fuzzer for a while from a copy of its corpus.
+suite_fuzz()
+{
+	local fuzzer name log
+
+	build_preset fuzz release && run_ctest fuzz release fuzz
+	build_preset fuzz fuzz || return
+	for fuzzer in "$ROOT"/tests/fuzz/fuzz_*.c; do
+		name=$(basename "$fuzzer" .c)
+		log=$LOGS/fuzz-$name.log
+		mkdir -p "$LOGS/corpus/$name" "$LOGS/crashes"
+		if run_quietly "$log" "$BUILD_ROOT/fuzz/$name" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+			-artifact_prefix="$LOGS/crashes/$name-" "$LOGS/corpus/$name" "$ROOT/tests/fuzz/corpus/${name#fuzz_}"; then
+			report_add pass fuzz "$name for $FUZZ_SECONDS s"
+		else
+			report_add fail fuzz "$name for $FUZZ_SECONDS s" "$log"
+		fi
+	done
+}
+
+suite_asan()
+{
+	build_preset asan asan || return
+	export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
+	run_ctest asan asan "unit|bpf|fuzz"
+	ASAN_OPTIONS=$ASAN_OPTIONS:log_path=$LOGS/asan-report UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$LOGS/asan-report run_pytest asan asan
+	report_sanitizer asan
+	unset ASAN_OPTIONS UBSAN_OPTIONS
+}
+
+# gcc 12's ThreadSanitizer does not know the address spaces of newer kernels: setarch turns their randomisation off.
+suite_tsan()
+{
+	build_preset tsan tsan || return
+	export TSAN_OPTIONS=second_deadlock_stack=1
+	run_ctest tsan tsan unit setarch "$(uname -m)" -R
+	TSAN_OPTIONS=$TSAN_OPTIONS:log_path=$LOGS/tsan-report WRAPPER="setarch $(uname -m) -R" run_pytest tsan tsan -m threads
+	report_sanitizer tsan
+	unset TSAN_OPTIONS
+}
