@@ -93,7 +93,7 @@ static const struct key keys[] = {
 	  .about = "TCP port of the tunnels, the same on every node" },
 	{ "tunnel", "workers", KIND_NUMBER, AT(tunnel.workers), .min = 0, .max = 8, .standard = "0",
 	  .about = "worker threads; 0: one per core that the process may use, at most 8" },
-	{ "tunnel", "memory", KIND_SIZE, AT(tunnel.memory_bytes), .min = MIB, .max = MIB << 20, .standard = "256MiB",
+	{ "tunnel", "memory", KIND_SIZE, AT(tunnel.memory_bytes), .min = MIB, .max = MIB << 20, .standard = "512MiB",
 	  .about = "budget of the credit that is granted to all streams together; beyond it new streams are refused" },
 	{ "tunnel", "peer_timeout", KIND_DURATION, AT(tunnel.peer_timeout_ms), .min = 1000, .max = 24 * HOUR_MS, .standard = "120s",
 	  .about = "a peer that is silent for so long is gone, and its streams are reset" },

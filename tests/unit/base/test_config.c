@@ -52,7 +52,7 @@ static void the_least_file_has_the_defaults(void **state)
 	assert_int_equal(c.tunnel.peer_timeout_ms, 120000);
 	assert_int_equal(c.tunnel.drain_timeout_ms, 30000);
 	assert_int_equal(c.tunnel.idle_timeout_ms, 600000);
-	assert_int_equal(c.tunnel.memory_bytes, 256 << 20);
+	assert_int_equal(c.tunnel.memory_bytes, 512 << 20);
 	assert_null(c.capture.devices.names);
 	assert_int_equal(c.capture.mode, CONFIG_STRICT);
 	assert_int_equal(c.capture.connect, CONFIG_OPTIMISTIC);
