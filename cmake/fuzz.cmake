@@ -1,11 +1,14 @@
 # tests/fuzz/fuzz_NAME.c defines LLVMFuzzerTestOneInput; its corpus lies in tests/fuzz/corpus/NAME/.
 # With CULVERT_FUZZ it becomes a fuzzer, else a program that replays the corpus (ctest label fuzz).
+# The target fuzzers is all of them.
+add_custom_target(fuzzers)
 file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c")
 foreach(source IN LISTS sources)
 	cmake_path(GET source STEM target)
 	string(REGEX REPLACE "^fuzz_" "" name "${target}")
 	add_executable(${target} "${source}")
 	target_link_libraries(${target} PRIVATE culvert_flags culvert_status culvert_edge culvert_tunnel)
+	add_dependencies(fuzzers ${target})
 	# The library's entry point has no header.
 	target_compile_options(${target} PRIVATE -Wno-missing-prototypes)
 	if(CULVERT_FUZZ)

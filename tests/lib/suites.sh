@@ -3,14 +3,15 @@
 
 JOBS=$(nproc)
 
-# build_preset SUITE PRESET: a failure is counted and shown; a preset is built once in a run.
+# build_preset SUITE PRESET [TARGET]: a failure is counted and shown; a preset is built once in a run.
 build_preset()
 {
-	local suite=$1 preset=$2 log=$LOGS/build-$2.log
+	local suite=$1 preset=$2 target=${3:-all} log=$LOGS/build-$2.log
 
 	[ ! -e "$LOGS/built-$preset" ] || return 0
 	echo "building $preset"
-	if cmake --preset "$preset" -B "$BUILD_ROOT/$preset" > "$log" 2>&1 && run_quietly "$log" cmake --build "$BUILD_ROOT/$preset" -j "$JOBS"; then
+	if cmake --preset "$preset" -B "$BUILD_ROOT/$preset" > "$log" 2>&1 &&
+		run_quietly "$log" cmake --build "$BUILD_ROOT/$preset" -j "$JOBS" --target "$target"; then
 		: > "$LOGS/built-$preset"
 		return 0
 	fi
@@ -136,12 +137,12 @@ suite_fuzz()
 	local fuzzer name log
 
 	build_preset fuzz release && run_ctest fuzz release fuzz
-	build_preset fuzz fuzz || return
+	build_preset fuzz fuzz fuzzers || return
 	for fuzzer in "$ROOT"/tests/fuzz/fuzz_*.c; do
 		name=$(basename "$fuzzer" .c)
 		log=$LOGS/fuzz-$name.log
 		mkdir -p "$LOGS/corpus/$name" "$LOGS/crashes"
-		if run_quietly "$log" "$BUILD_ROOT/fuzz/$name" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+		if run_quietly "$log" "$BUILD_ROOT/fuzz/$name" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 			-artifact_prefix="$LOGS/crashes/$name-" "$LOGS/corpus/$name" "$ROOT/tests/fuzz/corpus/${name#fuzz_}"; then
 			report_add pass fuzz "$name for $FUZZ_SECONDS s"
 		else
