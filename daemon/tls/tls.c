@@ -241,6 +241,10 @@ static enum tls_result session_break_alert(struct tls_session *s, int code)
 	case 109:
 		return session_break(s, "the other node refused the handshake (alert %s): no common cipher suite or key exchange group, or it takes no TLS 1.3",
 		                     alert_name(code));
+	case 47: /* illegal_parameter: what a client answers to a group that it never offered, which is what the library offers where none is common */
+		if (s->phase == TLS_PHASE_HANDSHAKE && s->role == TLS_SERVER)
+			return session_break(s, "the other side has no key exchange group in common with us (X25519MLKEM768, X25519, P-256; alert illegal_parameter)");
+		return session_break(s, "the other node found a value of ours illegal (alert illegal_parameter)");
 	case 70: /* protocol_version */
 		return session_break(s, "the other node has no version of TLS in common with us (alert protocol_version); TLS 1.3 is needed");
 	case 120: /* no_application_protocol */
@@ -308,6 +312,8 @@ static enum tls_result session_break_library(struct tls_session *s, int code)
 		return session_break(s, "the other side sent something that is not TLS");
 	case VERIFY_MAC_ERROR:
 	case DECRYPT_ERROR:
+	case AES_GCM_AUTH_E:
+	case MAC_CMP_FAILED_E:
 		return session_break(s, "a record was forged or damaged on its way");
 	case VERIFY_FINISHED_ERROR:
 	case SIG_VERIFY_E:

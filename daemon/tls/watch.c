@@ -20,21 +20,21 @@ struct cred_watch {
 	int parent_wd, directory_wd, data_wd; /* -1: nothing there to watch */
 };
 
-/* Points *wd at what path is now. The kernel gives one descriptor for one inode, so a folder that was replaced gets a new one; the old one
- * watches what is no longer ours. */
-static void watch_renew(struct cred_watch *w, const char *path, uint32_t mask, int *wd)
+/* Points *wd at what path is now; whether an older watch went. The kernel gives one descriptor for one inode, so a folder that was replaced gets a new
+ * one, and the old one watches what is no longer ours. */
+static bool watch_renew(struct cred_watch *w, const char *path, int *wd)
 {
-	int now = inotify_add_watch(w->fd, path, mask);
+	int now = inotify_add_watch(w->fd, path, WATCH_FILES | IN_ONLYDIR), old = *wd;
 
-	if (*wd >= 0 && *wd != now)
-		(void)inotify_rm_watch(w->fd, *wd);
 	*wd = now;
+	return old >= 0 && old != now && inotify_rm_watch(w->fd, old) == 0;
 }
 
-static void watch_renew_all(struct cred_watch *w)
+static bool watch_renew_all(struct cred_watch *w)
 {
-	watch_renew(w, w->directory, WATCH_FILES | IN_ONLYDIR, &w->directory_wd);
-	watch_renew(w, w->data, WATCH_FILES | IN_ONLYDIR, &w->data_wd);
+	bool has_removed = watch_renew(w, w->directory, &w->directory_wd);
+
+	return watch_renew(w, w->data, &w->data_wd) || has_removed;
 }
 
 int cred_watch_create(const char *directory, struct cred_watch **ret)
@@ -69,7 +69,7 @@ int cred_watch_create(const char *directory, struct cred_watch **ret)
 		r = -errno;
 		goto fail;
 	}
-	watch_renew_all(w);
+	(void)watch_renew_all(w);
 	*ret = w;
 	return 0;
 fail:
@@ -104,7 +104,8 @@ static bool watch_is_ours(const struct cred_watch *w, const struct inotify_event
 	return e->wd == w->parent_wd && e->len && strcmp(e->name, w->name) == 0;
 }
 
-bool cred_watch_drain(struct cred_watch *w)
+/* Takes what the kernel has queued; whether any of it was about our folder. */
+static bool watch_read(struct cred_watch *w)
 {
 	_Alignas(struct inotify_event) char buffer[16 * (sizeof(struct inotify_event) + NAME_MAX + 1)];
 	bool is_ours = false;
@@ -115,7 +116,7 @@ bool cred_watch_drain(struct cred_watch *w)
 			const struct inotify_event *e = (const struct inotify_event *)(const void *)(buffer + at);
 
 			is_ours = watch_is_ours(w, e) || is_ours;
-			/* Its number may come back for another folder. */
+			/* A watch that the kernel took away with its folder: it must not be removed once more. */
 			if ((e->mask & IN_IGNORED) && e->wd == w->directory_wd)
 				w->directory_wd = -1;
 			if ((e->mask & IN_IGNORED) && e->wd == w->data_wd)
@@ -123,6 +124,15 @@ bool cred_watch_drain(struct cred_watch *w)
 			at += (ssize_t)(sizeof(*e) + e->len);
 		}
 	}
-	watch_renew_all(w);
+	return is_ours;
+}
+
+bool cred_watch_drain(struct cred_watch *w)
+{
+	bool is_ours = watch_read(w);
+
+	/* Removing a watch makes one more event, which is nobody's. */
+	while (watch_renew_all(w))
+		is_ours = watch_read(w) || is_ours;
 	return is_ours;
 }
