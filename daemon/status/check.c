@@ -85,7 +85,7 @@ static void check_devices(const struct snapshot *s, struct check_finding *f)
 		}
 	}
 	if (edges)
-		say(f, true, "our programs are first on all %zu devices at the node's edge", edges);
+		say(f, true, "our programs are first on every device at the node's edge (%zu)", edges);
 	else
 		say(f, false, "no device is captured: nothing is encrypted");
 }
