@@ -27,6 +27,14 @@ report_count()
 	awk -F '\t' -v result="$1" -v suite="${2:-}" '$1 == result && (suite == "" || $2 == suite) { n++ } END { print n + 0 }' "$LOGS/results"
 }
 
+# Of a build's log the errors, of any other the end.
+report_excerpt()
+{
+	case $1 in
+	*/build-*) grep -n -A 4 -E 'error:|Error|undefined reference|multiple definition' "$1" | head -n 40 ;;
+	esac | grep . || tail -n 40 "$1"
+}
+
 # Each failure with the end of its log, each skip with its reason, and the suite's count.
 report_suite()
 {
@@ -37,7 +45,7 @@ report_suite()
 		echo "FAILED: $suite: $name"
 		if [ -s "$log" ]; then
 			echo "        $log"
-			tail -n 40 "$log" | sed 's/^/    | /'
+			report_excerpt "$log" | sed 's/^/    | /'
 		fi
 	done < <(awk -F '\t' -v suite="$suite" '$1 == "fail" && $2 == suite' "$LOGS/results")
 	echo "--- $suite: $(report_count pass "$suite") passed, $(report_count fail "$suite") failed, $(report_count skip "$suite") skipped in $seconds s"
