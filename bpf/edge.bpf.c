@@ -316,7 +316,8 @@ static __always_inline int egress_tcp_host(const struct edge *e, const struct fl
 	bool is_lockdown = e->config->mode == EDGE_LOCKDOWN;
 	enum edge_class class = net_is_enrolled(&e->dest) ? CLASS_HOST : CLASS_NOT_ENROLLED;
 	/* The far side takes a stream only from an address that it knows as ours: one that the view does not name (of a tunnel device, say) has no tunnel. */
-	bool is_possible = e->dest.kind == NET_POD && net_is_enrolled(&e->dest) && (e->source.kind == NET_SELF || e->source.kind == NET_OWN_POD);
+	bool is_possible = e->dest.kind == NET_POD && net_is_enrolled(&e->dest) && (e->source.kind == NET_SELF || e->source.kind == NET_OWN_POD) &&
+	                   !(e->source.flags & NET_UNNAMED);
 
 	if (!is_syn) {
 		if (is_lockdown)

@@ -69,11 +69,14 @@ enum net_kind {
 	NET_POD_SPACE, /* some pod's, nobody knows whose */
 };
 
-enum { NET_NOT_ENROLLED = 1 };
+enum {
+	NET_NOT_ENROLLED = 1,
+	NET_UNNAMED = 2, /* NET_SELF: set on a device, but the view does not name it, so no peer takes it as ours */
+};
 
 struct net_value {
 	__u8 kind;      /* enum net_kind */
-	__u8 flags;     /* NET_NOT_ENROLLED */
+	__u8 flags;     /* NET_NOT_ENROLLED, NET_UNNAMED */
 	__u16 worker;   /* home of the node's streams */
 	__u32 node_id;  /* index into peers_up */
 };

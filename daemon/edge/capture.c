@@ -566,7 +566,7 @@ static int list_nets(const struct capture *c, const struct view *v, const struct
 		if (answer.owner && !answer.owner->is_self)
 			continue;
 		p = prefix_of_addr(&a->addr);
-		code = net_list_add(ret, &p, (struct net_value){ .kind = NET_SELF, .node_id = view_self(v)->id });
+		code = net_list_add(ret, &p, (struct net_value){ .kind = NET_SELF, .flags = answer.owner ? 0 : NET_UNNAMED, .node_id = view_self(v)->id });
 	}
 	if (!code)
 		net_list_sort(ret);
