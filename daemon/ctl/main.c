@@ -244,6 +244,8 @@ static int command_run(const struct command *c, struct invocation *v, int argc, 
 		} else if (opt == 'o') {
 			return complain("-o is table or json, not", optarg);
 		} else {
+			if (opt != '?') /* the library has told of an unknown one */
+				fprintf(stderr, "culvertctl: %s has no option --%s\n", c->name, opt == 'l' ? "limit" : "rounds");
 			fputs(HINT, stderr);
 			return EXIT_USAGE;
 		}
