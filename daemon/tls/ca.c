@@ -21,12 +21,12 @@
 #include <unistd.h>
 
 enum {
-	CA_KEY_BYTES = 32,           /* P-256 */
+	CA_KEY_BYTES = 32, /* P-256 */
 	CA_CLOCK_SKEW_S = 300,
 	CA_DAY_S = 24 * 3600,
 	CA_FILE_MAX = 64 << 10,
 	CA_SERIAL_BYTES = 16,
-	CA_CRL_MAX = 1 << 20,        /* about 20,000 revoked certificates */
+	CA_CRL_MAX = 1 << 20, /* about 20,000 revoked certificates */
 };
 
 /* 9999-12-31T23:59:59Z, the last that a certificate can say (RFC 5280, 4.1.2.5). */
@@ -167,7 +167,8 @@ static int write_all(int fd, const char *bytes, size_t len_bytes)
 }
 
 /* is_new: an older file of that name stays and the answer is -EEXIST. */
-static int file_write(int dir_fd, const char *dir, const char *name, mode_t mode, const struct pem_text *text, bool is_new, char error[CA_ERROR_BYTES])
+static int file_write(int dir_fd, const char *dir, const char *name, mode_t mode, const struct pem_text *text, bool is_new,
+                      char error[CA_ERROR_BYTES])
 {
 	char temporary[64];
 	int fd, r;
@@ -294,8 +295,8 @@ static int cert_sign(Cert *c, ecc_key *key, ecc_key *authority_key, WC_RNG *rng,
 	return 0;
 }
 
-static int authority_make(ecc_key *key, const char *common_name, int64_t not_before_s, int64_t not_after_s, WC_RNG *rng, uint8_t der[CA_DER_MAX],
-                          size_t *ret_len)
+static int authority_make(ecc_key *key, const char *common_name, int64_t not_before_s, int64_t not_after_s, WC_RNG *rng,
+                          uint8_t der[CA_DER_MAX], size_t *ret_len)
 {
 	Cert *c = cert_new(rng);
 	int r = -EIO;
@@ -344,8 +345,9 @@ static int leaf_make(struct ca *ca, ecc_key *key, const struct ca_leaf *leaf, WC
 		return -ENOMEM;
 	cert_set_common_name(c, leaf->node);
 	cert_set_times(c, leaf->not_before_s, leaf->not_after_s);
-	if (leaf_set_names(c, leaf) || wc_SetIssuerRaw(c, ca->der, (int)ca->der_len_bytes) != 0 || wc_SetKeyUsage(c, "digitalSignature") != 0 ||
-	    wc_SetSubjectKeyIdFromPublicKey(c, NULL, key) != 0 || wc_SetAuthKeyIdFromPublicKey(c, NULL, &ca->key) != 0)
+	if (leaf_set_names(c, leaf) || wc_SetIssuerRaw(c, ca->der, (int)ca->der_len_bytes) != 0 ||
+	    wc_SetKeyUsage(c, "digitalSignature") != 0 || wc_SetSubjectKeyIdFromPublicKey(c, NULL, key) != 0 ||
+	    wc_SetAuthKeyIdFromPublicKey(c, NULL, &ca->key) != 0)
 		goto out;
 	if (leaf->has_server_usage || leaf->has_client_usage) {
 		const char *usages = leaf->has_client_usage ? "clientAuth" : "serverAuth";
@@ -442,7 +444,8 @@ static int ca_load_valid(const char *dir, struct ca *ret, char error[CA_ERROR_BY
 	int r = ca_load(dir, ret, error);
 
 	if (!r && ret->cert.peer.not_after_s < time(NULL)) {
-		r = ca_error(error, -EINVAL, "%s/ca.crt: the authority expired on %s", dir, cert_time_text(ret->cert.peer.not_after_s, end));
+		r = ca_error(error, -EINVAL, "%s/ca.crt: the authority expired on %s", dir,
+		             cert_time_text(ret->cert.peer.not_after_s, end));
 		ca_done(ret);
 	}
 	return r;
@@ -524,7 +527,8 @@ static int leaf_check(const struct ca_leaf *leaf, char error[CA_ERROR_BYTES])
 	if (!leaf->name.text[0])
 		return ca_error(error, -EINVAL, "the certificate of %s would have no name", leaf->node);
 	if (leaf->not_before_s < 0 || leaf->not_after_s > CA_TIME_MAX || leaf->not_before_s >= leaf->not_after_s)
-		return ca_error(error, -EINVAL, "the certificate of %s would end before it begins, or lie beyond the years 1970 to 9999", leaf->node);
+		return ca_error(error, -EINVAL, "the certificate of %s would end before it begins, or lie beyond the years 1970 to 9999",
+		                leaf->node);
 	return 0;
 }
 
@@ -683,9 +687,12 @@ static int crl_put_issuer(struct der *d, const struct ca *ca)
 }
 
 /* The list without its signature, at the end of d. */
-static int crl_make(struct der *d, const struct ca *ca, const char *const *serials, size_t count, uint64_t number, int days, char error[CA_ERROR_BYTES])
+static int crl_make(struct der *d, const struct ca *ca, const char *const *serials, size_t count, uint64_t number, int days,
+                    char error[CA_ERROR_BYTES])
 {
-	static const uint8_t algorithm[] = { 0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02 }; /* ecdsa-with-SHA256 */
+	static const uint8_t algorithm[] = {
+		0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02
+	}; /* ecdsa-with-SHA256 */
 	static const uint8_t version = 1;
 	int64_t now_s = time(NULL), next_s = now_s + (int64_t)days * CA_DAY_S;
 	/* A list that is out of date began before its end. */
@@ -753,7 +760,8 @@ int ca_revoke(const char *ca_dir, const char *out_path, const char *const *seria
 	memmove(d.bytes, d.bytes + d.at, (size_t)n);
 	n = wc_SignCert(n, CTC_SHA256wECDSA, d.bytes, CA_CRL_MAX, NULL, &ca.key, &rng);
 	wc_FreeRng(&rng);
-	r = n > 0 ? crl_write(out_path, d.bytes, (size_t)n, error) : ca_error(error, -EIO, "the revocation list can not be signed: %s", wc_GetErrorString(n));
+	r = n > 0 ? crl_write(out_path, d.bytes, (size_t)n, error)
+	          : ca_error(error, -EIO, "the revocation list can not be signed: %s", wc_GetErrorString(n));
 out_ca:
 	ca_done(&ca);
 out:
@@ -777,7 +785,8 @@ int ca_make_ephemeral(struct ca_ephemeral *ret)
 	r = wc_ecc_init(&key) ? -EIO : key_make(&ca.key, &rng);
 	ca.has_key = true;
 	if (!r)
-		r = authority_make(&ca.key, "self", leaf.not_before_s, leaf.not_after_s, &rng, ret->authority_der, &ret->authority_len_bytes);
+		r = authority_make(&ca.key, "self", leaf.not_before_s, leaf.not_after_s, &rng, ret->authority_der,
+		                   &ret->authority_len_bytes);
 	if (!r)
 		r = key_make(&key, &rng);
 	ca.der = ret->authority_der;

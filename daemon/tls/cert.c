@@ -103,7 +103,8 @@ int cert_read(const uint8_t *der, size_t len_bytes, struct cert *ret, char fault
 		goto out;
 	}
 	r = -EINVAL;
-	if (cert_read_time(dc.beforeDate, dc.beforeDateLen, &c.not_before_s) || cert_read_time(dc.afterDate, dc.afterDateLen, &c.peer.not_after_s)) {
+	if (cert_read_time(dc.beforeDate, dc.beforeDateLen, &c.not_before_s) ||
+	    cert_read_time(dc.afterDate, dc.afterDateLen, &c.peer.not_after_s)) {
 		snprintf(fault, CERT_FAULT_BYTES, "holds a time that can not be read");
 		goto out;
 	}

@@ -12,16 +12,16 @@ struct cert {
 	struct tls_peer peer; /* not_after_s is this certificate's own */
 	int64_t not_before_s;
 	char subject[CERT_SUBJECT_BYTES], issuer[CERT_SUBJECT_BYTES]; /* "/CN=..."; printable, cut where longer */
-	bool is_authority;                             /* CA:TRUE, and keyCertSign where there is a key usage */
-	bool is_self_issued;                           /* subject and issuer are the same */
-	bool has_server_usage, has_client_usage;       /* named one by one; anyExtendedKeyUsage is none */
+	bool is_authority;                                            /* CA:TRUE, and keyCertSign where there is a key usage */
+	bool is_self_issued;                                          /* subject and issuer are the same */
+	bool has_server_usage, has_client_usage;                      /* named one by one; anyExtendedKeyUsage is none */
 	uint8_t subject_hash[CERT_ID_BYTES], issuer_hash[CERT_ID_BYTES];
 	uint8_t subject_key_id[CERT_ID_BYTES], issuer_key_id[CERT_ID_BYTES];
 	bool has_subject_key_id, has_issuer_key_id;
 };
 
-/* Reads a certificate. 0; -EINVAL: not a certificate, or names that we do not take (a NUL inside, too long, too many): fault says which, as the end of a
- * sentence that begins with what the certificate is. *ret is filled where names alone are at fault, as far as they went. */
+/* Reads a certificate. 0; -EINVAL: not a certificate, or names that we do not take (a NUL inside, too long, too many): fault says which, as
+ * the end of a sentence that begins with what the certificate is. *ret is filled where names alone are at fault, as far as they went. */
 int cert_read(const uint8_t *der, size_t len_bytes, struct cert *ret, char fault[CERT_FAULT_BYTES]);
 
 /* Whether child names authority as its issuer: by name, and by key where both say which. The signature is not looked at. */

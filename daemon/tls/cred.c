@@ -189,12 +189,17 @@ static int load_take_key(struct cred_load *l)
 		const struct pem_block *b = &pem->blocks[i];
 
 		if (strcmp(b->label, "ENCRYPTED PRIVATE KEY") == 0)
-			return load_fault(l, id, "line %u: holds an encrypted private key: it must be stored unencrypted, protected by the file's mode", b->line);
+			return load_fault(
+				l, id,
+				"line %u: holds an encrypted private key: it must be stored unencrypted, protected by the file's mode",
+				b->line);
 		if (strcmp(b->label, "EC PARAMETERS") == 0)
 			continue; /* OpenSSL writes them before an EC key; the key says the same */
 		if (id == CRED_BUNDLE && strcmp(b->label, "CERTIFICATE") == 0) {
 			if (!l->key)
-				return load_fault(l, id, "line %u: a certificate stands before the private key, which must come first in a bundle", b->line);
+				return load_fault(l, id,
+				                  "line %u: a certificate stands before the private key, which must come first in a bundle",
+				                  b->line);
 			continue;
 		}
 		if (!label_is_key(b->label))
@@ -243,10 +248,13 @@ static int load_check_names(struct cred_load *l, const struct tls_name *expected
 	size_t matches = 0;
 
 	if (!self->names_count)
-		return load_fault(l, l->cert_file, "the certificate holds no URI or DNS name (subject alternative name), other nodes know this one by it");
+		return load_fault(l, l->cert_file,
+		                  "the certificate holds no URI or DNS name (subject alternative name), other nodes know this one by it");
 	for (size_t i = 0; i < self->names_count; i++) {
 		if (strchr(self->names[i].text, '*'))
-			return load_fault(l, l->cert_file, "the certificate holds the wildcard %.160s, which names no single node: one with this node's own name is needed",
+			return load_fault(l, l->cert_file,
+			                  "the certificate holds the wildcard %.160s, which names no single node: "
+			                  "one with this node's own name is needed",
 			                  cert_name_text(&self->names[i], name));
 		if (expected && self->names[i].type == expected->type && strcmp(self->names[i].text, expected->text) == 0)
 			matches++;
@@ -294,10 +302,12 @@ static int load_take_chain(struct cred_load *l, const struct tls_name *expected)
 		if (r)
 			return r;
 		if (count == 0 && cert.is_authority)
-			return load_fault(l, id, "line %u: is an authority's certificate (%s), the node's own must come first", b->line, cert.subject);
-		if (count > 0 && !cert.is_authority)
-			return load_fault(l, id, "line %u: behind the node's own certificate only its authorities' may stand, this is none (%s)", b->line,
+			return load_fault(l, id, "line %u: is an authority's certificate (%s), the node's own must come first", b->line,
 			                  cert.subject);
+		if (count > 0 && !cert.is_authority)
+			return load_fault(l, id,
+			                  "line %u: behind the node's own certificate only its authorities' may stand, this is none (%s)",
+			                  b->line, cert.subject);
 		if (count++ == 0)
 			l->leaf = cert;
 		r = load_append_chain(l, b);
@@ -329,8 +339,9 @@ static int load_take_authorities(struct cred_load *l)
 		if (cert_read(b->der, b->len_bytes, cert, fault) && !cert->peer.not_after_s)
 			return load_fault(l, CRED_CA, "line %u: the certificate %s", b->line, fault);
 		if (!cert->is_authority)
-			return load_fault(l, CRED_CA, "line %u: is no authority's certificate, CA:TRUE and the key usage keyCertSign are needed (%s)", b->line,
-			                  cert->subject);
+			return load_fault(l, CRED_CA,
+			                  "line %u: is no authority's certificate, CA:TRUE and the key usage keyCertSign are needed (%s)",
+			                  b->line, cert->subject);
 		l->authorities_count++;
 		/* Bundles keep old authorities for a while; one that ended vouches for nobody and stops nobody. */
 		if (now_s > cert->peer.not_after_s || now_s < cert->not_before_s)
@@ -364,7 +375,8 @@ static int load_take_crls(struct cred_load *l)
 				is_known = has_list[k] = true;
 		}
 		if (!is_known)
-			return load_fault(l, CRED_CRL, "line %u: the revocation list is of an authority that ca.crt does not hold", b->line);
+			return load_fault(l, CRED_CRL, "line %u: the revocation list is of an authority that ca.crt does not hold",
+			                  b->line);
 		if (crl.has_next_update && crl.next_update_s < time(NULL))
 			return load_fault(l, CRED_CRL, "line %u: the revocation list is out of date, its next was due on %s", b->line,
 			                  cert_time_text(crl.next_update_s, end));
@@ -372,7 +384,8 @@ static int load_take_crls(struct cred_load *l)
 	}
 	for (size_t k = 0; k < l->valid_count; k++) {
 		if (!has_list[k])
-			return load_fault(l, CRED_CRL, "holds no list of the authority in line %u of ca.crt; each authority needs one", l->valid_lines[k]);
+			return load_fault(l, CRED_CRL, "holds no list of the authority in line %u of ca.crt; each authority needs one",
+			                  l->valid_lines[k]);
 	}
 	return 0;
 }
@@ -389,7 +402,8 @@ static int load_describe_fault(struct cred_load *l, const struct tls_fault *f)
 	case TLS_PART_KEY:
 		return load_fault(l, l->key_file, "line %u: the private key can not be used: %s", l->key->line, why);
 	case TLS_PART_KEY_MATCH:
-		return load_fault(l, l->key_file, "line %u: the private key does not belong to the certificate in %s", l->key->line, file_names[l->cert_file]);
+		return load_fault(l, l->key_file, "line %u: the private key does not belong to the certificate in %s", l->key->line,
+		                  file_names[l->cert_file]);
 	case TLS_PART_AUTHORITY:
 		return load_fault(l, CRED_CA, "line %u: the authority can not be used: %s", l->valid_lines[f->index], why);
 	case TLS_PART_CRL:
@@ -409,7 +423,8 @@ static int load_describe_proof(struct cred_load *l, int code, const char *text)
 		return load_fault(l, l->cert_file, "no other node would take it: %s", text);
 	for (size_t i = 0; i < l->authorities_count && at < sizeof(held); i++)
 		at += (size_t)snprintf(held + at, sizeof(held) - at, "%s%s", i ? ", " : "", l->authorities[i].subject);
-	return load_fault(l, l->cert_file, "the certificate was issued by %s, which is no valid authority of ca.crt (it holds %s)", l->leaf.issuer, held);
+	return load_fault(l, l->cert_file, "the certificate was issued by %s, which is no valid authority of ca.crt (it holds %s)",
+	                  l->leaf.issuer, held);
 }
 
 static int load_make_context(struct cred_load *l, struct tls_ctx **ret)

@@ -40,7 +40,9 @@ static bool reader_take(struct reader *r, struct element *ret)
 	}
 	if (len > r->left - head)
 		return false;
-	*ret = (struct element){ .tag = r->at[0], .whole = r->at, .whole_len_bytes = head + len, .content = r->at + head, .content_len_bytes = len };
+	*ret = (struct element){
+		.tag = r->at[0], .whole = r->at, .whole_len_bytes = head + len, .content = r->at + head, .content_len_bytes = len
+	};
 	r->at += head + len;
 	r->left -= head + len;
 	return true;
@@ -61,7 +63,8 @@ static bool element_is_time(const struct element *e)
 	return e->tag == ASN_UTC_TIME || e->tag == ASN_GENERALIZED_TIME;
 }
 
-/* CertificateList: SEQUENCE { SEQUENCE { version OPTIONAL, signature, issuer, thisUpdate, nextUpdate OPTIONAL, ... }, ... } (RFC 5280, 5.1) */
+/* CertificateList: SEQUENCE { SEQUENCE { version OPTIONAL, signature, issuer, thisUpdate, nextUpdate OPTIONAL, ... }, ... } (RFC 5280,
+ * 5.1) */
 int crl_read(const uint8_t *der, size_t len_bytes, struct crl *ret)
 {
 	struct reader file = { der, len_bytes }, list, body;

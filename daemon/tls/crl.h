@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* crl.h - a certificate revocation list, read as far as a message to people needs it: whose it is and until when. Verifying it is the library's.
+/* crl.h - a certificate revocation list, read as far as a message to people needs it: whose it is and until when. Verifying it is the
+ * library's.
  * Plain functions; any thread. */
 #ifndef CULVERT_TLS_CRL_H
 #define CULVERT_TLS_CRL_H

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PEM_BEGIN "-----BEGIN "
-#define PEM_END   "-----END "
+#define PEM_BEGIN  "-----BEGIN "
+#define PEM_END    "-----END "
 #define PEM_DASHES "-----"
 
 /* One line of the text, without its end and the white space before it. */

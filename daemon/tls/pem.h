@@ -30,16 +30,17 @@ struct pem_text {
 
 enum pem_fault {
 	PEM_OK,
-	PEM_EMPTY,     /* nothing but white space */
-	PEM_NO_BLOCK,  /* text without any BEGIN line */
-	PEM_CUT,       /* a BEGIN without its END */
-	PEM_MISMATCH,  /* an END with another label */
-	PEM_BASE64,    /* a block's text is not base64, or empty */
-	PEM_TOO_MANY,  /* more than PEM_BLOCKS_MAX */
+	PEM_EMPTY,    /* nothing but white space */
+	PEM_NO_BLOCK, /* text without any BEGIN line */
+	PEM_CUT,      /* a BEGIN without its END */
+	PEM_MISMATCH, /* an END with another label */
+	PEM_BASE64,   /* a block's text is not base64, or empty */
+	PEM_TOO_MANY, /* more than PEM_BLOCKS_MAX */
 	PEM_NO_MEMORY,
 };
 
-/* Takes text apart. PEM_OK and *ret filled (pem_done undoes it); else *ret is untouched and *ret_line tells where the fault is (0: nowhere). */
+/* Takes text apart. PEM_OK and *ret filled (pem_done undoes it); else *ret is untouched and *ret_line tells where the fault is (0:
+ * nowhere). */
 enum pem_fault pem_parse(const char *text, size_t len_bytes, struct pem *ret, unsigned *ret_line);
 /* The fault as the end of a sentence that begins with the file's name. */
 const char *pem_fault_text(enum pem_fault fault);

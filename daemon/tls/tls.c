@@ -18,10 +18,12 @@
 #include <unistd.h>
 
 enum {
-	/* What a peer may send before its Finished: hello, a chain of nine certificates with large keys, and room. A stranger can make us hold no more. */
+	/* What a peer may send before its Finished: hello, a chain of nine certificates with large keys, and room. A stranger can make us
+	 * hold no more. */
 	TLS_HANDSHAKE_BYTES_MAX = 64 << 10,
 	TLS_HANDSHAKE_RECORDS_MAX = 64,
-	/* Records in a row that carry no data: key updates, tickets of another library, empty ones. Each costs us work and could come without end. */
+	/* Records in a row that carry no data: key updates, tickets of another library, empty ones. Each costs us work and could come
+	 * without end. */
 	TLS_IDLE_RECORDS_MAX = 32,
 	/* A handshake with itself needs three turns, five with a second hello. */
 	TLS_PROOF_TURNS_MAX = 16,
@@ -30,9 +32,12 @@ enum {
 	TLS_LEGACY_VERSION = 0x0303,
 };
 
-/* New keys after so many records. RFC 8446, 5.5 allows 2^24.5 with AES-GCM; the library renews by itself there, from within a write and also behind the record
- * that reached the limit, where its message could not be told from the record. Renewing before that keeps one record in to one record out. */
+/* New keys after so many records. RFC 8446, 5.5 allows 2^24.5 with AES-GCM; the library renews by itself there, from within a write and
+ * also behind the record that reached the limit, where its message could not be told from the record. Renewing before that keeps one record
+ * in to one record out. */
 #define TLS_RECORDS_PER_KEY (UINT64_C(1) << 24)
+
+#define TLS_GROUPS_TEXT "(X25519MLKEM768, X25519, P-256)"
 
 enum tls_phase { TLS_PHASE_HANDSHAKE, TLS_PHASE_OPEN, TLS_PHASE_BROKEN };
 
@@ -195,60 +200,66 @@ __attribute__((format(printf, 2, 3))) static enum tls_result session_break(struc
 static const char *alert_name(int code)
 {
 	/* RFC 8446, 6 and RFC 7301, 3.2 */
-	switch (code) {
-	case 0: return "close_notify";
-	case 10: return "unexpected_message";
-	case 20: return "bad_record_mac";
-	case 22: return "record_overflow";
-	case 40: return "handshake_failure";
-	case 42: return "bad_certificate";
-	case 43: return "unsupported_certificate";
-	case 44: return "certificate_revoked";
-	case 45: return "certificate_expired";
-	case 46: return "certificate_unknown";
-	case 47: return "illegal_parameter";
-	case 48: return "unknown_ca";
-	case 49: return "access_denied";
-	case 50: return "decode_error";
-	case 51: return "decrypt_error";
-	case 70: return "protocol_version";
-	case 71: return "insufficient_security";
-	case 80: return "internal_error";
-	case 90: return "user_canceled";
-	case 109: return "missing_extension";
-	case 110: return "unsupported_extension";
-	case 112: return "unrecognized_name";
-	case 116: return "certificate_required";
-	case 120: return "no_application_protocol";
-	default: return "unknown";
-	}
+	static const char *const names[] = {
+		[0] = "close_notify",
+		[10] = "unexpected_message",
+		[20] = "bad_record_mac",
+		[22] = "record_overflow",
+		[40] = "handshake_failure",
+		[42] = "bad_certificate",
+		[43] = "unsupported_certificate",
+		[44] = "certificate_revoked",
+		[45] = "certificate_expired",
+		[46] = "certificate_unknown",
+		[47] = "illegal_parameter",
+		[48] = "unknown_ca",
+		[49] = "access_denied",
+		[50] = "decode_error",
+		[51] = "decrypt_error",
+		[70] = "protocol_version",
+		[71] = "insufficient_security",
+		[80] = "internal_error",
+		[90] = "user_canceled",
+		[109] = "missing_extension",
+		[110] = "unsupported_extension",
+		[112] = "unrecognized_name",
+		[116] = "certificate_required",
+		[120] = "no_application_protocol",
+	};
+
+	return code >= 0 && (size_t)code < sizeof(names) / sizeof(names[0]) && names[code] ? names[code] : "unknown";
 }
 
 static enum tls_result session_break_alert(struct tls_session *s, int code)
 {
 	switch (code) {
-	case 42: /* bad_certificate */
+	case 42: /* bad_certificate to certificate_unknown */
 	case 43:
 	case 44:
 	case 45:
 	case 46:
-	case 48: /* unknown_ca */
-	case 49:
+	case 48:  /* unknown_ca */
+	case 49:  /* access_denied */
 	case 116: /* certificate_required */
 		return session_break(s, "the other node refused our certificate (alert %s); its log says why", alert_name(code));
-	case 40: /* handshake_failure */
-	case 71:
-	case 109:
-		return session_break(s, "the other node refused the handshake (alert %s): no common cipher suite or key exchange group, or it takes no TLS 1.3",
+	case 40:  /* handshake_failure */
+	case 71:  /* insufficient_security */
+	case 109: /* missing_extension */
+		return session_break(s,
+		                     "the other node refused the handshake (alert %s): "
+		                     "no common cipher suite or key exchange group, or it takes no TLS 1.3",
 		                     alert_name(code));
-	case 47: /* illegal_parameter: what a client answers to a group that it never offered, which is what the library offers where none is common */
+	case 47: /* illegal_parameter */
+		/* A client's answer to a group that it never offered, and that is what the library names where none is common. */
 		if (s->phase == TLS_PHASE_HANDSHAKE && s->role == TLS_SERVER)
-			return session_break(s, "the other side has no key exchange group in common with us (X25519MLKEM768, X25519, P-256; alert illegal_parameter)");
+			return session_break(s, "the other side has no key exchange group in common with us " TLS_GROUPS_TEXT);
 		return session_break(s, "the other node found a value of ours illegal (alert illegal_parameter)");
 	case 70: /* protocol_version */
-		return session_break(s, "the other node has no version of TLS in common with us (alert protocol_version); TLS 1.3 is needed");
+		return session_break(s,
+		                     "the other node has no version of TLS in common with us (alert protocol_version); TLS 1.3 is needed");
 	case 120: /* no_application_protocol */
-		return session_break(s, "the other node does not speak the application protocol " TLS_ALPN " (alert no_application_protocol)");
+		return session_break(s,
+		                     "the other node does not speak the application protocol " TLS_ALPN " (alert no_application_protocol)");
 	default:
 		return session_break(s, "the other node ended the TLS session with the alert %s (%d)", alert_name(code), code);
 	}
@@ -271,8 +282,8 @@ static enum tls_result session_break_library(struct tls_session *s, int code)
 		return session_break(s, "%s", s->verdict.fault);
 	switch (s->io_fault) {
 	case TLS_IO_BUDGET:
-		return session_break(s, "the other side sent more than %u bytes or %u records without ending the handshake", TLS_HANDSHAKE_BYTES_MAX,
-		                     TLS_HANDSHAKE_RECORDS_MAX);
+		return session_break(s, "the other side sent more than %u bytes or %u records without ending the handshake",
+		                     TLS_HANDSHAKE_BYTES_MAX, TLS_HANDSHAKE_RECORDS_MAX);
 	case TLS_IO_CONTROL_FULL:
 		return session_break(s, "the other node asks for new keys faster than the answers can be sent");
 	case TLS_IO_MISFIT:
@@ -303,11 +314,12 @@ static enum tls_result session_break_library(struct tls_session *s, int code)
 		return session_break(s, "the other side has no version of TLS in common with us, TLS 1.3 is needed");
 	case MATCH_SUITE_ERROR:
 	case UNSUPPORTED_SUITE:
-		return session_break(s, "the other side has no cipher suite in common with us (AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305)");
+		return session_break(s,
+		                     "the other side has no cipher suite in common with us (AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305)");
 	case BAD_KEY_SHARE_DATA:
 	case ECC_CURVE_ERROR:
 	case ECC_CURVETYPE_ERROR:
-		return session_break(s, "the other side has no key exchange group in common with us (X25519MLKEM768, X25519, P-256)");
+		return session_break(s, "the other side has no key exchange group in common with us " TLS_GROUPS_TEXT);
 	case UNKNOWN_RECORD_TYPE:
 		return session_break(s, "the other side sent something that is not TLS");
 	case VERIFY_MAC_ERROR:
@@ -333,12 +345,10 @@ static enum tls_result session_break_last(struct tls_session *s, int r)
 
 static const char *cipher_name(int suite)
 {
-	switch (suite) {
-	case 0x1301: return "TLS_AES_128_GCM_SHA256";
-	case 0x1302: return "TLS_AES_256_GCM_SHA384";
-	case 0x1303: return "TLS_CHACHA20_POLY1305_SHA256";
-	default: return NULL;
-	}
+	/* RFC 8446, B.4 */
+	static const char *const names[] = { "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256" };
+
+	return suite >= 0x1301 && suite <= 0x1303 ? names[suite - 0x1301] : NULL;
 }
 
 static enum tls_result session_open(struct tls_session *s)
@@ -386,7 +396,7 @@ int tls_session_create(struct tls_ctx *ctx, int fd, enum tls_role role, struct t
 	wolfSSL_SetCertCbCtx(s->ssl, &s->verdict);
 	if (wolfSSL_UseALPN(s->ssl, alpn, sizeof(alpn) - 1, WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS)
 		goto fail;
-	/* The group that we prefer, with its key at once, so that it costs no second round trip. */
+		/* The group that we prefer, with its key at once, so that it costs no second round trip. */
 #ifdef WOLFSSL_HAVE_MLKEM
 	if (role == TLS_CLIENT && wolfSSL_UseKeyShare(s->ssl, WOLFSSL_X25519MLKEM768) != WOLFSSL_SUCCESS)
 		goto fail;
@@ -487,12 +497,13 @@ enum tls_result tls_open(struct tls_session *s, uint8_t *in, size_t in_len_bytes
 		return TLS_FAILED;
 	if (in_len_bytes < TLS_HEAD_BYTES)
 		return TLS_WANT_READ;
-	/* Past the handshake nothing else comes (RFC 8446, 5.1 and 5.2), and a length beyond the limit would make the caller wait for ever. */
+	/* Past the handshake nothing else comes (RFC 8446, 5.1 and 5.2), and a length beyond the limit would make the caller wait for
+	 * ever. */
 	body_bytes = (size_t)in[3] << 8 | in[4];
 	if (in[0] != TLS_CONTENT_APPLICATION_DATA || (in[1] << 8 | in[2]) != TLS_LEGACY_VERSION || body_bytes <= TLS_AEAD_TAG_BYTES ||
 	    body_bytes > TLS_RECORD_MAX - TLS_HEAD_BYTES)
-		return session_break(s, "the other side sent something that is no TLS 1.3 record (type %u, version %02x%02x, %zu bytes)", in[0], in[1], in[2],
-		                     body_bytes);
+		return session_break(s, "the other side sent something that is no TLS 1.3 record (type %u, version %02x%02x, %zu bytes)",
+		                     in[0], in[1], in[2], body_bytes);
 	if (in_len_bytes < TLS_HEAD_BYTES + body_bytes)
 		return TLS_WANT_READ;
 	s->open_at = in;

@@ -3,9 +3,9 @@
  * With cred.c and ca.c the only door to wolfSSL; knows nothing of loops, tunnels, frames or policy.
  * Thread: a session stays with the worker that made it; a context is immutable and may be shared.
  *
- * During the handshake a session reads and writes its socket itself (exactly its records, never more). Afterwards it only seals and opens whole
- * records in the caller's buffers, in place, and the caller moves the bytes: one system call for many records. So record protection can be
- * replaced (own sealing on exported keys) without a change here. */
+ * During the handshake a session reads and writes its socket itself (exactly its records, never more). Afterwards it only seals and opens
+ * whole records in the caller's buffers, in place, and the caller moves the bytes: one system call for many records. So record protection
+ * can be replaced (own sealing on exported keys) without a change here. */
 #ifndef CULVERT_TLS_TLS_H
 #define CULVERT_TLS_TLS_H
 
@@ -26,8 +26,8 @@ enum tls_result {
 	TLS_FAILED,      /* tls_session_error says why */
 };
 
-/* A record as it lies in a buffer: head, plaintext, tail (content type and tag, RFC 8446, 5.2). Four records of TLS_PLAIN_MAX are 65,160 bytes with heads and tails: one train of
- * 45 segments of 1,448 bytes, so each send fills its packets. */
+/* A record as it lies in a buffer: head, plaintext, tail (content type and tag, RFC 8446, 5.2). Four records of TLS_PLAIN_MAX are 65,160
+ * bytes with heads and tails: one train of 45 segments of 1,448 bytes, so each send fills its packets. */
 enum { TLS_HEAD_BYTES = 5, TLS_TAIL_BYTES = 17, TLS_PLAIN_MAX = 16268, TLS_CONTROL_MAX = 256 };
 /* What a peer may send in one record (RFC 8446, 5.2): head, 2^14 + 256. */
 enum { TLS_RECORD_MAX = 5 + 16384 + 256 };
@@ -42,11 +42,11 @@ struct tls_name {
 
 /* What a peer proved to be. */
 struct tls_peer {
-	size_t names_count; /* URI and DNS subject alternative names, in the certificate's order */
+	size_t names_count;                   /* URI and DNS subject alternative names, in the certificate's order */
 	struct tls_name names[TLS_NAMES_MAX]; /* a certificate with more is refused */
-	int64_t not_after_s; /* Unix time: end of the earliest of the chain's certificates that is known */
-	char serial[64];     /* hex */
-	uint8_t sha256[32];  /* of the leaf's DER */
+	int64_t not_after_s;                  /* Unix time: end of the earliest of the chain's certificates that is known */
+	char serial[64];                      /* hex */
+	uint8_t sha256[32];                   /* of the leaf's DER */
 };
 
 struct tls_info {
@@ -61,12 +61,14 @@ int tls_init(void);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx *ctx); /* NULL is welcome */
 
-/* Begins a session on fd. Takes its own reference to ctx; fd stays the caller's to close. 0 and *ret set, or -ENOMEM with *ret untouched. */
+/* Begins a session on fd. Takes its own reference to ctx; fd stays the caller's to close. 0 and *ret set, or -ENOMEM with *ret
+ * untouched. */
 int tls_session_create(struct tls_ctx *ctx, int fd, enum tls_role role, struct tls_session **ret);
 void tls_session_destroy(struct tls_session *s); /* NULL is welcome; half-built too */
 
-/* Goes on with the handshake. TLS_OK: both certificates are verified against the authorities, with validity, both extended key usages and ALPN culvert/1; the NAME is
- * the caller's to compare (tls_session_peer). As a client TLS_OK does not say that the server took our certificate (RFC 8446: it is judged after the client is done). */
+/* Goes on with the handshake. TLS_OK: both certificates are verified against the authorities, with validity, both extended key usages and
+ * ALPN culvert/1; the NAME is the caller's to compare (tls_session_peer). As a client TLS_OK does not say that the server took our
+ * certificate (RFC 8446: it is judged after the client is done). */
 enum tls_result tls_handshake(struct tls_session *s);
 const struct tls_peer *tls_session_peer(const struct tls_session *s); /* after TLS_OK; lives as long as s */
 struct tls_info tls_session_info(const struct tls_session *s);
@@ -74,12 +76,14 @@ struct tls_info tls_session_info(const struct tls_session *s);
 const char *tls_session_error(const struct tls_session *s);
 
 /* Seals one record in place: len_bytes (1..TLS_PLAIN_MAX) of plaintext lie at record + TLS_HEAD_BYTES; afterwards the record is the
- * TLS_HEAD_BYTES + len_bytes + TLS_TAIL_BYTES bytes at record. TLS_OK or TLS_FAILED. Then tls_take_control: what it gives goes out BEFORE this record. */
+ * TLS_HEAD_BYTES + len_bytes + TLS_TAIL_BYTES bytes at record. TLS_OK or TLS_FAILED. Then tls_take_control: what it gives goes out BEFORE
+ * this record. */
 enum tls_result tls_seal(struct tls_session *s, uint8_t *record, size_t len_bytes);
 
-/* Opens the first record of in. TLS_OK: *ret_used bytes are done with, and *ret_plain (inside in) has *ret_len bytes of data; 0 of them where it was a key update.
- * TLS_WANT_READ: no whole record there yet. TLS_PEER_CLOSED: a close_notify. TLS_FAILED: forged, or not allowed. Then tls_take_control: what it
- * gives goes out before the next record that is sealed. */
+/* Opens the first record of in. TLS_OK: *ret_used bytes are done with, and *ret_plain (inside in) has *ret_len bytes of data; 0 of them
+ * where it was a key update.
+ * TLS_WANT_READ: no whole record there yet. TLS_PEER_CLOSED: a close_notify. TLS_FAILED: forged, or not allowed. Then tls_take_control:
+ * what it gives goes out before the next record that is sealed. */
 enum tls_result tls_open(struct tls_session *s, uint8_t *in, size_t in_len_bytes, size_t *ret_used, uint8_t **ret_plain, size_t *ret_len);
 
 /* Moves sealed bytes that the session itself wants to send (key updates, alerts) to dst; at most TLS_CONTROL_MAX. */

@@ -28,30 +28,36 @@ void verify_describe(int code, const char *whose, const struct cert *cert, char 
 		break;
 	case ASN_NO_SIGNER_E:
 	case ASN_SELF_SIGNED_E:
-		snprintf(fault, TLS_ERROR_BYTES, "%s was issued by an authority that ca.crt does not hold (%.90s): %.110s", whose, cert->issuer, who);
+		snprintf(fault, TLS_ERROR_BYTES, "%s was issued by an authority that ca.crt does not hold (%.90s): %.110s", whose,
+		         cert->issuer, who);
 		break;
 	case ASN_SIG_CONFIRM_E:
 	case ASN_SIG_HASH_E:
 	case ASN_SIG_KEY_E:
 	case ASN_SIG_OID_E:
-		snprintf(fault, TLS_ERROR_BYTES, "%s bears a signature that its authority did not make (%.90s): %.110s", whose, cert->issuer, who);
+		snprintf(fault, TLS_ERROR_BYTES, "%s bears a signature that its authority did not make (%.90s): %.110s", whose,
+		         cert->issuer, who);
 		break;
 	case CRL_CERT_REVOKED:
-		snprintf(fault, TLS_ERROR_BYTES, "%s is revoked by crl.pem, its serial number is %s: %.120s", whose, cert->peer.serial, who);
+		snprintf(fault, TLS_ERROR_BYTES, "%s is revoked by crl.pem, its serial number is %s: %.120s", whose, cert->peer.serial,
+		         who);
 		break;
 	case CRL_MISSING:
-		snprintf(fault, TLS_ERROR_BYTES, "%s can not be checked, crl.pem holds no list of its issuer (%.90s): %.110s", whose, cert->issuer, who);
+		snprintf(fault, TLS_ERROR_BYTES, "%s can not be checked, crl.pem holds no list of its issuer (%.90s): %.110s", whose,
+		         cert->issuer, who);
 		break;
 	case CRL_CERT_DATE_ERR:
 	case ASN_CRL_CONFIRM_E:
-		snprintf(fault, TLS_ERROR_BYTES, "%s can not be checked, the list of its issuer in crl.pem is out of date (%.90s): %.100s", whose,
-		         cert->issuer, who);
+		snprintf(fault, TLS_ERROR_BYTES, "%s can not be checked, the list of its issuer in crl.pem is out of date (%.90s): %.100s",
+		         whose, cert->issuer, who);
 		break;
 	case EXTKEYUSE_AUTH_E:
-		snprintf(fault, TLS_ERROR_BYTES, "%s lacks an extended key usage, serverAuth and clientAuth are both needed: %.120s", whose, who);
+		snprintf(fault, TLS_ERROR_BYTES, "%s lacks an extended key usage, serverAuth and clientAuth are both needed: %.120s", whose,
+		         who);
 		break;
 	case KEYUSE_SIGNATURE_E:
-		snprintf(fault, TLS_ERROR_BYTES, "%s may not be used for signatures, the key usage digitalSignature is needed: %.120s", whose, who);
+		snprintf(fault, TLS_ERROR_BYTES, "%s may not be used for signatures, the key usage digitalSignature is needed: %.120s",
+		         whose, who);
 		break;
 	case NOT_CA_ERROR:
 	case ASN_PATHLEN_INV_E:
@@ -61,13 +67,14 @@ void verify_describe(int code, const char *whose, const struct cert *cert, char 
 		         wolfSSL_ERR_reason_error_string((unsigned long)code), who);
 		break;
 	default:
-		snprintf(fault, TLS_ERROR_BYTES, "%s was refused (%s): %.120s", whose, wolfSSL_ERR_reason_error_string((unsigned long)code), who);
+		snprintf(fault, TLS_ERROR_BYTES, "%s was refused (%s): %.120s", whose, wolfSSL_ERR_reason_error_string((unsigned long)code),
+		         who);
 		break;
 	}
 }
 
-/* The end of the chain's certificates that are known. The authority does not come over the wire; where several fit (one was renewed under the same
- * name and key) the one that lasts longest counts. */
+/* The end of the chain's certificates that are known. The authority does not come over the wire; where several fit (one was renewed under
+ * the same name and key) the one that lasts longest counts. */
 static int64_t chain_end(const struct verdict *v, const WOLFSSL_X509_STORE_CTX *store, const struct cert *leaf)
 {
 	int64_t end = leaf->peer.not_after_s, authority_end = INT64_MIN;
@@ -108,7 +115,8 @@ int verify_peer(int preverify_ok, WOLFSSL_X509_STORE_CTX *store)
 		(void)cert_read(store->certs[depth].buffer, store->certs[depth].length, &cert, fault);
 		/* The library asks again for the certificates below one that failed; the first answer tells the cause. */
 		if (!v->fault[0])
-			verify_describe(v->code, depth ? "an authority in the other node's chain" : "the other node's certificate", &cert, v->fault);
+			verify_describe(v->code, depth ? "an authority in the other node's chain" : "the other node's certificate", &cert,
+			                v->fault);
 		return 0;
 	}
 	if (v->fault[0])

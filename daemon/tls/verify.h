@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* verify.h - what is asked of a peer's certificate beyond the library's own checks, and the sentence about why one was refused.
- * The library verifies signatures, times, constraints and revocation; this adds both extended key usages and the rules for names, and notes who the
- * peer is. It never turns the library's refusal into a yes.
+ * The library verifies signatures, times, constraints and revocation; this adds both extended key usages and the rules for names, and notes
+ * who the peer is. It never turns the library's refusal into a yes.
  * For this folder only. Thread: that of the session. */
 #ifndef CULVERT_TLS_VERIFY_H
 #define CULVERT_TLS_VERIFY_H
@@ -15,10 +15,10 @@
 struct verdict {
 	const struct cert *authorities; /* of the session's context */
 	size_t authorities_count;
-	bool is_good;                 /* the peer showed a certificate and it was taken */
-	struct tls_peer peer;         /* where is_good */
-	int code;                     /* the library's error where it was refused; VERIFY_CERT_ERROR where we refused it */
-	char fault[TLS_ERROR_BYTES];  /* a sentence where it was refused, else empty */
+	bool is_good;                /* the peer showed a certificate and it was taken */
+	struct tls_peer peer;        /* where is_good */
+	int code;                    /* the library's error where it was refused; VERIFY_CERT_ERROR where we refused it */
+	char fault[TLS_ERROR_BYTES]; /* a sentence where it was refused, else empty */
 };
 
 /* For wolfSSL_CTX_set_verify: any answer but 0 would override an error, so 0 is the answer to every error. */

@@ -15,13 +15,13 @@
 
 struct cred_watch {
 	int fd;
-	char *directory, *parent, *data; /* data: the link ..data */
-	const char *name;                /* of the folder, in parent's */
+	char *directory, *parent, *data;      /* data: the link ..data */
+	const char *name;                     /* of the folder, in parent's */
 	int parent_wd, directory_wd, data_wd; /* -1: nothing there to watch */
 };
 
-/* Points *wd at what path is now; whether an older watch went. The kernel gives one descriptor for one inode, so a folder that was replaced gets a new
- * one, and the old one watches what is no longer ours. */
+/* Points *wd at what path is now; whether an older watch went. The kernel gives one descriptor for one inode, so a folder that was replaced
+ * gets a new one, and the old one watches what is no longer ours. */
 static bool watch_renew(struct cred_watch *w, const char *path, int *wd)
 {
 	int now = inotify_add_watch(w->fd, path, WATCH_FILES | IN_ONLYDIR), old = *wd;

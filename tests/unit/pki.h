@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pki.h - an authority and two node identities for tests, made once in a process in a temporary folder that goes at its end.
- * Names: URI:spiffe://cluster.local/ns/culvert/node/node1 and .../node2. Calls tls_init. Every fault ends the test program with a message. */
+ * Names: URI:spiffe://cluster.local/ns/culvert/node/node1 and .../node2. Calls tls_init. Every fault ends the test program with a
+ * message. */
 #ifndef CULVERT_TESTS_PKI_H
 #define CULVERT_TESTS_PKI_H
 
@@ -16,7 +17,7 @@ struct pki_node {
 };
 
 struct pki {
-	char dir[96];    /* everything is below it; a test may add folders */
+	char dir[96]; /* everything is below it; a test may add folders */
 	char ca_dir[128];
 	struct pki_node nodes[PKI_NODES];
 };

@@ -179,8 +179,9 @@ static void test_leaf(void **state)
 	expect_in(text, "Digital Signature\n");
 	output("openssl x509 -in %s/n/tls.crt -noout -checkend %d", dir, 7 * DAY_S - 60);
 	output("! openssl x509 -in %s/n/tls.crt -noout -checkend %d", dir, 7 * DAY_S + 60);
-	output("openssl pkey -in %s/n/tls.key -pubout -out %s/a && openssl x509 -in %s/n/tls.crt -noout -pubkey -out %s/b 2>&1; cmp %s/a %s/b", dir, dir, dir,
-	       dir, dir, dir);
+	output("openssl pkey -in %s/n/tls.key -pubout -out %s/a && openssl x509 -in %s/n/tls.crt -noout -pubkey -out %s/b 2>&1; "
+	       "cmp %s/a %s/b",
+	       dir, dir, dir, dir, dir, dir);
 	/* Issued again: another key and serial, in the same place, and no leftovers. */
 	output("cp -r %s/n %s/old", dir, dir);
 	assert_int_equal(ca_issue(dir, out, &leaf, error), 0);
@@ -196,8 +197,10 @@ static void test_key_as_openssl_writes_it(void **state)
 
 	(void)state;
 	snprintf(out, sizeof(out), "%s/n", dir);
-	output("mkdir %s && cd %s && openssl ecparam -name prime256v1 -genkey -noout -out ca.key && openssl req -x509 -new -key ca.key -subj '/O=Us/CN=Ours' "
-	       "-days 9 -addext keyUsage=critical,keyCertSign,cRLSign -out ca.crt 2>&1", dir, dir);
+	output("mkdir %s && cd %s && openssl ecparam -name prime256v1 -genkey -noout -out ca.key && openssl req -x509 -new -key "
+	       "ca.key -subj '/O=Us/CN=Ours' "
+	       "-days 9 -addext keyUsage=critical,keyCertSign,cRLSign -out ca.crt 2>&1",
+	       dir, dir);
 	if (ca_issue(dir, out, &leaf, error))
 		fail_msg("%s", error);
 	output("openssl verify -x509_strict -CAfile %s/ca.crt %s/n/tls.crt 2>&1", dir, dir);
@@ -212,9 +215,12 @@ static void test_expired_authority_issues_nothing(void **state)
 
 	(void)state;
 	snprintf(out, sizeof(out), "%s/n", dir);
-	output("mkdir %s && cd %s && (openssl ecparam -name prime256v1 -genkey -noout -out ca.key && openssl req -new -key ca.key -subj '/CN=Old' -out r && "
-	       "printf 'basicConstraints=critical,CA:TRUE\\nsubjectKeyIdentifier=hash\\n' > e && openssl x509 -req -in r -signkey ca.key -days -1 -extfile e "
-	       "-out ca.crt) 2>&1", dir, dir);
+	output("mkdir %s && cd %s && (openssl ecparam -name prime256v1 -genkey -noout -out ca.key && openssl req -new -key ca.key "
+	       "-subj '/CN=Old' -out r && "
+	       "printf 'basicConstraints=critical,CA:TRUE\\nsubjectKeyIdentifier=hash\\n' > e && openssl x509 -req -in r -signkey "
+	       "ca.key -days -1 -extfile e "
+	       "-out ca.crt) 2>&1",
+	       dir, dir);
 	assert_int_equal(ca_issue(dir, out, &leaf, error), -EINVAL);
 	expect_in(error, "ca.crt: the authority expired on 2");
 }
@@ -250,7 +256,8 @@ static void test_times_of_all_forms(void **state)
 		pem_done(&pem);
 	}
 	/* The last one by openssl's eyes. */
-	expect_in(output("openssl x509 -in %s/n/tls.crt -noout -dates", dir), "notBefore=Jan  1 00:00:00 2100 GMT\nnotAfter=Dec 31 23:59:59 9999 GMT\n");
+	expect_in(output("openssl x509 -in %s/n/tls.crt -noout -dates", dir),
+	          "notBefore=Jan  1 00:00:00 2100 GMT\nnotAfter=Dec 31 23:59:59 9999 GMT\n");
 }
 
 static void test_revocation_list(void **state)
@@ -282,7 +289,7 @@ static void test_large_revocation_list(void **state)
 {
 	enum { COUNT = 3000 };
 	const char **serials = malloc(COUNT * sizeof(*serials));
-	char (*texts)[16] = malloc(COUNT * sizeof(*texts)), error[CA_ERROR_BYTES] = "", path[256];
+	char(*texts)[16] = malloc(COUNT * sizeof(*texts)), error[CA_ERROR_BYTES] = "", path[256];
 
 	(void)state;
 	make();
@@ -292,7 +299,8 @@ static void test_large_revocation_list(void **state)
 	}
 	snprintf(path, sizeof(path), "%s/crl.pem", dir);
 	assert_int_equal(ca_revoke(dir, path, serials, COUNT, 1, 0, error), 0);
-	assert_string_equal(output("openssl crl -in %s -CAfile %s/ca.crt -noout -text 2>/dev/null | grep -c 'Serial Number'", path, dir), "3000\n");
+	assert_string_equal(output("openssl crl -in %s -CAfile %s/ca.crt -noout -text 2>/dev/null | grep -c 'Serial Number'", path, dir),
+	                    "3000\n");
 	free(serials);
 	free(texts);
 }
@@ -365,8 +373,10 @@ static void test_long_name(void **state)
 	assert_int_equal(ca_issue(dir, out, &leaf, error), 0);
 	expect_in(output("openssl x509 -in %s/n/tls.crt -noout -ext subjectAltName", dir), name.text);
 	/* One byte more, by openssl. */
-	output("cd %s && (openssl req -new -key n/tls.key -subj /CN=n -out r && printf 'extendedKeyUsage=serverAuth,clientAuth\\nsubjectAltName=URI:%sx' > e && "
-	       "openssl x509 -req -in r -CA ca.crt -CAkey ca.key -days 2 -extfile e -out long.crt) 2>&1", dir, name.text);
+	output("cd %s && (openssl req -new -key n/tls.key -subj /CN=n -out r && printf "
+	       "'extendedKeyUsage=serverAuth,clientAuth\\nsubjectAltName=URI:%sx' > e && "
+	       "openssl x509 -req -in r -CA ca.crt -CAkey ca.key -days 2 -extfile e -out long.crt) 2>&1",
+	       dir, name.text);
 	{
 		char path[256], text[8192], fault[CERT_FAULT_BYTES] = "";
 		struct cert cert;

@@ -305,7 +305,8 @@ static void test_names(void **state)
 	                "tls.crt: the certificate is for URI:spiffe://cluster.local/ns/culvert/node/node1, this node's must be for "
 	                "URI:spiffe://cluster.local/ns/culvert/node/node2");
 	/* The same text as another type of name is another name. */
-	expect_fault_as(&dns, -EINVAL, "tls.crt: the certificate is for URI:spiffe://cluster.local/ns/culvert/node/node1, this node's must be for DNS:");
+	expect_fault_as(&dns, -EINVAL,
+	                "tls.crt: the certificate is for URI:spiffe://cluster.local/ns/culvert/node/node1, this node's must be for DNS:");
 	leaf.more_names = &leaf.name;
 	leaf.more_names_count = 1;
 	reissue(&leaf);
@@ -323,7 +324,8 @@ static void test_names(void **state)
 static void test_no_name(void **state)
 {
 	(void)state;
-	shell("openssl req -new -key tls.key -subj /CN=node1 -out r.csr 2>/dev/null && printf 'extendedKeyUsage=serverAuth,clientAuth\\n' > ext && "
+	shell("openssl req -new -key tls.key -subj /CN=node1 -out r.csr 2>/dev/null && printf "
+	      "'extendedKeyUsage=serverAuth,clientAuth\\n' > ext && "
 	      "openssl x509 -req -in r.csr -CA %s/ca.crt -CAkey %s/ca.key -days 2 -extfile ext -out tls.crt 2>/dev/null",
 	      pki_get()->ca_dir, pki_get()->ca_dir);
 	expect_fault("tls.crt: the certificate holds no URI or DNS name (subject alternative name)");
@@ -336,7 +338,8 @@ static void test_other_authority(void **state)
 	(void)state;
 	assert_int_equal(ca_init(path("other"), "Another CA", 0, error), 0);
 	shell("cp other/ca.crt ca.crt");
-	expect_fault("tls.crt: the certificate was issued by /CN=Culvert CA, which is no valid authority of ca.crt (it holds /CN=Another CA)");
+	expect_fault(
+		"tls.crt: the certificate was issued by /CN=Culvert CA, which is no valid authority of ca.crt (it holds /CN=Another CA)");
 }
 
 static void test_several_authorities_and_old_ones(void **state)
@@ -385,12 +388,14 @@ static void test_forms_of_keys(void **state)
 	struct cred_info info;
 
 	(void)state;
-	shell("openssl ec -in tls.key -out x 2>/dev/null && openssl ecparam -name prime256v1 -out y && cat y x > tls.key && grep -q 'EC PARAMETERS' tls.key");
+	shell("openssl ec -in tls.key -out x 2>/dev/null && openssl ecparam -name prime256v1 -out y && cat y x > tls.key && grep "
+	      "-q 'EC PARAMETERS' tls.key");
 	expect_good(&info);
 	/* RSA and Ed25519 keys, by openssl, in the forms that it writes. */
 	for (int i = 0; i < 3; i++) {
 		static const char *const makes[] = { "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out tls.key",
-			                             "openssl rsa -traditional -in tls.key -out x && mv x tls.key", "openssl genpkey -algorithm ed25519 -out tls.key" };
+			                             "openssl rsa -traditional -in tls.key -out x && mv x tls.key",
+			                             "openssl genpkey -algorithm ed25519 -out tls.key" };
 
 		shell("(%s) 2>/dev/null", makes[i]);
 		shell("(openssl req -new -key tls.key -subj /CN=node1 -out r.csr && "
@@ -399,7 +404,8 @@ static void test_forms_of_keys(void **state)
 		      pki_get()->nodes[0].name.text, pki_get()->ca_dir, pki_get()->ca_dir);
 		expect_good(&info);
 	}
-	shell("(openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out tls.key && openssl req -new -key tls.key -subj /CN=node1 -out r.csr && "
+	shell("(openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out tls.key && openssl req -new -key tls.key -subj "
+	      "/CN=node1 -out r.csr && "
 	      "openssl x509 -req -in r.csr -CA %s/ca.crt -CAkey %s/ca.key -days 2 -extfile ext -out tls.crt) 2>/dev/null",
 	      pki_get()->ca_dir, pki_get()->ca_dir);
 	expect_fault("tls.crt: the certificate can not be used: ");
@@ -410,16 +416,19 @@ static void test_intermediate(void **state)
 	struct cred_info info;
 
 	(void)state;
-	shell("(openssl ecparam -name prime256v1 -genkey -noout -out i.key && openssl req -new -key i.key -subj '/CN=Middle CA' -out i.csr && "
+	shell("(openssl ecparam -name prime256v1 -genkey -noout -out i.key && openssl req -new -key i.key -subj '/CN=Middle CA' "
+	      "-out i.csr && "
 	      "printf 'basicConstraints=critical,CA:TRUE\\nkeyUsage=critical,keyCertSign,cRLSign\\nsubjectKeyIdentifier=hash\\n' > iext && "
 	      "openssl x509 -req -in i.csr -CA %s/ca.crt -CAkey %s/ca.key -days 2 -extfile iext -out i.crt && "
-	      "openssl req -new -key tls.key -subj /CN=node1 -out r.csr && printf 'extendedKeyUsage=serverAuth,clientAuth\\nsubjectAltName=URI:%s\\n' > ext && "
+	      "openssl req -new -key tls.key -subj /CN=node1 -out r.csr && printf "
+	      "'extendedKeyUsage=serverAuth,clientAuth\\nsubjectAltName=URI:%s\\n' > ext && "
 	      "openssl x509 -req -in r.csr -CA i.crt -CAkey i.key -days 2 -extfile ext -out leaf.crt) 2>/dev/null",
 	      pki_get()->ca_dir, pki_get()->ca_dir, pki_get()->nodes[0].name.text);
 	shell("cat leaf.crt i.crt > tls.crt");
 	expect_good(&info);
 	shell("cp leaf.crt tls.crt");
-	expect_fault("tls.crt: the certificate was issued by /CN=Middle CA, which is no valid authority of ca.crt (it holds /CN=Culvert CA)");
+	expect_fault(
+		"tls.crt: the certificate was issued by /CN=Middle CA, which is no valid authority of ca.crt (it holds /CN=Culvert CA)");
 	/* An intermediate may itself be the trusted one. */
 	shell("cp i.crt ca.crt");
 	expect_good(&info);
@@ -473,7 +482,8 @@ static void test_one_generation_behind_data(void **state)
 
 	(void)state;
 	/* As Kubernetes lays a projected volume out. What lies in the folder itself must not count. */
-	shell("mkdir ..one && mv tls.crt tls.key ca.crt ..one && ln -s ..one ..data && ln -s ..data/tls.crt ..data/tls.key ..data/ca.crt .");
+	shell("mkdir ..one && mv tls.crt tls.key ca.crt ..one && ln -s ..one ..data && ln -s ..data/tls.crt ..data/tls.key "
+	      "..data/ca.crt .");
 	expect_good(&info);
 	shell("rm tls.crt && echo nonsense > tls.crt");
 	expect_good(&info);

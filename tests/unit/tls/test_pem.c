@@ -78,7 +78,8 @@ static void test_too_many(void **state)
 
 static void test_a_label_without_end_is_cut(void **state)
 {
-	static const char text[] = "-----BEGIN 0123456789012345678901234567890123456789-----\nAA==\n-----END 0123456789012345678901234567890123456789-----\n";
+	static const char text[] =
+		"-----BEGIN 0123456789012345678901234567890123456789-----\nAA==\n-----END 0123456789012345678901234567890123456789-----\n";
 	struct pem pem;
 	unsigned line;
 

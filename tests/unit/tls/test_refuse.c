@@ -85,7 +85,8 @@ static void test_expired(void **state)
 	(void)state;
 	leaf.not_before_s = 978307200; /* 2001-01-01 */
 	leaf.not_after_s = 978307200 + DAY_S;
-	expect_leaf_refused("expired", &leaf, "the other node's certificate expired on 2001-01-02T00:00:00Z, by this node's clock it is 2", "certificate_expired");
+	expect_leaf_refused("expired", &leaf, "the other node's certificate expired on 2001-01-02T00:00:00Z, by this node's clock it is 2",
+	                    "certificate_expired");
 }
 
 static void test_not_yet_valid(void **state)
@@ -95,7 +96,8 @@ static void test_not_yet_valid(void **state)
 	(void)state;
 	leaf.not_before_s = 4102444800; /* 2100-01-01, written as GeneralizedTime */
 	leaf.not_after_s = 4102444800 + DAY_S;
-	expect_leaf_refused("future", &leaf, "the other node's certificate is not valid before 2100-01-01T00:00:00Z", "certificate_expired");
+	expect_leaf_refused("future", &leaf, "the other node's certificate is not valid before 2100-01-01T00:00:00Z",
+	                    "certificate_expired");
 }
 
 static void test_missing_usages(void **state)
@@ -126,7 +128,8 @@ static void test_too_many_names(void **state)
 	}
 	leaf.more_names = more;
 	leaf.more_names_count = TLS_NAMES_MAX;
-	expect_leaf_refused("names9", &leaf, "the other node's certificate holds 9 URI and DNS names, at most 8 are taken", "bad_certificate");
+	expect_leaf_refused("names9", &leaf, "the other node's certificate holds 9 URI and DNS names, at most 8 are taken",
+	                    "bad_certificate");
 }
 
 static void test_eight_names_in_order(void **state)
@@ -179,8 +182,8 @@ static void test_unknown_authority(void **state)
 	/* It trusts us; we do not know its authority. */
 	snprintf(ca_file, sizeof(ca_file), "%s/ca.crt", pki_get()->ca_dir);
 	bad = tls_ctx_unjudged(dir, ca_file, NULL);
-	expect_refused(bad, pki_get()->nodes[1].ctx, "the other node's certificate was issued by an authority that ca.crt does not hold (/CN=Another CA)",
-	               "unknown_ca");
+	expect_refused(bad, pki_get()->nodes[1].ctx,
+	               "the other node's certificate was issued by an authority that ca.crt does not hold (/CN=Another CA)", "unknown_ca");
 	tls_ctx_unref(bad);
 }
 
@@ -237,7 +240,8 @@ static void test_revoked(void **state)
 static void test_list_of_one_authority_only(void **state)
 {
 	const struct pki *pki = pki_get();
-	char other_ca[TLS_DIR_BYTES], dir[TLS_DIR_BYTES], crl[TLS_DIR_BYTES], both[TLS_DIR_BYTES], command[3 * TLS_DIR_BYTES + 64], ca_file[TLS_DIR_BYTES];
+	char other_ca[TLS_DIR_BYTES], dir[TLS_DIR_BYTES], crl[TLS_DIR_BYTES], both[TLS_DIR_BYTES], command[3 * TLS_DIR_BYTES + 64],
+		ca_file[TLS_DIR_BYTES];
 	char error[CA_ERROR_BYTES];
 	struct tls_ctx *bad, *judge;
 
@@ -251,7 +255,8 @@ static void test_list_of_one_authority_only(void **state)
 	snprintf(ca_file, sizeof(ca_file), "%s/ca.crt", pki->ca_dir);
 	bad = tls_ctx_unjudged(dir, ca_file, NULL);
 	judge = tls_ctx_unjudged(pki->nodes[1].dir, both, crl);
-	expect_refused(bad, judge, "the other node's certificate can not be checked, crl.pem holds no list of its issuer (/CN=Another CA)", "bad_certificate");
+	expect_refused(bad, judge, "the other node's certificate can not be checked, crl.pem holds no list of its issuer (/CN=Another CA)",
+	               "bad_certificate");
 	tls_ctx_unref(bad);
 	tls_ctx_unref(judge);
 }
@@ -321,7 +326,8 @@ static void foreign_create(struct foreign *f, const char *dir)
 		file = fopen(path, "re");
 		n = fread(text, 1, sizeof(text), file);
 		fclose(file);
-		assert_int_equal(wolfSSL_CTX_use_PrivateKey_buffer(f->ctx, (const unsigned char *)text, (long)n, WOLFSSL_FILETYPE_PEM), WOLFSSL_SUCCESS);
+		assert_int_equal(wolfSSL_CTX_use_PrivateKey_buffer(f->ctx, (const unsigned char *)text, (long)n, WOLFSSL_FILETYPE_PEM),
+		                 WOLFSSL_SUCCESS);
 	}
 }
 
@@ -485,7 +491,8 @@ static void test_end_in_the_handshake(void **state)
 	assert_int_equal(tls_handshake(p.server), TLS_WANT_READ);
 	shutdown(p.fds[0], SHUT_WR);
 	assert_int_equal(tls_handshake(p.server), TLS_PEER_CLOSED);
-	assert_string_equal(tls_session_error(p.server), "the other side closed the connection during the handshake, without an alert that says why");
+	assert_string_equal(tls_session_error(p.server),
+	                    "the other side closed the connection during the handshake, without an alert that says why");
 	assert_int_equal(tls_handshake(p.server), TLS_FAILED);
 	tls_pair_destroy(&p);
 }

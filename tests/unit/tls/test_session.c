@@ -126,7 +126,8 @@ static void test_truncated_record_waits(void **state)
 static void test_flipped_bit_is_refused_and_told(void **state)
 {
 	/* In the length's low bit nothing is decrypted yet; the tail is the tag, the middle the text. */
-	static const size_t where[] = { TLS_HEAD_BYTES, TLS_HEAD_BYTES + 50, TLS_HEAD_BYTES + 100, TLS_HEAD_BYTES + 100 + TLS_TAIL_BYTES - 1 };
+	static const size_t where[] = { TLS_HEAD_BYTES, TLS_HEAD_BYTES + 50, TLS_HEAD_BYTES + 100,
+		                        TLS_HEAD_BYTES + 100 + TLS_TAIL_BYTES - 1 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(where) / sizeof(where[0]); i++) {
@@ -270,7 +271,8 @@ static size_t forge(struct tls_session *from, uint64_t number, const uint8_t *co
 		nonce[4 + i] ^= (uint8_t)(number >> (56 - 8 * i));
 	assert_int_equal(wc_AesInit(&aes, NULL, INVALID_DEVID), 0);
 	assert_int_equal(wc_AesGcmSetKey(&aes, is_client ? wolfSSL_GetClientWriteKey(from->ssl) : wolfSSL_GetServerWriteKey(from->ssl),
-	                                 (word32)wolfSSL_GetKeySize(from->ssl)), 0);
+	                                 (word32)wolfSSL_GetKeySize(from->ssl)),
+	                 0);
 	assert_int_equal(wc_AesGcmEncrypt(&aes, record + 5, content, (word32)len, nonce, 12, record + 5 + len, 16, record, 5), 0);
 	wc_AesFree(&aes);
 	return 5 + len + 16;
@@ -384,12 +386,10 @@ static void test_unprotected_records_are_refused(void **state)
 		uint8_t bytes[40];
 		const char *sentence;
 	} cases[] = {
-		{ { 21, 3, 3, 0, 2, 2, 80 }, "no TLS 1.3 record" },                  /* an alert in the clear: anybody on the wire could send it */
-		{ { 20, 3, 3, 0, 1, 1 }, "no TLS 1.3 record" },
-		{ { 22, 3, 3, 0, 5, 24, 0, 0, 1, 0 }, "no TLS 1.3 record" },
-		{ { 23, 3, 1, 0, 20 }, "no TLS 1.3 record" },
-		{ { 23, 3, 3, 0, 16 }, "no TLS 1.3 record" },                        /* a tag and no type */
-		{ { 23, 3, 3, 0x41, 0x01 }, "no TLS 1.3 record" },                   /* 2^14 + 257 */
+		{ { 21, 3, 3, 0, 2, 2, 80 }, "no TLS 1.3 record" }, /* an alert in the clear: anybody on the wire could send it */
+		{ { 20, 3, 3, 0, 1, 1 }, "no TLS 1.3 record" },       { { 22, 3, 3, 0, 5, 24, 0, 0, 1, 0 }, "no TLS 1.3 record" },
+		{ { 23, 3, 1, 0, 20 }, "no TLS 1.3 record" },         { { 23, 3, 3, 0, 16 }, "no TLS 1.3 record" }, /* a tag and no type */
+		{ { 23, 3, 3, 0x41, 0x01 }, "no TLS 1.3 record" },                                                  /* 2^14 + 257 */
 		{ { 'G', 'E', 'T', ' ', '/' }, "no TLS 1.3 record" },
 	};
 

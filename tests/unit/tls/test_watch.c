@@ -104,7 +104,8 @@ static void test_data_is_swapped(void **state)
 	shell("rm id/* && mkdir id/..1 && echo 1 > id/..1/tls.crt && ln -s ..1 id/..data && ln -s ..data/tls.crt id/tls.crt");
 	expect_told();
 	for (int i = 2; i < 6; i++) {
-		shell("mkdir id/..%d && echo %d > id/..%d/tls.crt && ln -s ..%d id/..data_tmp && mv -T id/..data_tmp id/..data", i, i, i, i);
+		shell("mkdir id/..%d && echo %d > id/..%d/tls.crt && ln -s ..%d id/..data_tmp && mv -T id/..data_tmp id/..data", i, i, i,
+		      i);
 		expect_told();
 		shell("rm -r id/..%d", i - 1);
 		expect_told();

@@ -128,8 +128,8 @@ struct tls_ctx *tls_ctx_unjudged(const char *dir, const char *ca_file, const cha
 		crls = parse_file(crl_file);
 	m.key = (struct tls_blob){ key.blocks[0].der, key.blocks[0].len_bytes };
 	for (m.authorities_count = 0; m.authorities_count < authorities.count; m.authorities_count++)
-		authority_blobs[m.authorities_count] =
-			(struct tls_blob){ authorities.blocks[m.authorities_count].der, authorities.blocks[m.authorities_count].len_bytes };
+		authority_blobs[m.authorities_count] = (struct tls_blob){ authorities.blocks[m.authorities_count].der,
+			                                                  authorities.blocks[m.authorities_count].len_bytes };
 	for (m.crls_count = 0; m.crls_count < crls.count; m.crls_count++)
 		crl_blobs[m.crls_count] = (struct tls_blob){ crls.blocks[m.crls_count].der, crls.blocks[m.crls_count].len_bytes };
 	if (tls_ctx_create(&m, &ctx, &fault))

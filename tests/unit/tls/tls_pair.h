@@ -25,8 +25,8 @@ void tls_pair_carry(struct tls_session *from, struct tls_session *to, const char
 /* Hands from's control bytes to to, record by record; each must open to no data. Returns how many records there were. */
 size_t tls_pair_carry_control(struct tls_session *from, struct tls_session *to);
 
-/* A context of the files in dir (tls.crt, tls.key) that trusts the authorities in ca_file and has the lists of crl_file (NULL: none). Nothing is
- * judged. */
+/* A context of the files in dir (tls.crt, tls.key) that trusts the authorities in ca_file and has the lists of crl_file (NULL: none).
+ * Nothing is judged. */
 struct tls_ctx *tls_ctx_unjudged(const char *dir, const char *ca_file, const char *crl_file);
 
 /* A certificate by the authority of pki_get() in a folder of its own below it, named name; the folder's path in dir. */
