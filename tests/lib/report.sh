@@ -18,7 +18,7 @@ report_add()
 report_junit()
 {
 	if ! /usr/bin/python3 "$ROOT/tests/lib/junit.py" "$1" "$2" "$3" "$LOGS" >> "$LOGS/results"; then
-		report_add fail "$1" "$2: no results" "$3"
+		report_add fail "$1" "${2}results of its tests" "$3"
 	fi
 }
 
