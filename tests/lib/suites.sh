@@ -52,7 +52,7 @@ run_pytest()
 	shift 2
 
 	# shellcheck disable=SC2086
-	CULVERT_BUILD=$BUILD_ROOT/$preset PYTHONDONTWRITEBYTECODE=1 run_quietly "$log" ${WRAPPER:-} /usr/bin/python3 -m pytest \
+	CULVERT_BIN_DIR=$BUILD_ROOT/$preset PYTHONDONTWRITEBYTECODE=1 run_quietly "$log" ${WRAPPER:-} /usr/bin/python3 -m pytest \
 		-p no:cacheprovider -q --junitxml "$junit" "$@" ${PYTEST_ARGS:-} "$ROOT/tests/netns"
 	report_junit "$suite" "" "$junit"
 }
