@@ -112,8 +112,8 @@ static const struct key keys[] = {
 	{ "capture", "cluster_pods", KIND_PREFIXES, AT(capture.cluster_pods), .standard = "[]",
 	  .about = "prefixes that are known to be pods' even where nobody owns the address" },
 	{ "capture", "exclude", KIND_EXCLUDES, AT(capture.exclude), .standard = "[]", .about = "prefixes and ports that are left alone" },
-	{ "metrics", "listen", KIND_LISTEN, AT(metrics.listen), .standard = "\"127.0.0.1:9117\"",
-	  .about = "address of /metrics and the probes; \"\": off" },
+	{ "metrics", "listen", KIND_LISTEN, AT(metrics.listen), .standard = "\"\"",
+	  .about = "address of /metrics and the probes; not built in yet: only \"\", off" },
 	{ "log", "level", KIND_CHOICE, AT(log.level), .choices = levels, .standard = "info", .about = "least level that is logged" },
 };
 
@@ -654,9 +654,8 @@ static int check_whole(const struct reading *r)
 		if (!keys[i].standard && keys[i].kind != KIND_ABSENT && c->lines[i] == 0)
 			return fault(r, 0, "%s is missing; %s would be right", dotted(&keys[i], name), form_of(&keys[i], form));
 	}
-	if (c->metrics.listen.is_on && c->metrics.listen.endpoint.port == c->tunnel.port)
-		return fault(r, config_line(c, "metrics.listen") ? config_line(c, "metrics.listen") : config_line(c, "tunnel.port"),
-		             "metrics.listen and tunnel.port have the same port, %u; two ports would be right", (unsigned)c->tunnel.port);
+	if (c->metrics.listen.is_on)
+		return fault(r, config_line(c, "metrics.listen"), "metrics.listen: is not built in yet; \"\", off, would be right");
 	return 0;
 }
 

@@ -59,7 +59,7 @@ class Daemon:
     def write_config(self, **sections):
         """sections: capture={...}, tunnel={...} and so on, over the usual ones. JSON is YAML."""
         whole = {"node": self.host.node_name, "runtime_directory": str(self.runtime), "identity": {"directory": str(self.identity)},
-                 "nodes": {"file": str(self.nodes)}, "metrics": {"listen": ""}}
+                 "nodes": {"file": str(self.nodes)}}
         for key, value in sections.items():
             whole[key] = {**whole.get(key, {}), **value} if isinstance(value, dict) else value
         self.config.write_text(json.dumps(whole, indent=1) + "\n")
