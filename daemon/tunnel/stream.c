@@ -95,6 +95,8 @@ static bool stream_reserve(struct stream *s)
 	if (!budget_reserve(s->pool->settings->budget, WINDOW_INITIAL_BYTES))
 		return false;
 	s->budgeted_bytes = WINDOW_INITIAL_BYTES;
+	if (s->tunnel)
+		tunnel_granted(s->tunnel, WINDOW_INITIAL_BYTES);
 	return true;
 }
 
@@ -420,10 +422,8 @@ int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *ope
 	}
 	if (!stream_reserve(s) || t->peer_streams_count > TUNNEL_STREAMS_MAX)
 		stream_fail(s, REASON_OVER_BUDGET);
-	else {
-		t->budgeted_bytes += s->budgeted_bytes;
+	else
 		stream_judge(s);
-	}
 	return 0;
 }
 
@@ -562,8 +562,8 @@ static void stream_pod_ended(struct stream *s)
 		stream_fail(s, REASON_POD_RESET);
 		return;
 	}
+	/* A SWITCH that was due stays pending, and is dropped when its turn comes: END goes where the data went. */
 	s->tx_half = HALF_DRAINING;
-	s->pending &= (uint8_t)~STREAM_SEND_SWITCH;
 	stream_wants_frames(s, STREAM_SEND_END);
 }
 
@@ -601,7 +601,7 @@ static void stream_put_window(struct stream *s, struct link *l, uint8_t *dst)
 
 	if (size > s->rx.size && size > s->budgeted_bytes) {
 		if (budget_reserve_growth(s->pool->settings->budget, size - s->budgeted_bytes)) {
-			s->tunnel->budgeted_bytes += size - s->budgeted_bytes;
+			tunnel_granted(s->tunnel, size - s->budgeted_bytes);
 			s->budgeted_bytes = size;
 		} else {
 			size = s->rx.size; /* idle streams are asked in the next tick */
@@ -660,7 +660,7 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 			stream_put_window(s, l, dst);
 		return;
 	case STREAM_SEND_ASK:
-		link_commit(l, frame_put_window(dst, s->id, FRAME_WINDOW_ASK, &(struct frame_window){ s->rx.delivered, s->rx.asked }));
+		link_commit(l, frame_put_window(dst, s->id, FRAME_WINDOW_ASK, &(struct frame_window){ s->rx.delivered, window_receiver_asked(&s->rx) }));
 		return;
 	case STREAM_SEND_ACCEPT:
 		link_commit(l, frame_put_window(dst, s->id, FRAME_WINDOW_ACCEPT, &(struct frame_window){ s->tx.sent, s->tx.limit }));

@@ -102,8 +102,8 @@ int tunnel_attach(struct tunnel *t, struct stream *s)
 	s->id = t->next_id;
 	t->next_id += 2;
 	window_sender_init(&s->tx, t->peer_initial_credit);
-	t->budgeted_bytes += s->budgeted_bytes;
 	(void)tunnel_insert(t, s);
+	tunnel_granted(t, s->budgeted_bytes);
 	if (t->next_id > TUNNEL_LAST_ID)
 		tunnel_drain(t, REASON_IDS_USED_UP);
 	return 0;
@@ -429,13 +429,24 @@ static bool tunnel_owes_credit(const struct tunnel *t)
 	return t->rx_consumed + credit > t->rx_limit && t->rx_consumed + credit - t->rx_limit >= credit / 4;
 }
 
+static void tunnel_check_credit(struct tunnel *t)
+{
+	if (!tunnel_owes_credit(t))
+		return;
+	t->pending |= TUNNEL_SEND_CREDIT;
+	tunnel_want_send(t, FRAME_LINK_LIGHT);
+}
+
+void tunnel_granted(struct tunnel *t, uint64_t bytes)
+{
+	t->budgeted_bytes += bytes;
+	tunnel_check_credit(t);
+}
+
 void tunnel_consumed(struct tunnel *t, uint64_t len_bytes)
 {
 	t->rx_consumed += len_bytes;
-	if (tunnel_owes_credit(t)) {
-		t->pending |= TUNNEL_SEND_CREDIT;
-		tunnel_want_send(t, FRAME_LINK_LIGHT);
-	}
+	tunnel_check_credit(t);
 }
 
 void tunnel_drain(struct tunnel *t, enum close_reason reason)
@@ -650,7 +661,8 @@ static void on_switch(struct tunnel *t, struct stream *s, const struct frame *f)
 	}
 	if (!s || s->state == STREAM_CLOSED)
 		return;
-	if (m.link == s->rx_link || s->rx_half != HALF_OPEN || m.offset != s->rx.received - stashed(s) || !tunnel_has_bulk(t)) {
+	if (m.link == s->rx_link || s->rx_half != HALF_OPEN || m.offset != s->rx.received - stashed(s) ||
+	    !t->link[FRAME_LINK_BULK]) { /* its HELLO may still be on its way: another connection */
 		tunnel_broken(t, "SWITCH that does not fit the stream");
 		return;
 	}
@@ -895,6 +907,9 @@ static bool put_tunnel_frame(struct tunnel *t, struct link *l, uint8_t which)
 		link_commit(l, frame_put_ping(dst, FRAME_PING_ANSWER, t->pong_token));
 		return true;
 	case TUNNEL_SEND_CREDIT:
+		/* Streams may have ended since it was owed: what was told once stands. */
+		if (!tunnel_owes_credit(t))
+			return true;
 		t->rx_limit = t->rx_consumed + tunnel_credit(t);
 		link_commit(l, frame_put_window(dst, 0, 0, &(struct frame_window){ t->rx_consumed, t->rx_limit }));
 		return true;

@@ -97,6 +97,8 @@ int tunnel_insert(struct tunnel *t, struct stream *s); /* with its id set */
 void tunnel_detach(struct tunnel *t, struct stream *s);
 struct stream *tunnel_find(const struct tunnel *t, uint32_t id);
 
+/* A stream of it may hold so much more: the tunnel's own credit follows, so that streams that stand still never use up that of the others. */
+void tunnel_granted(struct tunnel *t, uint64_t bytes);
 /* Bytes of a stream are done with: delivered, or discarded. */
 void tunnel_consumed(struct tunnel *t, uint64_t len_bytes);
 static inline uint64_t tunnel_send_room(const struct tunnel *t)

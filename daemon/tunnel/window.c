@@ -95,6 +95,13 @@ bool window_receiver_ask(struct window_receiver *w, uint32_t floor_bytes, struct
 	return true;
 }
 
+uint64_t window_receiver_asked(struct window_receiver *w)
+{
+	if (w->asked < w->received)
+		w->asked = w->received;
+	return w->asked;
+}
+
 bool window_receiver_accepted(struct window_receiver *w, uint64_t limit)
 {
 	if (!w->asked || limit > w->limit || limit < w->received)

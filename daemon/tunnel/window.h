@@ -68,6 +68,8 @@ uint32_t window_receiver_wanted(const struct window_receiver *w, uint64_t rtt_ns
 void window_receiver_update(struct window_receiver *w, uint32_t size, struct instant now);
 /* Begins an ASK for an idle stream: the window shrinks to floor_bytes. false: nothing to gain, or one is under way. The frame: flag ASK, delivered, limit = w->asked. */
 bool window_receiver_ask(struct window_receiver *w, uint32_t floor_bytes, struct instant now);
+/* The limit of the frame that asks, when it is made: what came since window_receiver_ask is not asked back. */
+uint64_t window_receiver_asked(struct window_receiver *w);
 /* The sender's ACCEPT: it will not pass limit. false: no ASK was under way, or a limit that can not be: a protocol error. */
 bool window_receiver_accepted(struct window_receiver *w, uint64_t limit);
 
