@@ -147,7 +147,8 @@ static int make_pin_directory(const char *directory, char error[EDGE_ERROR_BYTES
 	(void)snprintf(path, sizeof(path), "%s", directory);
 	while (statfs(path, &fs)) {
 		slash = strrchr(path, '/');
-		if (errno != ENOENT || !slash || slash == path)
+		/* A bpffs answers EPERM for a name with a dot: told below. */
+		if ((errno != ENOENT && errno != EPERM) || !slash || slash == path)
 			return fail(error, -errno, "%s: %s", path, strerror(errno));
 		*slash = '\0';
 	}
