@@ -223,6 +223,21 @@ static void no_update_goes_out_while_an_ask_is_under_way(void **state)
 	assert_int_equal(w.limit, 64 * KIB + WINDOW_FLOOR_BYTES);
 }
 
+static void what_came_since_is_not_asked_back(void **state)
+{
+	struct window_receiver w;
+
+	(void)state;
+	window_receiver_init(&w, 64 * KIB, at_ms(0));
+	assert_true(window_receiver_ask(&w, WINDOW_FLOOR_BYTES, at_ms(2000)));
+	assert_int_equal(window_receiver_asked(&w), WINDOW_FLOOR_BYTES);
+	assert_true(window_receiver_data(&w, 40 * KIB));
+	window_receiver_delivered(&w, 30 * KIB, at_ms(2001));
+	assert_int_equal(window_receiver_asked(&w), 40 * KIB); /* a limit below what is delivered would be no WINDOW frame */
+	assert_true(window_receiver_accepted(&w, 40 * KIB));
+	assert_int_equal(w.limit, 40 * KIB);
+}
+
 static void an_accept_must_fit(void **state)
 {
 	struct window_receiver w;
@@ -263,6 +278,7 @@ struct model {
 	struct window_receiver rx;
 	struct fifo data, to_receiver, to_sender;
 	bool is_one_link;
+	bool is_ask_due; /* begun, but its frame is not made yet: the link was full */
 	uint64_t now_ms, seed, held_max;
 	unsigned asked, accepted, grown, updates;
 };
@@ -385,7 +401,15 @@ static void ask_back(struct model *m)
 	if (!window_receiver_ask(&m->rx, WINDOW_FLOOR_BYTES, at_ms(m->now_ms)))
 		return;
 	m->asked++;
-	push(&m->to_sender, (struct item){ .delivered = m->rx.delivered, .limit = m->rx.asked, .is_ask = true });
+	m->is_ask_due = true;
+}
+
+static void make_ask(struct model *m)
+{
+	if (!m->is_ask_due)
+		return;
+	m->is_ask_due = false;
+	push(&m->to_sender, (struct item){ .delivered = m->rx.delivered, .limit = window_receiver_asked(&m->rx), .is_ask = true });
 }
 
 /* Everything under way arrives and is delivered. */
@@ -399,6 +423,7 @@ static void settle(struct model *m)
 		if (m->rx.received > m->rx.delivered)
 			window_receiver_delivered(&m->rx, m->rx.received - m->rx.delivered, at_ms(m->now_ms));
 		update_if_due(m);
+		make_ask(m);
 		while (m->to_sender.count)
 			sender_hears_one(m);
 		check(m);
@@ -437,6 +462,8 @@ static void run_model(uint64_t seed, bool is_one_link)
 			deliver_some(m);
 		else if (what < 980)
 			sender_hears_one(m);
+		else if (what < 985)
+			make_ask(m);
 		else if (what < 998)
 			ask_back(m);
 		else
@@ -472,6 +499,7 @@ int main(void)
 		cmocka_unit_test(only_an_idle_window_is_asked_back),
 		cmocka_unit_test(nothing_is_asked_where_nothing_is_to_gain),
 		cmocka_unit_test(no_update_goes_out_while_an_ask_is_under_way),
+		cmocka_unit_test(what_came_since_is_not_asked_back),
 		cmocka_unit_test(an_accept_must_fit),
 		cmocka_unit_test(two_ends_never_disagree),
 	};
