@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* edge.bpf.c - tc programs at the node's edge: what is diverted into the private namespace, what is refused, what passes, each with its counter.
+/* edge.bpf.c - tc programs at the node's edge: what is diverted into the private namespace, what is refused, what passes, each with its
+ * counter.
  *
  * Rules that hold everywhere:
  * - What is not ours is returned with TC_ACT_UNSPEC, so that the programs after us run as if we were not there.
- * - A flow is judged by policy at its SYN alone. Later packets follow the flow: a diverted one stays diverted even where its address has left the
- *   map since, else the rest of it would go out in the clear.
+ * - A flow is judged by policy at its SYN alone. Later packets follow the flow: a diverted one stays diverted even where its address has
+ *   left the map since, else the rest of it would go out in the clear.
  * - In doubt between two enrolled nodes' pods: permissive mode passes and counts, strict and lockdown refuse and count.
  * - A pod is told by the way its packet came (ingress_ifindex), not by its address: a new pod may send before anybody named it. */
 #include "vmlinux.h"
@@ -48,12 +49,12 @@ struct ct_opts {
 	__u8 reserved[2];
 };
 extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 tuple_bytes, struct ct_opts *opts,
-					 __u32 opts_bytes) __weak __ksym;
+                                         __u32 opts_bytes) __weak __ksym;
 extern void bpf_ct_release(struct nf_conn *ct) __weak __ksym;
 
 /* What is done with a packet, and the class that it is counted in. */
 enum action {
-	ACTION_LEAVE,  /* not ours: untouched and not counted */
+	ACTION_LEAVE, /* not ours: untouched and not counted */
 	ACTION_PASS,
 	ACTION_DROP,
 	ACTION_DIVERT, /* into the private namespace */
@@ -113,8 +114,8 @@ static __always_inline enum origin origin_of(const struct __sk_buff *skb, const 
 	__u32 ifindex = skb->ingress_ifindex;
 	const struct device_value *device;
 
-	/* By its address too: pieces of a fragmented packet have lost their way on some kernels, and a pod behind a device that is taken for an edge is still a pod. Whether it is
-	 * ours is asked first, so that the private namespace is never taken for a pod. */
+	/* By its address too: pieces of a fragmented packet have lost their way on some kernels, and a pod behind a device that is taken
+	 * for an edge is still a pod. Whether it is ours is asked first, so that the private namespace is never taken for a pod. */
 	device = ifindex ? bpf_map_lookup_elem(&devices, &ifindex) : NULL;
 	if (device && device->role == DEVICE_OURS)
 		return ORIGIN_OURS;
@@ -200,7 +201,7 @@ static __always_inline void flow_of(const struct packet *p, enum edge_direction 
 }
 
 static __always_inline void tuple_of(const __u8 *source, const __u8 *dest, __u16 source_port_be, __u16 dest_port_be, bool is_v6,
-				     struct bpf_sock_tuple *ret)
+                                     struct bpf_sock_tuple *ret)
 {
 	__builtin_memset(ret, 0, sizeof(*ret));
 	if (is_v6) {
@@ -216,8 +217,8 @@ static __always_inline void tuple_of(const __u8 *source, const __u8 *dest, __u16
 	}
 }
 
-/* Has the private namespace a socket of this flow, one being made and one in TIME_WAIT included? A miss finds the daemon's listener, by its own
- * sk_lookup program. */
+/* Has the private namespace a socket of this flow, one being made and one in TIME_WAIT included? A miss finds the daemon's listener, by
+ * its own sk_lookup program. */
 static __always_inline bool has_socket(const struct edge *e, const struct flow_key *key, bool is_v6)
 {
 	struct bpf_sock_tuple tuple;
@@ -272,7 +273,8 @@ static __always_inline int divert_flow(const struct flow_key *key)
 	return divert();
 }
 
-/* Does netfilter know a flow whose packets, as they leave here, are these? Asked by its answers' addresses: the flow's own were rewritten. */
+/* Does netfilter know a flow whose packets, as they leave here, are these? Asked by its answers' addresses: the flow's own were
+ * rewritten. */
 static __always_inline bool is_known_to_netfilter(const struct edge *e, const struct flow_key *key)
 {
 	struct ct_opts opts = { .netns_id = -1 /* the device's */, .l4_proto = L4_TCP };
@@ -288,8 +290,9 @@ static __always_inline bool is_known_to_netfilter(const struct edge *e, const st
 	return true;
 }
 
-/* Out of the private namespace and about to leave by an edge. Right are only the answers to a NodePort's or load balancer's client, which have the node's or
- * the balancer's address as their source; all else follows a stale route, and would loop between nodes or carry a tunnel's payload in the clear. */
+/* Out of the private namespace and about to leave by an edge. Right are only the answers to a NodePort's or load balancer's client, which
+ * have the node's or the balancer's address as their source; all else follows a stale route, and would loop between nodes or carry a
+ * tunnel's payload in the clear. */
 static __always_inline int egress_tcp_ours(const struct edge *e, bool is_syn)
 {
 	if (e->dest.kind == NET_OWN_POD) {
@@ -309,22 +312,24 @@ static __always_inline int egress_tcp_ours(const struct edge *e, bool is_syn)
 	return leave();
 }
 
-/* From the node itself, or under its address (a NodePort's second leg), to a pod of another node. Between an API server and the webhook that admits our own
- * pod refusing would be a circle, so only lockdown does. */
+/* From the node itself, or under its address (a NodePort's second leg), to a pod of another node. Between an API server and the webhook
+ * that admits our own pod refusing would be a circle, so only lockdown does. */
 static __always_inline int egress_tcp_host(const struct edge *e, const struct flow_key *key, bool is_syn)
 {
 	bool is_lockdown = e->config->mode == EDGE_LOCKDOWN;
 	enum edge_class class = net_is_enrolled(&e->dest) ? CLASS_HOST : CLASS_NOT_ENROLLED;
-	/* The far side takes a stream only from an address that it knows as ours: one that the view does not name (of a tunnel device, say) has no tunnel. */
-	bool is_possible = e->dest.kind == NET_POD && net_is_enrolled(&e->dest) && (e->source.kind == NET_SELF || e->source.kind == NET_OWN_POD) &&
-	                   !(e->source.flags & NET_UNNAMED);
+	/* The far side takes a stream only from an address that it knows as ours: one that the view does not name (of a tunnel device,
+	 * say) has no tunnel. */
+	bool is_possible = e->dest.kind == NET_POD && net_is_enrolled(&e->dest) &&
+	                   (e->source.kind == NET_SELF || e->source.kind == NET_OWN_POD) && !(e->source.flags & NET_UNNAMED);
 
 	if (!is_syn) {
 		if (is_lockdown)
 			return reset();
 		return pass(passed_class(key, class));
 	}
-	/* Where netfilter does not know the connection, the answer that comes out of our veth would find no translation back to the client, and the node would reset it. */
+	/* Where netfilter does not know the connection, the answer that comes out of our veth would find no translation back to the
+	 * client, and the node would reset it. */
 	if (e->origin == ORIGIN_EDGE && !(e->has_ct && is_known_to_netfilter(e, key)))
 		is_possible = false;
 	if (is_possible && (is_lockdown || is_peer_up(e->dest.node_id)) &&
@@ -463,8 +468,8 @@ static __always_inline int egress_tcp(const struct edge *e)
 static __always_inline bool is_pod_to_pod(const struct edge *e)
 {
 	if (e->direction == EDGE_EGRESS)
-		return (e->origin == ORIGIN_POD || e->origin == ORIGIN_OURS) && (e->dest.kind == NET_POD || e->dest.kind == NET_POD_SPACE) &&
-		       net_is_enrolled(&e->dest);
+		return (e->origin == ORIGIN_POD || e->origin == ORIGIN_OURS) &&
+		       (e->dest.kind == NET_POD || e->dest.kind == NET_POD_SPACE) && net_is_enrolled(&e->dest);
 	return (e->source.kind == NET_POD || e->source.kind == NET_POD_SPACE) && e->dest.kind == NET_OWN_POD && net_is_enrolled(&e->source);
 }
 
@@ -493,8 +498,8 @@ static __always_inline int count_other(const struct edge *e)
 	}
 }
 
-/* Looks one level into what is encapsulated. True where TCP between pods is inside that our program on the inner device would not have let pass:
- * the CNI sends around it, or a pod tunnels by itself. */
+/* Looks one level into what is encapsulated. True where TCP between pods is inside that our program on the inner device would not have
+ * let pass: the CNI sends around it, or a pod tunnels by itself. */
 static __always_inline bool is_bypass(const struct edge *e)
 {
 	struct packet inner = {};
@@ -655,7 +660,8 @@ static __always_inline int ingress_tcp_pod(const struct edge *e, const struct fl
 }
 
 /* Between a node itself and a pod: class names the side that began it. */
-static __always_inline int ingress_tcp_node(const struct edge *e, const struct flow_key *key, bool is_syn, enum edge_class class, enum edge_class answers)
+static __always_inline int ingress_tcp_node(const struct edge *e, const struct flow_key *key, bool is_syn, enum edge_class class,
+                                            enum edge_class answers)
 {
 	if (e->config->mode == EDGE_LOCKDOWN)
 		return drop(CLASS_REFUSED);

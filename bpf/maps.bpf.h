@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* maps.bpf.h - every map of the edge and steer programs, with the reason for its size. The daemon pins all of them and hands those that both
+/* maps.bpf.h - every map of the edge and steer programs, with the reason for its size. The daemon pins all of them and hands those that
+ * both
  * objects name to the second one it loads. */
 #ifndef CULVERT_MAPS_BPF_H
 #define CULVERT_MAPS_BPF_H
@@ -13,8 +14,8 @@ struct {
 	__type(value, struct edge_config);
 } settings SEC(".maps");
 
-/* Who is behind an address. 150,000 pods with an address of each family would not fit, but ranges of nodes do by far, and single addresses of
- * 130,000 dual-stack pods; memory is taken only as entries come. */
+/* Who is behind an address. 150,000 pods with an address of each family would not fit, but ranges of nodes do by far, and single
+ * addresses of 130,000 dual-stack pods; memory is taken only as entries come. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, EDGE_NETS_MAX);
@@ -23,8 +24,8 @@ struct {
 	__type(value, struct net_value);
 } nets SEC(".maps");
 
-/* Diverted flows, outside the sockets: after a crash or under SYN cookies no socket tells that a packet is ours. A flood of SYNs evicts what is
- * not used first; strict mode refuses what it does not know, so an eviction costs a connection and never leaks. About 14 MB. */
+/* Diverted flows, outside the sockets: after a crash or under SYN cookies no socket tells that a packet is ours. A flood of SYNs evicts
+ * what is not used first; strict mode refuses what it does not know, so an eviction costs a connection and never leaks. About 14 MB. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, EDGE_FLOWS_MAX);
@@ -32,8 +33,8 @@ struct {
 	__type(value, struct flow_value);
 } flows SEC(".maps");
 
-/* Flows between enrolled nodes that go in the clear, with the class that lets them: those from before us, the nodes' own, permissive ones. Half as
- * many as flows: they are the exception. About 7 MB. */
+/* Flows between enrolled nodes that go in the clear, with the class that lets them: those from before us, the nodes' own, permissive
+ * ones. Half as many as flows: they are the exception. About 7 MB. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, EDGE_PASSED_MAX);

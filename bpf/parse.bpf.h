@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* parse.bpf.h - cursor parsers: Ethernet with up to two VLAN tags, IPv4, IPv6 with its extension headers, TCP, and one level of encapsulation.
+/* parse.bpf.h - cursor parsers: Ethernet with up to two VLAN tags, IPv4, IPv6 with its extension headers, TCP, and one level of
+ * encapsulation.
  * Every byte is read by bpf_skb_load_bytes, which checks the packet's bounds and reaches into its fragments. Nothing is written. */
 #ifndef CULVERT_PARSE_BPF_H
 #define CULVERT_PARSE_BPF_H
@@ -155,7 +156,8 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, __u32 offset, struc
 				p->l4_proto = extension[0];
 				p->l4_offset = offset + 8;
 				/* What is fragmented may begin with an extension header: then nobody can say. */
-				return extension[0] == L4_TCP || extension[0] == L4_UDP || extension[0] == L4_ICMPV6 ? PARSE_OK : PARSE_UNCLASSIFIABLE;
+				return extension[0] == L4_TCP || extension[0] == L4_UDP || extension[0] == L4_ICMPV6 ? PARSE_OK
+				                                                                                     : PARSE_UNCLASSIFIABLE;
 			}
 			p->is_first_fragment = extension[3] & 1;
 			offset += 8;
@@ -254,7 +256,8 @@ static __always_inline int parse_inner(struct __sk_buff *skb, const struct packe
 	return PARSE_NOT_IP;
 }
 
-/* The TCP packet of ours that an ICMP error quotes, seen from the side that the error goes to: its destination is the local side. True where there is one. */
+/* The TCP packet of ours that an ICMP error quotes, seen from the side that the error goes to: its destination is the local side. True
+ * where there is one. */
 static __always_inline bool parse_icmp_error(struct __sk_buff *skb, const struct packet *p, struct flow_key *ret)
 {
 	__u32 offset = p->l4_offset;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
 /* shared.h - what the BPF programs and the daemon agree on: keys, values, settings, counters. No logic.
- * Every struct has fixed-width fields and explicit padding, and its size is asserted on both sides. A change of any of them, or of a map's meaning,
- * is a new CULVERT_SHARED_VERSION: a daemon that finds pinned maps of another version builds new ones aside. */
+ * Every struct has fixed-width fields and explicit padding, and its size is asserted on both sides. A change of any of them, or of a
+ * map's meaning, is a new CULVERT_SHARED_VERSION: a daemon that finds pinned maps of another version builds new ones aside. */
 #ifndef CULVERT_SHARED_H
 #define CULVERT_SHARED_H
 
@@ -25,13 +25,13 @@ enum {
 	EDGE_EVENTS_BYTES = 65536,
 };
 
-/* A SYN to a node without a tunnel is held for so long in permissive mode: the client's first retransmission (1 s) comes later. A record that is older than the
- * second figure belongs to an earlier connection from the same port. */
-#define EDGE_HOLD_NS         200000000ULL
-#define EDGE_HOLD_FORGET_NS  60000000000ULL
-/* So long after the very first load, flows that began before us are recorded from any of their packets. TCP's keepalives and most heartbeats
- * come within it. */
-#define EDGE_LEARN_NS        120000000000ULL
+/* A SYN to a node without a tunnel is held for so long in permissive mode: the client's first retransmission (1 s) comes later. A record
+ * that is older than the second figure belongs to an earlier connection from the same port. */
+#define EDGE_HOLD_NS        200000000ULL
+#define EDGE_HOLD_FORGET_NS 60000000000ULL
+/* So long after the very first load, flows that began before us are recorded from any of their packets. TCP's keepalives and most
+ * heartbeats come within it. */
+#define EDGE_LEARN_NS 120000000000ULL
 
 enum edge_mode { EDGE_PERMISSIVE, EDGE_STRICT, EDGE_LOCKDOWN };
 
@@ -75,10 +75,10 @@ enum {
 };
 
 struct net_value {
-	__u8 kind;      /* enum net_kind */
-	__u8 flags;     /* NET_NOT_ENROLLED, NET_UNNAMED */
-	__u16 worker;   /* home of the node's streams */
-	__u32 node_id;  /* index into peers_up */
+	__u8 kind;     /* enum net_kind */
+	__u8 flags;    /* NET_NOT_ENROLLED, NET_UNNAMED */
+	__u16 worker;  /* home of the node's streams */
+	__u32 node_id; /* index into peers_up */
 };
 _Static_assert(sizeof(struct net_value) == 8, "layout of net_value");
 
@@ -121,22 +121,22 @@ struct edge_event {
 };
 _Static_assert(sizeof(struct edge_event) == 8, "layout of edge_event");
 
-/* counters, per CPU: index edge_counter_index(class, direction, verdict). A packet is counted as tcpdump on the same device sees it: a segmentation
- * train is one packet, bytes are those of the frame. */
+/* counters, per CPU: index edge_counter_index(class, direction, verdict). A packet is counted as tcpdump on the same device sees it: a
+ * segmentation train is one packet, bytes are those of the frame. */
 enum edge_class {
-	CLASS_TUNNEL,         /* diverted into the private namespace; also ICMP errors that answer our sockets */
-	CLASS_CARRIER,        /* the tunnels' own packets, node to node */
-	CLASS_REFUSED,        /* pod to pod, may not pass in the clear */
-	CLASS_HELD,           /* permissive: a SYN that waits for a tunnel; the client tries it again */
-	CLASS_OLDER,          /* a flow that began before us */
-	CLASS_PERMISSIVE,     /* permissive: no tunnel was there in time */
-	CLASS_HOST,           /* from a node itself to an enrolled pod, and the answers */
-	CLASS_TO_NODE,        /* from a pod to another node's own address, and the answers */
-	CLASS_OUTSIDE,        /* to or from outside the cluster */
-	CLASS_UNKNOWN,        /* the pod space, but the owner is not known */
-	CLASS_NOT_ENROLLED,   /* the other node is not enrolled */
-	CLASS_EXCLUDED,       /* by the setting exclude */
-	CLASS_UDP,            /* between pods of enrolled nodes */
+	CLASS_TUNNEL,       /* diverted into the private namespace; also ICMP errors that answer our sockets */
+	CLASS_CARRIER,      /* the tunnels' own packets, node to node */
+	CLASS_REFUSED,      /* pod to pod, may not pass in the clear */
+	CLASS_HELD,         /* permissive: a SYN that waits for a tunnel; the client tries it again */
+	CLASS_OLDER,        /* a flow that began before us */
+	CLASS_PERMISSIVE,   /* permissive: no tunnel was there in time */
+	CLASS_HOST,         /* from a node itself to an enrolled pod, and the answers */
+	CLASS_TO_NODE,      /* from a pod to another node's own address, and the answers */
+	CLASS_OUTSIDE,      /* to or from outside the cluster */
+	CLASS_UNKNOWN,      /* the pod space, but the owner is not known */
+	CLASS_NOT_ENROLLED, /* the other node is not enrolled */
+	CLASS_EXCLUDED,     /* by the setting exclude */
+	CLASS_UDP,          /* between pods of enrolled nodes */
 	CLASS_ICMP,
 	CLASS_OTHER,
 	CLASS_BYPASS,         /* pod to pod inside VXLAN, Geneve, IP-in-IP or GRE, past our programs on the inner device */
@@ -150,7 +150,8 @@ enum edge_verdict { EDGE_PASS /* or diverted */, EDGE_DROP, EDGE_VERDICT_COUNT }
 
 enum { EDGE_COUNTERS = CLASS_COUNT * EDGE_DIRECTION_COUNT * EDGE_VERDICT_COUNT };
 
-#define edge_counter_index(edge_class, direction, verdict) (((edge_class) * EDGE_DIRECTION_COUNT + (direction)) * EDGE_VERDICT_COUNT + (verdict))
+#define edge_counter_index(edge_class, direction, verdict) \
+	(((edge_class)*EDGE_DIRECTION_COUNT + (direction)) * EDGE_VERDICT_COUNT + (verdict))
 
 struct edge_count {
 	__u64 packets;

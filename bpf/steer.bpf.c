@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
 /* steer.bpf.c - sk_lookup in the private namespace: which worker's listener gets a diverted connection.
- * The connection goes to the worker that is home to the PEER, the node behind the destination address, so that a pair of nodes needs one tunnel. With that worker's
- * listener gone any other will do; with none at all the SYN is dropped in silence and the client's kernel tries again: never a refusal that the
- * server did not speak. */
+ * The connection goes to the worker that is home to the PEER, the node behind the destination address, so that a pair of nodes needs one
+ * tunnel. With that worker's listener gone any other will do; with none at all the SYN is dropped in silence and the client's kernel
+ * tries again: never a refusal that the server did not speak. */
 #include "vmlinux.h"
 
 #include <bpf/bpf_endian.h>

@@ -97,10 +97,10 @@ static void describe_program(uint32_t id, char detail[ATTACH_DETAIL_BYTES])
 
 /* What stands on one hook. */
 struct filter_scan {
-	uint32_t ours_handle;    /* 0: none of ours */
+	uint32_t ours_handle; /* 0: none of ours */
 	uint32_t ours_program_id;
-	uint32_t others;         /* filters that are not ours */
-	uint32_t before;         /* the lowest preference of others that is not behind ours; 0: none */
+	uint32_t others; /* filters that are not ours */
+	uint32_t before; /* the lowest preference of others that is not behind ours; 0: none */
 	char before_name[32];
 };
 
@@ -129,14 +129,18 @@ static void on_filter(void *ctx, struct nlmsghdr *h)
 	scan->others++;
 	if (preference <= OUR_PREFERENCE && !scan->before) {
 		scan->before = preference;
-		(void)snprintf(scan->before_name, sizeof(scan->before_name), "%s", name ? nla_get_string(name) : kind ? nla_get_string(kind) : "?");
+		(void)snprintf(scan->before_name, sizeof(scan->before_name), "%s",
+		               name   ? nla_get_string(name)
+		               : kind ? nla_get_string(kind)
+		                      : "?");
 	}
 }
 
 static int scan_filters(struct nl_sock *s, uint32_t ifindex, enum attach_direction direction, struct filter_scan *ret)
 {
-	struct tcmsg head = { .tcm_family = AF_UNSPEC, .tcm_ifindex = (int)ifindex,
-			      .tcm_parent = TC_H_MAKE(TC_H_CLSACT, direction == ATTACH_EGRESS ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS) };
+	struct tcmsg head = { .tcm_family = AF_UNSPEC,
+		              .tcm_ifindex = (int)ifindex,
+		              .tcm_parent = TC_H_MAKE(TC_H_CLSACT, direction == ATTACH_EGRESS ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS) };
 	int error, tries;
 
 	for (tries = 0; tries < 5; tries++) {
@@ -151,7 +155,8 @@ static int scan_filters(struct nl_sock *s, uint32_t ifindex, enum attach_directi
 
 static int clsact_attach(uint32_t ifindex, enum attach_direction direction, int program_fd, char detail[ATTACH_DETAIL_BYTES])
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = direction == ATTACH_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
+	            .attach_point = direction == ATTACH_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = OUR_HANDLE, .priority = OUR_PREFERENCE, .prog_fd = program_fd, .flags = BPF_TC_F_REPLACE);
 	struct filter_scan scan;
 	struct nl_sock *s;
@@ -166,7 +171,8 @@ static int clsact_attach(uint32_t ifindex, enum attach_direction direction, int 
 	error = s ? scan_filters(s, ifindex, direction, &scan) : -ENOMEM;
 	netlink_close(s);
 	if (!error && scan.before) {
-		(void)snprintf(detail, ATTACH_DETAIL_BYTES, "filter %s holds preference %u of clsact, before ours", scan.before_name, scan.before);
+		(void)snprintf(detail, ATTACH_DETAIL_BYTES, "filter %s holds preference %u of clsact, before ours", scan.before_name,
+		               scan.before);
 		return -EBUSY;
 	}
 	if (!error)
@@ -179,7 +185,8 @@ static int clsact_attach(uint32_t ifindex, enum attach_direction direction, int 
 /* Takes our filter off one hook; with both hooks empty then, the clsact too. */
 static void clsact_remove(struct nl_sock *s, uint32_t ifindex, enum attach_direction direction)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = direction == ATTACH_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
+	            .attach_point = direction == ATTACH_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS);
 	LIBBPF_OPTS(bpf_tc_hook, whole, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = OUR_HANDLE, .priority = OUR_PREFERENCE);
 	struct filter_scan here, there;
@@ -188,8 +195,8 @@ static void clsact_remove(struct nl_sock *s, uint32_t ifindex, enum attach_direc
 		return;
 	if (bpf_tc_detach(&hook, &opts))
 		return;
-	if (!scan_filters(s, ifindex, ATTACH_INGRESS, &here) && !scan_filters(s, ifindex, ATTACH_EGRESS, &there) && !here.others && !here.ours_handle &&
-	    !there.others && !there.ours_handle)
+	if (!scan_filters(s, ifindex, ATTACH_INGRESS, &here) && !scan_filters(s, ifindex, ATTACH_EGRESS, &there) && !here.others &&
+	    !here.ours_handle && !there.others && !there.ours_handle)
 		(void)bpf_tc_hook_destroy(&whole);
 }
 
@@ -241,8 +248,8 @@ static void tcx_remove(const char *path)
 	(void)unlink(path);
 }
 
-int attach_program(const char *pin_directory, uint32_t ifindex, const char *name, enum attach_direction direction, enum attach_method method, int program_fd,
-		   char detail[ATTACH_DETAIL_BYTES])
+int attach_program(const char *pin_directory, uint32_t ifindex, const char *name, enum attach_direction direction,
+                   enum attach_method method, int program_fd, char detail[ATTACH_DETAIL_BYTES])
 {
 	char path[ATTACH_PATH_BYTES];
 	struct nl_sock *s;
@@ -277,7 +284,8 @@ void attach_remove(const char *pin_directory, uint32_t ifindex, const char *name
 	netlink_close(s);
 }
 
-bool attach_is_first(uint32_t ifindex, enum attach_direction direction, enum attach_method method, uint32_t program_id, char detail[ATTACH_DETAIL_BYTES])
+bool attach_is_first(uint32_t ifindex, enum attach_direction direction, enum attach_method method, uint32_t program_id,
+                     char detail[ATTACH_DETAIL_BYTES])
 {
 	uint32_t ids[PROGRAMS_MAX] = { 0 }, count = PROGRAMS_MAX;
 	struct filter_scan scan;
@@ -315,7 +323,8 @@ bool attach_is_first(uint32_t ifindex, enum attach_direction direction, enum att
 		return false;
 	}
 	if (scan.before) {
-		(void)snprintf(detail, ATTACH_DETAIL_BYTES, "filter %s at preference %u may run before ours", scan.before_name, scan.before);
+		(void)snprintf(detail, ATTACH_DETAIL_BYTES, "filter %s at preference %u may run before ours", scan.before_name,
+		               scan.before);
 		return false;
 	}
 	return true;

@@ -30,7 +30,8 @@
 #include <unistd.h>
 
 enum {
-	/* Changes of routes alone come in bursts, and judging reads the whole table: once in so long is soon enough for a device that has its programs already. */
+	/* Changes of routes alone come in bursts, and judging reads the whole table: once in so long is soon enough for a device that has
+	 * its programs already. */
 	ROUTES_DEBOUNCE_MS = 100,
 	PATH_BYTES = 256,
 };
@@ -52,7 +53,7 @@ struct edge_device {
 	char name[DEVICE_NAME_BYTES];
 	uint16_t arp_type;
 	struct device_judgement judgement;
-	bool is_wanted;   /* an edge, and named by the setting where it names some */
+	bool is_wanted; /* an edge, and named by the setting where it names some */
 	bool is_attached[ATTACH_DIRECTIONS];
 	char failure[ATTACH_DETAIL_BYTES]; /* why not, and logged */
 };
@@ -75,12 +76,12 @@ struct capture {
 	bool has_ct;
 
 	struct view *view;
-	struct net_list nets;   /* what the map holds, sorted */
+	struct net_list nets; /* what the map holds, sorted */
 	struct edge_device *devices;
 	size_t devices_count;
 
-	struct nl_sock *query;  /* requests */
-	struct nl_sock *watch;  /* notifications */
+	struct nl_sock *query; /* requests */
+	struct nl_sock *watch; /* notifications */
 	struct loop_source watch_source;
 	struct loop_timer routes_timer;
 	struct ring_buffer *ring;
@@ -197,8 +198,9 @@ static bool has_usable_maps(const struct bpf_object *object, const char *directo
 		fd = bpf_obj_get(path);
 		if (fd < 0)
 			return false;
-		is_usable = !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == bpf_map__type(m) && info.key_size == bpf_map__key_size(m) &&
-			    info.value_size == bpf_map__value_size(m) && info.max_entries == bpf_map__max_entries(m);
+		is_usable = !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == bpf_map__type(m) &&
+		            info.key_size == bpf_map__key_size(m) && info.value_size == bpf_map__value_size(m) &&
+		            info.max_entries == bpf_map__max_entries(m);
 		if (is_usable && !strcmp(bpf_map__name(m), "settings"))
 			is_usable = !bpf_map_lookup_elem(fd, &zero, &config) && config.version == CULVERT_SHARED_VERSION;
 		(void)close(fd);
@@ -567,7 +569,9 @@ static int list_nets(const struct capture *c, const struct view *v, const struct
 		if (answer.owner && !answer.owner->is_self)
 			continue;
 		p = prefix_of_addr(&a->addr);
-		code = net_list_add(ret, &p, (struct net_value){ .kind = NET_SELF, .flags = answer.owner ? 0 : NET_UNNAMED, .node_id = view_self(v)->id });
+		code = net_list_add(ret, &p,
+		                    (struct net_value){
+					    .kind = NET_SELF, .flags = answer.owner ? 0 : NET_UNNAMED, .node_id = view_self(v)->id });
 	}
 	if (!code)
 		net_list_sort(ret);
@@ -700,14 +704,15 @@ static void attach_device(struct capture *c, struct edge_device *d)
 		if (d->is_attached[direction])
 			continue;
 		code = attach_program(c->pin_directory, d->ifindex, d->name, (enum attach_direction)direction, c->method,
-				      program_fd(c, (enum attach_direction)direction, is_l3), detail);
+		                      program_fd(c, (enum attach_direction)direction, is_l3), detail);
 		if (code)
 			break;
 		d->is_attached[direction] = true;
 	}
 	if (!code) {
 		d->failure[0] = '\0';
-		log_info("device attached", L_TEXT("device", d->name), L_TEXT("how", c->method == ATTACH_TCX ? "tcx" : "clsact"), L_TEXT("why", d->judgement.why));
+		log_info("device attached", L_TEXT("device", d->name), L_TEXT("how", c->method == ATTACH_TCX ? "tcx" : "clsact"),
+		         L_TEXT("why", d->judgement.why));
 		return;
 	}
 	if (code == -ENODEV)
@@ -756,7 +761,7 @@ static int judge_devices(struct capture *c, const struct device_table *t)
 		memcpy(d->name, info->name, sizeof(d->name));
 		d->judgement = device_judge(t, info, edge_netns_host_ifindex(c->netns), c->view);
 		d->is_wanted = d->judgement.face == DEVICE_FACES_OUTSIDE && is_named(c, d->name) &&
-			       (!is_unfinished(info) || d->is_attached[ATTACH_INGRESS] || d->is_attached[ATTACH_EGRESS]);
+		               (!is_unfinished(info) || d->is_attached[ATTACH_INGRESS] || d->is_attached[ATTACH_EGRESS]);
 		if (d->is_wanted && info->mtu > mtu && info->mtu <= 65535)
 			mtu = info->mtu;
 	}
@@ -942,8 +947,8 @@ static int load(struct capture *c, const struct capture_settings *s, char error[
 	};
 	memcpy(c->config.host_mac, edge_netns_host_mac(c->netns), sizeof(c->config.host_mac));
 	memcpy(c->config.private_mac, edge_netns_private_mac(c->netns), sizeof(c->config.private_mac));
-	/* Learned once, at the very first load. Later, and also where another version's maps were found, an unknown flow may be one that a dead daemon carried: in the clear
-	 * the rest of it would leak. */
+	/* Learned once, at the very first load. Later, and also where another version's maps were found, an unknown flow may be one that
+	 * a dead daemon carried: in the clear the rest of it would leak. */
 	if (is_reuse)
 		c->config.learn_until_ns = pinned.learn_until_ns;
 	else if (!has_any)
@@ -959,8 +964,8 @@ static int load(struct capture *c, const struct capture_settings *s, char error[
 	return code ? fail(error, code, "the BPF maps can not be written: %s", strerror(-code)) : 0;
 }
 
-int capture_create(const struct capture_settings *s, struct edge_netns *n, struct loop *loop, void (*on_want_tunnel)(void *ctx, uint32_t node_id), void *ctx,
-		   struct capture **ret, char error[EDGE_ERROR_BYTES])
+int capture_create(const struct capture_settings *s, struct edge_netns *n, struct loop *loop,
+                   void (*on_want_tunnel)(void *ctx, uint32_t node_id), void *ctx, struct capture **ret, char error[EDGE_ERROR_BYTES])
 {
 	struct device_value ours = { .role = DEVICE_OURS };
 	struct capture *c;
@@ -1107,7 +1112,7 @@ size_t capture_counters(const struct capture *c, struct capture_counter *ret, si
 	int fd = bpf_map__fd(c->edge->maps.counters);
 	size_t count = 0;
 
-	for (int class = 0; class < CLASS_COUNT; class++) {
+	for (int class = 0; class < CLASS_COUNT; class ++) {
 		for (int direction = 0; direction < EDGE_DIRECTION_COUNT; direction++) {
 			for (int verdict = 0; verdict < EDGE_VERDICT_COUNT; verdict++) {
 				uint32_t index = (uint32_t)edge_counter_index(class, direction, verdict);
@@ -1140,8 +1145,8 @@ static bool is_device_first(const struct capture *c, const struct edge_device *d
 	bool is_l3 = d->arp_type != ARPHRD_ETHER;
 
 	for (int direction = 0; direction < ATTACH_DIRECTIONS; direction++)
-		if (!attach_is_first(d->ifindex, (enum attach_direction)direction, c->method, program_id(program_fd(c, (enum attach_direction)direction, is_l3)),
-				     detail))
+		if (!attach_is_first(d->ifindex, (enum attach_direction)direction, c->method,
+		                     program_id(program_fd(c, (enum attach_direction)direction, is_l3)), detail))
 			return false;
 	return true;
 }
@@ -1164,7 +1169,8 @@ size_t capture_devices(const struct capture *c, struct capture_device *ret, size
 		} else if (d->is_wanted) {
 			(void)snprintf(x->detail, sizeof(x->detail), "%s", d->failure);
 		} else if (d->judgement.face == DEVICE_FACES_OUTSIDE) {
-			(void)snprintf(x->detail, sizeof(x->detail), "%s", is_named(c, d->name) ? "not up yet" : "not named by capture.devices");
+			(void)snprintf(x->detail, sizeof(x->detail), "%s",
+			               is_named(c, d->name) ? "not up yet" : "not named by capture.devices");
 		} else {
 			(void)snprintf(x->detail, sizeof(x->detail), "%s", d->judgement.why);
 		}

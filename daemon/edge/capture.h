@@ -26,24 +26,25 @@ struct capture_exclude {
 
 struct capture_settings {
 	enum capture_mode mode;
-	bool is_older_reset;            /* older_flows: reset */
-	const char *const *devices;     /* NULL: auto */
+	bool is_older_reset;        /* older_flows: reset */
+	const char *const *devices; /* NULL: auto */
 	size_t devices_count;
 	const struct capture_exclude *exclude;
 	size_t exclude_count;
 	uint16_t tunnel_port;
 	uint32_t workers;
-	const char *pin_directory;      /* below a bpffs; made if missing */
-	bool is_clsact_forced;          /* clsact also where the kernel has tcx; so too with CULVERT_CLSACT in the environment. For tests of older kernels' way */
+	const char *pin_directory; /* below a bpffs; made if missing */
+	/* clsact also where the kernel has tcx; so too with CULVERT_CLSACT in the environment. For tests of the way of older kernels. */
+	bool is_clsact_forced;
 };
 
 enum capture_event { CAPTURE_WANT_TUNNEL /* permissive: a SYN waits for this node's tunnel */ };
 
-/* Loads; the first capture_set_view attaches: only a view tells an edge from a device that faces pods. What an earlier daemon attached stays in force until then. s is copied; n is
- * borrowed for the life of the capture, its pair grows with the uplinks' MTU. on_want_tunnel is called from the loop with a node id. 0 or -errno with a sentence in
- * error; on failure what was pinned before still refuses. */
-int capture_create(const struct capture_settings *s, struct edge_netns *n, struct loop *loop, void (*on_want_tunnel)(void *ctx, uint32_t node_id), void *ctx,
-                   struct capture **ret, char error[EDGE_ERROR_BYTES]);
+/* Loads; the first capture_set_view attaches: only a view tells an edge from a device that faces pods. What an earlier daemon attached
+ * stays in force until then. s is copied; n is borrowed for the life of the capture, its pair grows with the uplinks' MTU. on_want_tunnel
+ * is called from the loop with a node id. 0 or -errno with a sentence in error; on failure what was pinned before still refuses. */
+int capture_create(const struct capture_settings *s, struct edge_netns *n, struct loop *loop,
+                   void (*on_want_tunnel)(void *ctx, uint32_t node_id), void *ctx, struct capture **ret, char error[EDGE_ERROR_BYTES]);
 /* Closes our handles; pinned programs stay and refuse. */
 void capture_destroy(struct capture *c);
 /* culvertd --remove: takes out every program, link, filter, pin and map of pin_directory. 0, or -errno with a sentence in error. */
@@ -51,8 +52,8 @@ int capture_remove(const char *pin_directory, char error[EDGE_ERROR_BYTES]);
 
 /* The listener of a worker for AF_INET or AF_INET6 goes into the SOCKMAP. */
 int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd);
-/* Writes what changed between the view in force and this one, and judges the devices by it; takes its own reference. Additions first, removals last. 0 or -errno: the view before
- * stays. A device that can not be attached to is no error here: capture_is_healthy says it. */
+/* Writes what changed between the view in force and this one, and judges the devices by it; takes its own reference. Additions first,
+ * removals last. 0 or -errno: the view before stays. A device that can not be attached to is no error here: capture_is_healthy says it. */
 int capture_set_view(struct capture *c, struct view *v);
 /* Whether a tunnel to the node is up (permissive, and the node's own traffic, decide by it). Any thread. */
 int capture_set_peer_up(struct capture *c, uint32_t node_id, bool is_up);
@@ -61,9 +62,9 @@ int capture_apply(struct capture *c, const struct capture_settings *s, char erro
 
 /* One counter of the kernel: packets and bytes of a class and a direction. */
 struct capture_counter {
-	const char *name;    /* "tunnel", "refused", "older", "host", "to_node", "outside", "unknown", "not_enrolled", "udp", ... : names of bpf/shared.h */
+	const char *name; /* "tunnel", "refused", "older", "host", "to_node", ...: those of enum edge_class in bpf/shared.h */
 	bool is_ingress;
-	bool is_clear;       /* payload that left or arrived unencrypted */
+	bool is_clear; /* payload that left or arrived unencrypted */
 	bool is_refused;
 	uint64_t packets, bytes;
 };

@@ -167,7 +167,7 @@ static void on_route(void *ctx, struct nlmsghdr *h)
 	a = nlmsg_find_attr(h, sizeof(*head), RTA_OIF);
 	if (a)
 		add_next_hop(r, &dest, nla_get_u32(a),
-			     nlmsg_find_attr(h, sizeof(*head), RTA_GATEWAY) || nlmsg_find_attr(h, sizeof(*head), RTA_VIA));
+		             nlmsg_find_attr(h, sizeof(*head), RTA_GATEWAY) || nlmsg_find_attr(h, sizeof(*head), RTA_VIA));
 	a = nlmsg_find_attr(h, sizeof(*head), RTA_MULTIPATH);
 	if (!a)
 		return;
@@ -178,7 +178,7 @@ static void on_route(void *ctx, struct nlmsghdr *h)
 		int inner_len = hop->rtnh_len - (int)sizeof(*hop);
 
 		add_next_hop(r, &dest, (uint32_t)hop->rtnh_ifindex,
-			     nla_find(inner, inner_len, RTA_GATEWAY) || nla_find(inner, inner_len, RTA_VIA));
+		             nla_find(inner, inner_len, RTA_GATEWAY) || nla_find(inner, inner_len, RTA_VIA));
 		left -= (int)RTNH_ALIGN(hop->rtnh_len);
 		hop = RTNH_NEXT(hop);
 	}
@@ -186,7 +186,7 @@ static void on_route(void *ctx, struct nlmsghdr *h)
 
 /* One dump, again where the table changed meanwhile; *count is set back to what it was. */
 static int dump(struct nl_sock *s, struct reading *r, int type, const void *head, size_t head_bytes,
-		void (*on_message)(void *ctx, struct nlmsghdr *h), size_t *count)
+                void (*on_message)(void *ctx, struct nlmsghdr *h), size_t *count)
 {
 	size_t before = *count;
 	int tries, error = 0;
@@ -327,7 +327,8 @@ static bool leads_elsewhere(const struct device_table *t, uint32_t ifindex, cons
 /* The end of a pair whose other end is a pod's. */
 static bool is_pod_end(const struct device_table *t, const struct device_info *d, const struct view *v)
 {
-	return is_pair(d) && d->is_peer_elsewhere && !d->has_gateway_route && !global_address(t, d->ifindex) && !leads_elsewhere(t, d->ifindex, v);
+	return is_pair(d) && d->is_peer_elsewhere && !d->has_gateway_route && !global_address(t, d->ifindex) &&
+	       !leads_elsewhere(t, d->ifindex, v);
 }
 
 /* A bridge that leads nowhere but to pods' ends. */
@@ -359,7 +360,8 @@ struct device_judgement device_judge(const struct device_table *t, const struct 
 		return j;
 	}
 	address = node_address(t, d->ifindex, v);
-	if (address) {
+	/* A bridge of pods has an address that is often the node's source towards them, and so in the nodes file. */
+	if (address && !is_pod_bridge(t, d, v)) {
 		(void)snprintf(j.why, sizeof(j.why), "has the node's address %s", addr_print(address, text));
 		return j;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* device.h - the devices of the node's namespace with their addresses and routes, and which of them are edges.
- * A device faces pods only where that is proven; all else is an edge. To take a pod's device for an edge costs a little, the other way round leaks.
- * Reading uses a netlink socket; judging is over plain data. Thread: main. */
+ * A device faces pods only where that is proven; all else is an edge. To take a pod's device for an edge costs a little, the other way
+ * round leaks. Reading uses a netlink socket; judging is over plain data. Thread: main. */
 #ifndef CULVERT_EDGE_DEVICE_H
 #define CULVERT_EDGE_DEVICE_H
 

@@ -38,8 +38,9 @@ enum {
 	LOCAL_TABLE = 77, /* holds "local default"; in the table local it would catch what we send too */
 	RULE_PREFERENCE = 10,
 	MAC_BYTES = 6,
-	/* The pods' path MTU is settled before a packet reaches us: at the uplink. The pair must only let through what the uplink would have carried, so it begins with
-	 * the usual figure and grows with the largest uplink. Much more would make the private namespace offer segments that no pod can take. */
+	/* The pods' path MTU is settled before a packet reaches us: at the uplink. The pair must only let through what the uplink would
+	 * have carried, so it begins with the usual figure and grows with the largest uplink. Much more would make the private namespace
+	 * offer segments that no pod can take. */
 	PAIR_MTU = 1500,
 };
 
@@ -100,7 +101,8 @@ static void *errand_thread(void *arg)
 }
 
 /* Runs an errand in the private namespace, which is made where it is not there yet. */
-static int run_in_private(struct edge_netns *n, int (*run)(struct edge_netns *n, char error[EDGE_ERROR_BYTES]), char error[EDGE_ERROR_BYTES])
+static int run_in_private(struct edge_netns *n, int (*run)(struct edge_netns *n, char error[EDGE_ERROR_BYTES]),
+                          char error[EDGE_ERROR_BYTES])
 {
 	struct errand e = { .run = run, .n = n, .error = error };
 	pthread_t thread;
@@ -176,8 +178,11 @@ static int add_address(struct nl_sock *s, uint32_t ifindex, const char *text, ui
 {
 	bool is_v6 = strchr(text, ':') != NULL;
 	/* Nobody else is on the pair: an address need not be asked for first. */
-	struct ifaddrmsg head = { .ifa_family = is_v6 ? AF_INET6 : AF_INET, .ifa_prefixlen = prefix_bits, .ifa_scope = RT_SCOPE_LINK, .ifa_index = ifindex,
-				  .ifa_flags = is_v6 ? IFA_F_NODAD : 0 };
+	struct ifaddrmsg head = { .ifa_family = is_v6 ? AF_INET6 : AF_INET,
+		                  .ifa_prefixlen = prefix_bits,
+		                  .ifa_scope = RT_SCOPE_LINK,
+		                  .ifa_index = ifindex,
+		                  .ifa_flags = is_v6 ? IFA_F_NODAD : 0 };
 	struct nl_msg *m = netlink_message(RTM_NEWADDR, NETLINK_REPLACE, &head, sizeof(head));
 
 	if (m && (put_addr(m, IFA_LOCAL, text) || put_addr(m, IFA_ADDRESS, text))) {
@@ -189,7 +194,9 @@ static int add_address(struct nl_sock *s, uint32_t ifindex, const char *text, ui
 
 static int add_neighbour(struct nl_sock *s, uint32_t ifindex, const char *text, const uint8_t mac[MAC_BYTES])
 {
-	struct ndmsg head = { .ndm_family = strchr(text, ':') ? AF_INET6 : AF_INET, .ndm_ifindex = (int)ifindex, .ndm_state = NUD_PERMANENT };
+	struct ndmsg head = { .ndm_family = strchr(text, ':') ? AF_INET6 : AF_INET,
+		              .ndm_ifindex = (int)ifindex,
+		              .ndm_state = NUD_PERMANENT };
 	struct nl_msg *m = netlink_message(RTM_NEWNEIGH, NETLINK_REPLACE, &head, sizeof(head));
 
 	if (m && (put_addr(m, NDA_DST, text) || nla_put(m, NDA_LLADDR, MAC_BYTES, mac))) {
@@ -203,10 +210,17 @@ static int add_neighbour(struct nl_sock *s, uint32_t ifindex, const char *text, 
 static int add_routes(struct nl_sock *s, uint32_t ifindex, uint32_t lo_ifindex, bool is_v6)
 {
 	struct fib_rule_hdr rule = { .family = is_v6 ? AF_INET6 : AF_INET, .table = LOCAL_TABLE, .action = FR_ACT_TO_TBL };
-	struct rtmsg local = { .rtm_family = is_v6 ? AF_INET6 : AF_INET, .rtm_table = LOCAL_TABLE, .rtm_protocol = RTPROT_STATIC,
-			       .rtm_scope = is_v6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_HOST, .rtm_type = RTN_LOCAL };
-	struct rtmsg out = { .rtm_family = is_v6 ? AF_INET6 : AF_INET, .rtm_table = RT_TABLE_MAIN, .rtm_protocol = RTPROT_STATIC,
-			     .rtm_scope = RT_SCOPE_UNIVERSE, .rtm_type = RTN_UNICAST, .rtm_flags = RTNH_F_ONLINK };
+	struct rtmsg local = { .rtm_family = is_v6 ? AF_INET6 : AF_INET,
+		               .rtm_table = LOCAL_TABLE,
+		               .rtm_protocol = RTPROT_STATIC,
+		               .rtm_scope = is_v6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_HOST,
+		               .rtm_type = RTN_LOCAL };
+	struct rtmsg out = { .rtm_family = is_v6 ? AF_INET6 : AF_INET,
+		             .rtm_table = RT_TABLE_MAIN,
+		             .rtm_protocol = RTPROT_STATIC,
+		             .rtm_scope = RT_SCOPE_UNIVERSE,
+		             .rtm_type = RTN_UNICAST,
+		             .rtm_flags = RTNH_F_ONLINK };
 	struct nl_msg *m;
 	int code;
 
@@ -251,8 +265,8 @@ static int configure_private(struct edge_netns *n, char error[EDGE_ERROR_BYTES])
 		{ .path = "ipv6/conf/" PRIVATE_DEVICE "/disable_ipv6", .value = "0", .is_v6 = true },
 		{ .path = "ipv6/conf/" PRIVATE_DEVICE "/accept_ra", .value = "0", .is_v6 = true },
 		{ .path = "ipv6/conf/" PRIVATE_DEVICE "/addr_gen_mode", .value = "1", .is_v6 = true },
-		/* A local hop loses and reorders nothing, so TIME_WAIT protects nobody there; with it, a pod without TCP timestamps could not be reached again
-		 * from the same port. */
+		/* A local hop loses and reorders nothing, so TIME_WAIT protects nobody there; with it, a pod without TCP timestamps could
+		 * not be reached again from the same port. */
 		{ .path = "ipv4/tcp_max_tw_buckets", .value = "0" },
 		{ .path = "ipv4/tcp_tw_reuse", .value = "1", .is_optional = true },
 		/* Clients may have ports below 1024, and we bind theirs. */
@@ -313,7 +327,8 @@ static int set_private_mtu(struct edge_netns *n, char error[EDGE_ERROR_BYTES])
 static int configure_host(struct nl_sock *s, struct edge_netns *n, char error[EDGE_ERROR_BYTES])
 {
 	static const struct sysctl list[] = {
-		/* Packets come out of the pair with every pod's address as their source. Loose, and it wins over a strict "all" (the larger counts). */
+		/* Packets come out of the pair with every pod's address as their source. Loose, and it wins over a strict "all" (the
+		 * larger counts). */
 		{ .path = "ipv4/conf/" HOST_DEVICE "/rp_filter", .value = "2" },
 		{ .path = "ipv4/conf/" HOST_DEVICE "/forwarding", .value = "1" },
 		{ .path = "ipv4/conf/" HOST_DEVICE "/send_redirects", .value = "0" },
@@ -342,7 +357,8 @@ static int add_pair(struct nl_sock *s, struct edge_netns *n, char error[EDGE_ERR
 	struct nlattr *info, *data, *peer;
 	int code;
 
-	/* Set and not random to the kernel: else the policy of systemd's default.link changes the address of the host end after we read it. */
+	/* Set and not random to the kernel: else the policy of systemd's default.link changes the address of the host end after we read
+	 * it. */
 	if (getrandom(n->host_mac, MAC_BYTES, 0) != MAC_BYTES || getrandom(n->private_mac, MAC_BYTES, 0) != MAC_BYTES)
 		return fail(error, -EIO, "no random bytes");
 	n->host_mac[0] = n->private_mac[0] = 0x0a;

@@ -176,7 +176,11 @@ int fixture_load(struct fixture *f)
 		must(!edge_bpf__load(f->edge), "load");
 	}
 	f->config = (struct edge_config){
-		.version = CULVERT_SHARED_VERSION, .veth_ifindex = 1, .netns_id = -1, .tunnel_port_be = htons(TUNNEL_PORT), .workers = 4,
+		.version = CULVERT_SHARED_VERSION,
+		.veth_ifindex = 1,
+		.netns_id = -1,
+		.tunnel_port_be = htons(TUNNEL_PORT),
+		.workers = 4,
 	};
 	memcpy(f->config.private_mac, fixture_private_mac, 6);
 	memcpy(f->config.host_mac, fixture_host_mac, 6);
@@ -214,8 +218,8 @@ int fixture_run(const struct bpf_program *program, const struct packet_buf *p, u
 {
 	struct packet_buf scratch;
 	struct __sk_buff context = { .ingress_ifindex = ingress_ifindex };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p->bytes, .data_size_in = (uint32_t)p->len_bytes, .ctx_in = &context, .ctx_size_in = sizeof(context),
-		    .data_out = scratch.bytes, .data_size_out = sizeof(scratch.bytes));
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p->bytes, .data_size_in = (uint32_t)p->len_bytes, .ctx_in = &context,
+	            .ctx_size_in = sizeof(context), .data_out = scratch.bytes, .data_size_out = sizeof(scratch.bytes));
 
 	must(!bpf_prog_test_run_opts(bpf_program__fd(program), &opts), "test run");
 	scratch.len_bytes = opts.data_size_out;
@@ -252,8 +256,8 @@ bool fixture_counted(struct fixture *f, unsigned edge_class, unsigned direction,
 		if (packets == (is_the_one ? 1 : 0) && bytes == (is_the_one ? len_bytes : 0))
 			continue;
 		is_right = false;
-		printf("class %u, direction %u, verdict %u: %llu packets with %llu bytes\n", i / 4, i / 2 % 2, i % 2, (unsigned long long)packets,
-		       (unsigned long long)bytes);
+		printf("class %u, direction %u, verdict %u: %llu packets with %llu bytes\n", i / 4, i / 2 % 2, i % 2,
+		       (unsigned long long)packets, (unsigned long long)bytes);
 	}
 	memcpy(f->before, now, sizeof(now));
 	return is_right;

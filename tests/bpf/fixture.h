@@ -47,7 +47,8 @@ int fixture_run(const struct bpf_program *program, const struct packet_buf *p, u
 int fixture_egress(struct fixture *f, const struct packet_buf *p, uint32_t ingress_ifindex);
 int fixture_ingress(struct fixture *f, const struct packet_buf *p);
 
-/* Since the last call: exactly one packet of len_bytes was counted, there; or none, with edge_class CLASS_COUNT. Says by name what was counted. */
+/* Since the last call: exactly one packet of len_bytes was counted, there; or none, with edge_class CLASS_COUNT. Says by name what was
+ * counted. */
 bool fixture_counted(struct fixture *f, unsigned edge_class, unsigned direction, unsigned verdict, size_t len_bytes);
 
 /* Begins to count anew. */

@@ -72,7 +72,8 @@ static struct prefix prefix(const char *text)
 static struct view *make_view(const char *remote_pods)
 {
 	const struct addr self = address("192.168.0.1"), other = address("192.168.0.2");
-	const struct prefix own_pods[2] = { prefix("10.1.0.0/16"), prefix("fd01::/64") }, pods = prefix(remote_pods), space = prefix("10.0.0.0/8");
+	const struct prefix own_pods[2] = { prefix("10.1.0.0/16"), prefix("fd01::/64") }, pods = prefix(remote_pods),
+			    space = prefix("10.0.0.0/8");
 	const struct view_node nodes[2] = {
 		{ .name = "node1", .addresses_count = 1, .addresses = &self, .pods_count = 2, .pods = own_pods },
 		{ .name = "node2", .addresses_count = 1, .addresses = &other, .pods_count = 1, .pods = &pods },
@@ -129,7 +130,7 @@ static int teardown(void **state)
 	loop_destroy(loop);
 	if (capture_remove(PINS, error))
 		print_error("%s\n", error);
-	sh("for d in $(ip -o link | sed -n 's/^[0-9]*: \\([^:@]*\\).*/\\1/p' | grep -v '^lo$'); do ip link del $d 2>/dev/null; done; ip netns del wire; ip netns del pod");
+	sh("for d in $(ls /sys/class/net | grep -v '^lo$'); do ip link del $d 2>/dev/null; done; ip netns del wire; ip netns del pod");
 	return 0;
 }
 
@@ -280,8 +281,9 @@ static void the_pair_is_set_up_and_taken_away(void **state)
 	sh("ip addr show dev culvert0 | grep -q 'inet 169.254.77.1/32'");
 	sh("ip addr show dev culvert0 | grep -q 'inet6 fe80::77:1/64'");
 	sh("test $(cat /proc/sys/net/ipv4/conf/culvert0/rp_filter) = 2 && test $(cat /proc/sys/net/ipv4/conf/culvert0/forwarding) = 1");
-	sh("nsenter --net=/proc/%d/fd/%d sh -c 'ip rule | grep -q \"iif culvert1 lookup 77\" && ip route show table 77 | grep -q \"local default dev lo\" && "
-	   "ip -6 route show table 77 | grep -q \"local default dev lo\" && ip route | grep -q \"default via 169.254.77.1 dev culvert1\" && "
+	sh("nsenter --net=/proc/%d/fd/%d sh -c 'ip rule | grep -q \"iif culvert1 lookup 77\" && "
+	   "ip route show table 77 | grep -q \"local default dev lo\" && ip -6 route show table 77 | grep -q \"local default dev lo\" && "
+	   "ip route | grep -q \"default via 169.254.77.1 dev culvert1\" && "
 	   "ip neigh | grep -q \"169.254.77.1 dev culvert1 lladdr .* PERMANENT\" && test $(cat /proc/sys/net/ipv4/tcp_max_tw_buckets) = 0'",
 	   getpid(), edge_netns_fd(netns));
 	/* No way into it is left, whoever still holds the namespace. */
@@ -452,8 +454,8 @@ static void devices_come_and_go(void **state)
 	turn();
 	expect_no_edge("cali2");
 	/* A VXLAN as Flannel makes it, with an address in our own range. */
-	sh("ip link add flannel.1 type vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning && ip addr add 10.1.0.0/32 dev flannel.1 && "
-	   "ip link set flannel.1 up");
+	sh("ip link add flannel.1 type vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning");
+	sh("ip addr add 10.1.0.0/32 dev flannel.1 && ip link set flannel.1 up");
 	turn();
 	expect_edge("flannel.1", best_method());
 	assert_int_equal(net_of("10.1.0.0").kind, NET_SELF);
@@ -761,8 +763,8 @@ int main(void)
 	unsetenv("CULVERT_CLSACT");
 	/* Mounts, names of namespaces and pins are this test's own, and end with it. */
 	(void)mkdir("/run/netns", 0755);
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("tmpfs", "/run/netns", "tmpfs", 0, NULL) || mount("sysfs", "/sys", "sysfs", 0, NULL) ||
-	    mount("bpf", BPFFS, "bpf", 0, NULL)) {
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("tmpfs", "/run/netns", "tmpfs", 0, NULL) ||
+	    mount("sysfs", "/sys", "sysfs", 0, NULL) || mount("bpf", BPFFS, "bpf", 0, NULL)) {
 		perror("mount");
 		return 1;
 	}

@@ -42,11 +42,13 @@ struct scenario {
 
 #define INGRESS (-1)
 
+/* clang-format off */
 #define PASSES(c)   { LEAVE, c }
 #define DROPS(c)    { SHOT, c }
 #define DIVERTS     { REDIRECT, CLASS_TUNNEL }
 #define RESETS      { REDIRECT, CLASS_REFUSED }
 #define UNTOUCHED   { LEAVE, NOTHING }
+/* clang-format on */
 
 static bool is_dropped(const struct outcome *o)
 {
@@ -61,7 +63,8 @@ static void check(const struct scenario *s, const struct outcome *o, enum edge_m
 	fixture_reset(&f);
 	fixture_set_mode(&f, mode);
 	verdict = s->from == INGRESS ? fixture_ingress(&f, &p) : fixture_egress(&f, &p, (uint32_t)s->from);
-	if (verdict != o->verdict || !fixture_counted(&f, o->class_, s->from == INGRESS ? EDGE_INGRESS : EDGE_EGRESS, is_dropped(o) ? EDGE_DROP : EDGE_PASS, p.len_bytes))
+	if (verdict != o->verdict || !fixture_counted(&f, o->class_, s->from == INGRESS ? EDGE_INGRESS : EDGE_EGRESS,
+	                                              is_dropped(o) ? EDGE_DROP : EDGE_PASS, p.len_bytes))
 		fail_msg("%s, mode %d: verdict %d, not %d", s->name, mode, verdict, o->verdict);
 }
 
@@ -81,41 +84,53 @@ static void a_syn_that_leaves(void **state)
 	static const struct scenario list[] = {
 		{ "pod to enrolled pod", "10.1.0.5", "10.2.0.5", 40000, 80, TCP_SYN, FROM_POD, DROPS(CLASS_HELD), DIVERTS, DIVERTS },
 		{ "the same over IPv6", "fd01::5", "fd02::5", 40000, 80, TCP_SYN, FROM_POD, DROPS(CLASS_HELD), DIVERTS, DIVERTS },
-		{ "by a device that nobody knows", "10.1.0.5", "10.2.0.5", 40000, 80, TCP_SYN, FROM_UNKNOWN, DROPS(CLASS_HELD), DIVERTS, DIVERTS },
-		{ "a new pod without an owner", "10.99.0.5", "10.2.0.5", 40000, 80, TCP_SYN, FROM_POD, DROPS(CLASS_HELD), DIVERTS, DIVERTS },
+		{ "by a device that nobody knows", "10.1.0.5", "10.2.0.5", 40000, 80, TCP_SYN, FROM_UNKNOWN, DROPS(CLASS_HELD), DIVERTS,
+		  DIVERTS },
+		{ "a new pod without an owner", "10.99.0.5", "10.2.0.5", 40000, 80, TCP_SYN, FROM_POD, DROPS(CLASS_HELD), DIVERTS,
+		  DIVERTS },
 		{ "a pod behind an edge", "10.1.0.5", "10.2.0.5", 40000, 80, TCP_SYN, FROM_EDGE, DROPS(CLASS_HELD), DIVERTS, DIVERTS },
 		{ "a masqueraded pod", "192.168.0.1", "10.2.0.5", 40000, 80, TCP_SYN, FROM_POD, DROPS(CLASS_HELD), DIVERTS, DIVERTS },
-		{ "pod to the tunnel's port of a pod", "10.1.0.5", "10.2.0.5", 40000, TUNNEL_PORT, TCP_SYN, FROM_POD, DROPS(CLASS_HELD), DIVERTS, DIVERTS },
-		{ "pod to pod space", "10.1.0.5", "10.77.0.5", 40000, 80, TCP_SYN, FROM_POD, PASSES(CLASS_UNKNOWN), DROPS(CLASS_UNKNOWN), DROPS(CLASS_UNKNOWN) },
-		{ "pod to a node not enrolled", "10.1.0.5", "10.3.0.5", 40000, 80, TCP_SYN, FROM_POD, PASSES(CLASS_NOT_ENROLLED), PASSES(CLASS_NOT_ENROLLED),
-		  DROPS(CLASS_REFUSED) },
-		{ "pod to node", "10.1.0.5", "192.168.0.2", 40000, 30080, TCP_SYN, FROM_POD, PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
-		{ "pod to the tunnel's port of a node", "10.1.0.5", "192.168.0.2", 40000, TUNNEL_PORT, TCP_SYN, FROM_POD, PASSES(CLASS_TO_NODE),
-		  PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
-		{ "pod to the address of a node not enrolled", "10.1.0.5", "192.168.0.3", 40000, 80, TCP_SYN, FROM_POD, PASSES(CLASS_NOT_ENROLLED),
+		{ "pod to the tunnel's port of a pod", "10.1.0.5", "10.2.0.5", 40000, TUNNEL_PORT, TCP_SYN, FROM_POD, DROPS(CLASS_HELD),
+		  DIVERTS, DIVERTS },
+		{ "pod to pod space", "10.1.0.5", "10.77.0.5", 40000, 80, TCP_SYN, FROM_POD, PASSES(CLASS_UNKNOWN), DROPS(CLASS_UNKNOWN),
+		  DROPS(CLASS_UNKNOWN) },
+		{ "pod to a node not enrolled", "10.1.0.5", "10.3.0.5", 40000, 80, TCP_SYN, FROM_POD, PASSES(CLASS_NOT_ENROLLED),
 		  PASSES(CLASS_NOT_ENROLLED), DROPS(CLASS_REFUSED) },
-		{ "pod to outside", "10.1.0.5", "8.8.8.8", 40000, 443, TCP_SYN, FROM_POD, PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE) },
-		{ "host to enrolled pod, no tunnel", "192.168.0.1", "10.2.0.5", 40000, 80, TCP_SYN, FROM_HOST, PASSES(CLASS_HOST), PASSES(CLASS_HOST), DIVERTS },
-		{ "host by an address in its pod range", "10.1.0.0", "10.2.0.5", 40000, 80, TCP_SYN, FROM_HOST, PASSES(CLASS_HOST), PASSES(CLASS_HOST), DIVERTS },
-		{ "host to a pod not enrolled", "192.168.0.1", "10.3.0.5", 40000, 80, TCP_SYN, FROM_HOST, PASSES(CLASS_NOT_ENROLLED), PASSES(CLASS_NOT_ENROLLED),
+		{ "pod to node", "10.1.0.5", "192.168.0.2", 40000, 30080, TCP_SYN, FROM_POD, PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE),
 		  DROPS(CLASS_REFUSED) },
-		{ "host to pod space", "192.168.0.1", "10.77.0.5", 40000, 80, TCP_SYN, FROM_HOST, PASSES(CLASS_HOST), PASSES(CLASS_HOST), DROPS(CLASS_REFUSED) },
-		{ "a socket of the host with a pod's address", "10.1.0.5", "10.2.0.5", 40000, 80, TCP_SYN, FROM_HOST, DROPS(CLASS_HELD), DIVERTS, DIVERTS },
+		{ "pod to the tunnel's port of a node", "10.1.0.5", "192.168.0.2", 40000, TUNNEL_PORT, TCP_SYN, FROM_POD,
+		  PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
+		{ "pod to the address of a node not enrolled", "10.1.0.5", "192.168.0.3", 40000, 80, TCP_SYN, FROM_POD,
+		  PASSES(CLASS_NOT_ENROLLED), PASSES(CLASS_NOT_ENROLLED), DROPS(CLASS_REFUSED) },
+		{ "pod to outside", "10.1.0.5", "8.8.8.8", 40000, 443, TCP_SYN, FROM_POD, PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE),
+		  PASSES(CLASS_OUTSIDE) },
+		{ "host to enrolled pod, no tunnel", "192.168.0.1", "10.2.0.5", 40000, 80, TCP_SYN, FROM_HOST, PASSES(CLASS_HOST),
+		  PASSES(CLASS_HOST), DIVERTS },
+		{ "host by an address in its pod range", "10.1.0.0", "10.2.0.5", 40000, 80, TCP_SYN, FROM_HOST, PASSES(CLASS_HOST),
+		  PASSES(CLASS_HOST), DIVERTS },
+		{ "host to a pod not enrolled", "192.168.0.1", "10.3.0.5", 40000, 80, TCP_SYN, FROM_HOST, PASSES(CLASS_NOT_ENROLLED),
+		  PASSES(CLASS_NOT_ENROLLED), DROPS(CLASS_REFUSED) },
+		{ "host to pod space", "192.168.0.1", "10.77.0.5", 40000, 80, TCP_SYN, FROM_HOST, PASSES(CLASS_HOST), PASSES(CLASS_HOST),
+		  DROPS(CLASS_REFUSED) },
+		{ "a socket of the host with a pod's address", "10.1.0.5", "10.2.0.5", 40000, 80, TCP_SYN, FROM_HOST, DROPS(CLASS_HELD),
+		  DIVERTS, DIVERTS },
 		{ "host to node", "192.168.0.1", "192.168.0.2", 40000, 6443, TCP_SYN, FROM_HOST, UNTOUCHED, UNTOUCHED, UNTOUCHED },
 		{ "host to outside", "192.168.0.1", "8.8.8.8", 40000, 443, TCP_SYN, FROM_HOST, UNTOUCHED, UNTOUCHED, UNTOUCHED },
 		{ "host to its own pod", "192.168.0.1", "10.1.0.5", 40000, 80, TCP_SYN, FROM_HOST, UNTOUCHED, UNTOUCHED, UNTOUCHED },
 		{ "pod to own pod", "10.1.0.6", "10.1.0.5", 40000, 80, TCP_SYN, FROM_POD, UNTOUCHED, UNTOUCHED, UNTOUCHED },
-		{ "a NodePort's second leg that netfilter does not know", "192.168.0.1", "10.2.0.5", 40000, 80, TCP_SYN, FROM_EDGE, PASSES(CLASS_HOST),
-		  PASSES(CLASS_HOST), DROPS(CLASS_REFUSED) },
-		{ "forwarded from outside", "8.8.8.8", "10.2.0.5", 40000, 80, TCP_SYN, FROM_EDGE, PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE) },
-		{ "forwarded for another node's pod", "10.2.0.6", "10.2.0.5", 40000, 80, TCP_SYN, FROM_EDGE, PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE),
-		  PASSES(CLASS_TO_NODE) },
+		{ "a NodePort's second leg that netfilter does not know", "192.168.0.1", "10.2.0.5", 40000, 80, TCP_SYN, FROM_EDGE,
+		  PASSES(CLASS_HOST), PASSES(CLASS_HOST), DROPS(CLASS_REFUSED) },
+		{ "forwarded from outside", "8.8.8.8", "10.2.0.5", 40000, 80, TCP_SYN, FROM_EDGE, PASSES(CLASS_OUTSIDE),
+		  PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE) },
+		{ "forwarded for another node's pod", "10.2.0.6", "10.2.0.5", 40000, 80, TCP_SYN, FROM_EDGE, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE) },
 		{ "forwarded to outside", "8.8.8.8", "9.9.9.9", 40000, 80, TCP_SYN, FROM_EDGE, UNTOUCHED, UNTOUCHED, UNTOUCHED },
-		{ "out of our pair to another node's pod", "10.2.0.6", "10.2.0.5", 40000, 80, TCP_SYN, FROM_OURS, DROPS(CLASS_LOOP), DROPS(CLASS_LOOP),
+		{ "out of our pair to another node's pod", "10.2.0.6", "10.2.0.5", 40000, 80, TCP_SYN, FROM_OURS, DROPS(CLASS_LOOP),
+		  DROPS(CLASS_LOOP), DROPS(CLASS_LOOP) },
+		{ "out of our pair to a pod that is gone", "10.2.0.6", "10.1.0.5", 40000, 80, TCP_SYN, FROM_OURS, DROPS(CLASS_LOOP),
+		  DROPS(CLASS_LOOP), DROPS(CLASS_LOOP) },
+		{ "out of our pair to outside", "10.2.0.6", "8.8.8.8", 40000, 80, TCP_SYN, FROM_OURS, DROPS(CLASS_LOOP), DROPS(CLASS_LOOP),
 		  DROPS(CLASS_LOOP) },
-		{ "out of our pair to a pod that is gone", "10.2.0.6", "10.1.0.5", 40000, 80, TCP_SYN, FROM_OURS, DROPS(CLASS_LOOP), DROPS(CLASS_LOOP),
-		  DROPS(CLASS_LOOP) },
-		{ "out of our pair to outside", "10.2.0.6", "8.8.8.8", 40000, 80, TCP_SYN, FROM_OURS, DROPS(CLASS_LOOP), DROPS(CLASS_LOOP), DROPS(CLASS_LOOP) },
 	};
 
 	(void)state;
@@ -127,27 +142,32 @@ static void a_packet_of_no_flow_that_leaves(void **state)
 	static const struct scenario list[] = {
 		{ "pod to enrolled pod", "10.1.0.5", "10.2.0.5", 40000, 80, TCP_ACK, FROM_POD, PASSES(CLASS_OLDER), RESETS, RESETS },
 		{ "the same over IPv6", "fd01::5", "fd02::5", 40000, 80, TCP_ACK, FROM_POD, PASSES(CLASS_OLDER), RESETS, RESETS },
-		{ "the answer to a SYN in the clear", "10.1.0.5", "10.2.0.5", 80, 40000, TCP_SYN_ACK, FROM_POD, PASSES(CLASS_OLDER), RESETS, RESETS },
-		{ "pod to pod space", "10.1.0.5", "10.77.0.5", 40000, 80, TCP_ACK, FROM_POD, PASSES(CLASS_UNKNOWN), DROPS(CLASS_UNKNOWN), DROPS(CLASS_UNKNOWN) },
-		{ "pod to a node not enrolled", "10.1.0.5", "10.3.0.5", 40000, 80, TCP_ACK, FROM_POD, PASSES(CLASS_NOT_ENROLLED), PASSES(CLASS_NOT_ENROLLED),
-		  DROPS(CLASS_REFUSED) },
-		{ "pod to node: an answer", "10.1.0.5", "192.168.0.2", 80, 40000, TCP_ACK, FROM_POD, PASSES(CLASS_HOST), PASSES(CLASS_HOST), RESETS },
-		{ "pod to outside", "10.1.0.5", "8.8.8.8", 40000, 443, TCP_ACK, FROM_POD, PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE) },
-		{ "host to enrolled pod", "192.168.0.1", "10.2.0.5", 40000, 80, TCP_ACK, FROM_HOST, PASSES(CLASS_HOST), PASSES(CLASS_HOST), RESETS },
-		{ "a tunnel's own packet", "192.168.0.1", "192.168.0.2", 40000, TUNNEL_PORT, TCP_ACK, FROM_HOST, PASSES(CLASS_CARRIER), PASSES(CLASS_CARRIER),
-		  PASSES(CLASS_CARRIER) },
-		{ "a tunnel's answer", "fdee::1", "fdee::2", TUNNEL_PORT, 40000, TCP_ACK, FROM_HOST, PASSES(CLASS_CARRIER), PASSES(CLASS_CARRIER),
-		  PASSES(CLASS_CARRIER) },
-		{ "a NodePort's answer to a pod", "192.168.0.1", "10.2.0.5", 30080, 40000, TCP_ACK, FROM_OURS, PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE),
-		  PASSES(CLASS_TO_NODE) },
-		{ "a NodePort's answer to outside", "192.168.0.1", "8.8.8.8", 30080, 40000, TCP_ACK, FROM_OURS, PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE),
+		{ "the answer to a SYN in the clear", "10.1.0.5", "10.2.0.5", 80, 40000, TCP_SYN_ACK, FROM_POD, PASSES(CLASS_OLDER), RESETS,
+		  RESETS },
+		{ "pod to pod space", "10.1.0.5", "10.77.0.5", 40000, 80, TCP_ACK, FROM_POD, PASSES(CLASS_UNKNOWN), DROPS(CLASS_UNKNOWN),
+		  DROPS(CLASS_UNKNOWN) },
+		{ "pod to a node not enrolled", "10.1.0.5", "10.3.0.5", 40000, 80, TCP_ACK, FROM_POD, PASSES(CLASS_NOT_ENROLLED),
+		  PASSES(CLASS_NOT_ENROLLED), DROPS(CLASS_REFUSED) },
+		{ "pod to node: an answer", "10.1.0.5", "192.168.0.2", 80, 40000, TCP_ACK, FROM_POD, PASSES(CLASS_HOST), PASSES(CLASS_HOST),
+		  RESETS },
+		{ "pod to outside", "10.1.0.5", "8.8.8.8", 40000, 443, TCP_ACK, FROM_POD, PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE),
 		  PASSES(CLASS_OUTSIDE) },
-		{ "a load balancer's answer to outside", "9.9.9.9", "8.8.8.8", 80, 40000, TCP_ACK, FROM_OURS, PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE),
-		  PASSES(CLASS_OUTSIDE) },
-		{ "payload out of our pair, not translated back", "10.2.0.6", "8.8.8.8", 80, 40000, TCP_ACK, FROM_OURS, DROPS(CLASS_LOOP), DROPS(CLASS_LOOP),
-		  DROPS(CLASS_LOOP) },
-		{ "payload out of our pair, to a pod that moved", "10.2.0.6", "10.2.0.5", 80, 40000, TCP_ACK, FROM_OURS, DROPS(CLASS_LOOP), DROPS(CLASS_LOOP),
-		  DROPS(CLASS_LOOP) },
+		{ "host to enrolled pod", "192.168.0.1", "10.2.0.5", 40000, 80, TCP_ACK, FROM_HOST, PASSES(CLASS_HOST), PASSES(CLASS_HOST),
+		  RESETS },
+		{ "a tunnel's own packet", "192.168.0.1", "192.168.0.2", 40000, TUNNEL_PORT, TCP_ACK, FROM_HOST, PASSES(CLASS_CARRIER),
+		  PASSES(CLASS_CARRIER), PASSES(CLASS_CARRIER) },
+		{ "a tunnel's answer", "fdee::1", "fdee::2", TUNNEL_PORT, 40000, TCP_ACK, FROM_HOST, PASSES(CLASS_CARRIER),
+		  PASSES(CLASS_CARRIER), PASSES(CLASS_CARRIER) },
+		{ "a NodePort's answer to a pod", "192.168.0.1", "10.2.0.5", 30080, 40000, TCP_ACK, FROM_OURS, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE) },
+		{ "a NodePort's answer to outside", "192.168.0.1", "8.8.8.8", 30080, 40000, TCP_ACK, FROM_OURS, PASSES(CLASS_OUTSIDE),
+		  PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE) },
+		{ "a load balancer's answer to outside", "9.9.9.9", "8.8.8.8", 80, 40000, TCP_ACK, FROM_OURS, PASSES(CLASS_OUTSIDE),
+		  PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE) },
+		{ "payload out of our pair, not translated back", "10.2.0.6", "8.8.8.8", 80, 40000, TCP_ACK, FROM_OURS, DROPS(CLASS_LOOP),
+		  DROPS(CLASS_LOOP), DROPS(CLASS_LOOP) },
+		{ "payload out of our pair, to a pod that moved", "10.2.0.6", "10.2.0.5", 80, 40000, TCP_ACK, FROM_OURS, DROPS(CLASS_LOOP),
+		  DROPS(CLASS_LOOP), DROPS(CLASS_LOOP) },
 	};
 
 	(void)state;
@@ -157,24 +177,32 @@ static void a_packet_of_no_flow_that_leaves(void **state)
 static void what_arrives(void **state)
 {
 	static const struct scenario list[] = {
-		{ "a SYN from an enrolled pod", "10.2.0.5", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_PERMISSIVE), DROPS(CLASS_REFUSED),
+		{ "a SYN from an enrolled pod", "10.2.0.5", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_PERMISSIVE),
+		  DROPS(CLASS_REFUSED), DROPS(CLASS_REFUSED) },
+		{ "the same over IPv6", "fd02::5", "fd01::5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_PERMISSIVE), DROPS(CLASS_REFUSED),
 		  DROPS(CLASS_REFUSED) },
-		{ "the same over IPv6", "fd02::5", "fd01::5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_PERMISSIVE), DROPS(CLASS_REFUSED), DROPS(CLASS_REFUSED) },
-		{ "payload from an enrolled pod", "10.2.0.5", "10.1.0.5", 40000, 80, TCP_ACK, INGRESS, PASSES(CLASS_OLDER), DROPS(CLASS_REFUSED), DROPS(CLASS_REFUSED) },
-		{ "a SYN from the pod space", "10.77.0.5", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_UNKNOWN), DROPS(CLASS_UNKNOWN), DROPS(CLASS_UNKNOWN) },
-		{ "from a node not enrolled", "10.3.0.5", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_NOT_ENROLLED), PASSES(CLASS_NOT_ENROLLED),
-		  DROPS(CLASS_REFUSED) },
-		{ "from a node itself", "192.168.0.2", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_HOST), PASSES(CLASS_HOST), DROPS(CLASS_REFUSED) },
-		{ "from the address of a node not enrolled", "192.168.0.3", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_NOT_ENROLLED),
+		{ "payload from an enrolled pod", "10.2.0.5", "10.1.0.5", 40000, 80, TCP_ACK, INGRESS, PASSES(CLASS_OLDER),
+		  DROPS(CLASS_REFUSED), DROPS(CLASS_REFUSED) },
+		{ "a SYN from the pod space", "10.77.0.5", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_UNKNOWN),
+		  DROPS(CLASS_UNKNOWN), DROPS(CLASS_UNKNOWN) },
+		{ "from a node not enrolled", "10.3.0.5", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_NOT_ENROLLED),
 		  PASSES(CLASS_NOT_ENROLLED), DROPS(CLASS_REFUSED) },
-		{ "a node's answer", "192.168.0.2", "10.1.0.5", 30080, 40000, TCP_ACK, INGRESS, PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
-		{ "from outside", "8.8.8.8", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE) },
-		{ "a pod to this node", "10.2.0.5", "192.168.0.1", 40000, 30080, TCP_SYN, INGRESS, PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
-		{ "a pod to this node's address in its range", "10.2.0.5", "10.1.0.0", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE),
+		{ "from a node itself", "192.168.0.2", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_HOST), PASSES(CLASS_HOST),
 		  DROPS(CLASS_REFUSED) },
-		{ "a pod's answer to this node", "10.2.0.5", "192.168.0.1", 80, 40000, TCP_ACK, INGRESS, PASSES(CLASS_HOST), PASSES(CLASS_HOST), DROPS(CLASS_REFUSED) },
-		{ "a tunnel's own packet", "192.168.0.2", "192.168.0.1", 40000, TUNNEL_PORT, TCP_ACK, INGRESS, PASSES(CLASS_CARRIER), PASSES(CLASS_CARRIER),
-		  PASSES(CLASS_CARRIER) },
+		{ "from the address of a node not enrolled", "192.168.0.3", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS,
+		  PASSES(CLASS_NOT_ENROLLED), PASSES(CLASS_NOT_ENROLLED), DROPS(CLASS_REFUSED) },
+		{ "a node's answer", "192.168.0.2", "10.1.0.5", 30080, 40000, TCP_ACK, INGRESS, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
+		{ "from outside", "8.8.8.8", "10.1.0.5", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_OUTSIDE), PASSES(CLASS_OUTSIDE),
+		  PASSES(CLASS_OUTSIDE) },
+		{ "a pod to this node", "10.2.0.5", "192.168.0.1", 40000, 30080, TCP_SYN, INGRESS, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
+		{ "a pod to this node's address in its range", "10.2.0.5", "10.1.0.0", 40000, 80, TCP_SYN, INGRESS, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
+		{ "a pod's answer to this node", "10.2.0.5", "192.168.0.1", 80, 40000, TCP_ACK, INGRESS, PASSES(CLASS_HOST),
+		  PASSES(CLASS_HOST), DROPS(CLASS_REFUSED) },
+		{ "a tunnel's own packet", "192.168.0.2", "192.168.0.1", 40000, TUNNEL_PORT, TCP_ACK, INGRESS, PASSES(CLASS_CARRIER),
+		  PASSES(CLASS_CARRIER), PASSES(CLASS_CARRIER) },
 		{ "outside to this node", "8.8.8.8", "192.168.0.1", 40000, 22, TCP_SYN, INGRESS, UNTOUCHED, UNTOUCHED, UNTOUCHED },
 		{ "node to node", "192.168.0.2", "192.168.0.1", 40000, 6443, TCP_SYN, INGRESS, UNTOUCHED, UNTOUCHED, UNTOUCHED },
 		{ "a pod through us to another", "10.2.0.5", "10.3.0.5", 40000, 80, TCP_SYN, INGRESS, UNTOUCHED, UNTOUCHED, UNTOUCHED },
@@ -495,8 +523,8 @@ static void other_protocols_pass_and_are_counted(void **state)
 }
 
 /* An ICMP error whose quoted packet is quoted_source -> quoted_dest. */
-static struct packet_buf icmp_error(const char *source, const char *dest, unsigned type, const char *quoted_source, unsigned quoted_source_port,
-				    const char *quoted_dest, unsigned quoted_dest_port)
+static struct packet_buf icmp_error(const char *source, const char *dest, unsigned type, const char *quoted_source,
+                                    unsigned quoted_source_port, const char *quoted_dest, unsigned quoted_dest_port)
 {
 	struct packet_buf p = packet_proto_frame(source, dest, packet_is_v6(source) ? 58 : 1);
 
@@ -517,7 +545,8 @@ static void icmp_errors_that_answer_our_sockets_are_diverted(void **state)
 {
 	(void)state;
 	for (int is_v6 = 0; is_v6 < 2; is_v6++) {
-		const char *pod = is_v6 ? "fd01::5" : "10.1.0.5", *remote = is_v6 ? "fd02::5" : "10.2.0.5", *host = is_v6 ? "fdee::1" : "192.168.0.1";
+		const char *pod = is_v6 ? "fd01::5" : "10.1.0.5", *remote = is_v6 ? "fd02::5" : "10.2.0.5",
+			   *host = is_v6 ? "fdee::1" : "192.168.0.1";
 		unsigned unreachable = is_v6 ? 1 : 3, too_big = is_v6 ? 2 : 3, echo = is_v6 ? 128 : 8;
 		struct packet_buf syn = packet_tcp_frame(pod, 40000, remote, 80, TCP_SYN);
 		struct packet_buf ours = icmp_error(pod, remote, unreachable, remote, 80, pod, 40000);

@@ -11,7 +11,21 @@
 
 static struct fixture f;
 
-enum { TCP = 6, UDP = 17, ICMPV6 = 58, HOP_OPTIONS = 0, ROUTING = 43, FRAGMENT = 44, ESP = 50, AUTH = 51, NO_NEXT = 59, DEST_OPTIONS = 60, MOBILITY = 135, HIP = 139, SHIM6 = 140 };
+enum {
+	TCP = 6,
+	UDP = 17,
+	ICMPV6 = 58,
+	HOP_OPTIONS = 0,
+	ROUTING = 43,
+	FRAGMENT = 44,
+	ESP = 50,
+	AUTH = 51,
+	NO_NEXT = 59,
+	DEST_OPTIONS = 60,
+	MOBILITY = 135,
+	HIP = 139,
+	SHIM6 = 140
+};
 
 static int reset(void **state)
 {
@@ -292,7 +306,8 @@ static void cut_at_every_length(void **state)
 				packet_extension(&whole, TCP, 16);
 			packet_tcp(&whole, 40000, 80, TCP_SYN);
 
-			/* The kernel's test run takes no untagged IP packet that is cut inside its fixed head, and nothing without a byte behind the Ethernet head. */
+			/* The kernel's test run takes no untagged IP packet that is cut inside its fixed head, and nothing without a byte
+			 * behind the Ethernet head. */
 			shortest = tags ? 15 : addresses_end;
 			for (size_t len_bytes = shortest; len_bytes < whole.len_bytes; len_bytes++) {
 				struct packet_buf p = whole;
@@ -315,7 +330,8 @@ static void cut_udp_and_icmp_pass(void **state)
 		const char *pod = is_v6 ? "fd01::5" : "10.1.0.5", *remote = is_v6 ? "fd02::5" : "10.2.0.5";
 
 		for (size_t cut = 0; cut <= 8; cut++) {
-			struct packet_buf udp = packet_proto_frame(pod, remote, UDP), icmp = packet_proto_frame(pod, remote, is_v6 ? ICMPV6 : 1);
+			struct packet_buf udp = packet_proto_frame(pod, remote, UDP),
+					  icmp = packet_proto_frame(pod, remote, is_v6 ? ICMPV6 : 1);
 
 			icmp.bytes[icmp.len_bytes - 8] = is_v6 ? 1 : 3;
 			udp.len_bytes -= cut;

@@ -71,8 +71,11 @@ static void close_listener(int worker, bool is_v6)
 /* Asks for a connection to dest; the program's verdict, and the chosen socket's cookie, 0 for none. */
 static int ask(const char *dest, uint32_t protocol, uint64_t *ret_cookie)
 {
-	struct bpf_sk_lookup context = { .family = packet_is_v6(dest) ? AF_INET6 : AF_INET, .protocol = protocol, .local_port = 80, .remote_port = htons(40000) };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &context, .ctx_size_in = sizeof(context), .ctx_out = &context, .ctx_size_out = sizeof(context));
+	struct bpf_sk_lookup context = {
+		.family = packet_is_v6(dest) ? AF_INET6 : AF_INET, .protocol = protocol, .local_port = 80, .remote_port = htons(40000)
+	};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &context, .ctx_size_in = sizeof(context), .ctx_out = &context,
+	            .ctx_size_out = sizeof(context));
 
 	if (packet_is_v6(dest))
 		assert_int_equal(inet_pton(AF_INET6, dest, context.local_ip6), 1);

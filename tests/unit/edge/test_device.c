@@ -32,7 +32,8 @@ static struct prefix prefix(const char *text)
 static int make_view(void **state)
 {
 	const struct addr self = address("192.168.0.1"), other = address("192.168.0.2");
-	const struct prefix own[3] = { prefix("10.1.0.0/16"), prefix("fd01::/64"), prefix("10.9.0.7") }, pods[2] = { prefix("10.2.0.0/16"), prefix("10.9.0.8") };
+	const struct prefix own[3] = { prefix("10.1.0.0/16"), prefix("fd01::/64"), prefix("10.9.0.7") },
+			    pods[2] = { prefix("10.2.0.0/16"), prefix("10.9.0.8") };
 	const struct view_node nodes[2] = {
 		{ .name = "node1", .addresses_count = 1, .addresses = &self, .pods_count = 3, .pods = own },
 		{ .name = "node2", .addresses_count = 1, .addresses = &other, .pods_count = 2, .pods = pods },
@@ -66,14 +67,17 @@ static void add_device(struct made *m, const char *kind, bool is_peer_elsewhere)
 	m->t.addresses = m->addresses;
 	m->t.routes = m->routes;
 	d = &m->devices[m->t.devices_count++];
-	*d = (struct device_info){ .ifindex = (uint32_t)m->t.devices_count, .arp_type = ARP_ETHER, .is_up = true, .is_peer_elsewhere = is_peer_elsewhere };
+	*d = (struct device_info){
+		.ifindex = (uint32_t)m->t.devices_count, .arp_type = ARP_ETHER, .is_up = true, .is_peer_elsewhere = is_peer_elsewhere
+	};
 	snprintf(d->name, sizeof(d->name), "dev%u", d->ifindex);
 	snprintf(d->kind, sizeof(d->kind), "%s", kind);
 }
 
 static void add_address(struct made *m, const char *text, bool is_link_local)
 {
-	m->addresses[m->t.addresses_count++] = (struct device_address){ .ifindex = (uint32_t)m->t.devices_count, .addr = address(text), .is_link_local = is_link_local };
+	m->addresses[m->t.addresses_count++] =
+		(struct device_address){ .ifindex = (uint32_t)m->t.devices_count, .addr = address(text), .is_link_local = is_link_local };
 }
 
 static void add_route(struct made *m, const char *dest)
