@@ -225,6 +225,23 @@ static void a_bridge_that_its_ports_prove(void **state)
 	expect(&m, DEVICE_FACES_OUTSIDE, true);
 }
 
+/* cni0's address is a source of the node towards its pods, and so it stands in the nodes file. */
+static void a_bridge_of_pods_whose_address_is_in_the_nodes_file(void **state)
+{
+	struct made m = { .t.devices_count = 0 };
+
+	(void)state;
+	add_device(&m, "bridge", false);
+	add_address(&m, "192.168.0.1", false);
+	add_route(&m, "10.1.0.0/16");
+	add_device(&m, "veth", true);
+	m.devices[1].master = 1;
+	expect(&m, DEVICE_FACES_PODS, false);
+	add_device(&m, "", false);
+	m.devices[2].master = 1;
+	expect(&m, DEVICE_FACES_OUTSIDE, false);
+}
+
 static void overlays_are_edges_whatever_is_routed_to_them(void **state)
 {
 	static const char *const kinds[] = { "vxlan", "geneve", "ipip", "sit", "gre", "wireguard", "vlan", "bond", "dummy", "tun" };
@@ -266,6 +283,7 @@ int main(void)
 		cmocka_unit_test(an_uplink_whose_subnet_covers_our_pods),
 		cmocka_unit_test(a_bridge_of_pods),
 		cmocka_unit_test(a_bridge_that_its_ports_prove),
+		cmocka_unit_test(a_bridge_of_pods_whose_address_is_in_the_nodes_file),
 		cmocka_unit_test(overlays_are_edges_whatever_is_routed_to_them),
 		cmocka_unit_test(loopback_and_our_pair_are_neither),
 	};
