@@ -331,13 +331,16 @@ static bool is_pod_end(const struct device_table *t, const struct device_info *d
 	       !leads_elsewhere(t, d->ifindex, v);
 }
 
+static bool is_bridge(const struct device_info *d)
+{
+	return !strcmp(d->kind, "bridge");
+}
+
 /* A bridge that leads nowhere but to pods' ends. */
-static bool is_pod_bridge(const struct device_table *t, const struct device_info *d, const struct view *v)
+static bool has_only_pod_ends(const struct device_table *t, const struct device_info *d, const struct view *v)
 {
 	size_t i, ports = 0;
 
-	if (strcmp(d->kind, "bridge") || !leads_to_own_pods(t, d->ifindex, v, false))
-		return false;
 	for (i = 0; i < t->devices_count; i++) {
 		if (t->devices[i].master != d->ifindex)
 			continue;
@@ -360,8 +363,10 @@ struct device_judgement device_judge(const struct device_table *t, const struct 
 		return j;
 	}
 	address = node_address(t, d->ifindex, v);
-	/* A bridge of pods has an address that is often the node's source towards them, and so in the nodes file. */
-	if (address && !is_pod_bridge(t, d, v)) {
+	/* A bridge of pods has the address that is the node's source towards them, so it may stand in the nodes file. Then its routes must prove it
+	 * and its ports too: an uplink can be a port of a bridge as well. */
+	if (address && !(is_bridge(d) && leads_to_own_pods(t, d->ifindex, v, true) && !leads_elsewhere(t, d->ifindex, v) &&
+	                 has_only_pod_ends(t, d, v))) {
 		(void)snprintf(j.why, sizeof(j.why), "has the node's address %s", addr_print(address, text));
 		return j;
 	}
@@ -370,13 +375,13 @@ struct device_judgement device_judge(const struct device_table *t, const struct 
 		(void)snprintf(j.why, sizeof(j.why), "has a route with a gateway");
 		return j;
 	}
-	if ((is_pair(d) || !strcmp(d->kind, "bridge")) && leads_to_own_pods(t, d->ifindex, v, true)) {
+	if ((is_pair(d) || is_bridge(d)) && leads_to_own_pods(t, d->ifindex, v, true)) {
 		j.face = DEVICE_FACES_PODS;
 		(void)snprintf(j.why, sizeof(j.why), "routes lead through it to this node's pods");
 	} else if (is_pod_end(t, d, v)) {
 		j.face = DEVICE_FACES_PODS;
 		(void)snprintf(j.why, sizeof(j.why), "a %s into another namespace without an address", d->kind);
-	} else if (is_pod_bridge(t, d, v)) {
+	} else if (is_bridge(d) && j.may_face_pods && has_only_pod_ends(t, d, v)) {
 		j.face = DEVICE_FACES_PODS;
 		(void)snprintf(j.why, sizeof(j.why), "a bridge of pods' devices alone");
 	} else {

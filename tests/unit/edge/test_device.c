@@ -208,6 +208,26 @@ static void a_bridge_of_pods(void **state)
 	expect(&m, DEVICE_FACES_PODS, false);
 }
 
+/* The bridge's address is the node's source towards its pods, and the nodes file may name it. */
+static void a_bridge_of_pods_with_an_address_of_the_node(void **state)
+{
+	struct made m = { .t.devices_count = 0 };
+
+	(void)state;
+	add_device(&m, "bridge", false);
+	add_address(&m, "10.1.0.1", false);
+	add_route(&m, "10.1.0.0/16");
+	expect(&m, DEVICE_FACES_PODS, false);
+	add_address(&m, "192.168.0.1", false);
+	expect(&m, DEVICE_FACES_OUTSIDE, false);
+	add_device(&m, "veth", true);
+	m.devices[1].master = 1;
+	expect(&m, DEVICE_FACES_PODS, false);
+	/* A subnet of the machines on it. */
+	m.routes[m.t.routes_count++] = (struct device_route){ .ifindex = 1, .dest = prefix("192.168.0.0/24") };
+	expect(&m, DEVICE_FACES_OUTSIDE, false);
+}
+
 /* With single addresses in the cluster's view, its ports prove it. */
 static void a_bridge_that_its_ports_prove(void **state)
 {
@@ -282,6 +302,7 @@ int main(void)
 		cmocka_unit_test(a_pair_as_an_uplink),
 		cmocka_unit_test(an_uplink_whose_subnet_covers_our_pods),
 		cmocka_unit_test(a_bridge_of_pods),
+		cmocka_unit_test(a_bridge_of_pods_with_an_address_of_the_node),
 		cmocka_unit_test(a_bridge_that_its_ports_prove),
 		cmocka_unit_test(a_bridge_of_pods_whose_address_is_in_the_nodes_file),
 		cmocka_unit_test(overlays_are_edges_whatever_is_routed_to_them),
