@@ -84,6 +84,12 @@ static int socket_create(int family)
 	return fd;
 }
 
+/* Urgent data stays in its place in the stream, where a relay can carry it; else the kernel would take the byte out. */
+static int set_urgent_inline(int fd)
+{
+	return set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
 static int set_transparent(int fd, int family)
 {
 	return family == AF_INET ? set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1) : set_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1);
@@ -129,6 +135,8 @@ int sock_listen_transparent(int family, int backlog)
 	rc = family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) : 0;
 	if (rc == 0)
 		rc = set_transparent(fd, family);
+	if (rc == 0)
+		rc = set_urgent_inline(fd);
 	if (rc == 0)
 		rc = set_reset_on_close(fd, true);
 	if (rc == 0)
@@ -226,6 +234,8 @@ int sock_connect_transparent(const struct endpoint *source, const struct endpoin
 	if (fd < 0)
 		return fd;
 	rc = set_transparent(fd, family);
+	if (rc == 0)
+		rc = set_urgent_inline(fd);
 	/* One client port goes to several pods of this node at once. */
 	if (rc == 0)
 		rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);

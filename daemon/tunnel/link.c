@@ -110,6 +110,8 @@ static void link_on_event(struct loop_source *src, uint32_t events)
 		link_shake_hands(l);
 		return;
 	case LINK_HANDSHAKE:
+		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			l->is_rx_ending = true; /* it comes once, and what is behind the handshake may end with it */
 		link_shake_hands(l);
 		return;
 	case LINK_OPEN:

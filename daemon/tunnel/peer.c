@@ -50,6 +50,13 @@ void peer_destroy(struct peer *p, enum close_reason reason)
 		stream_fail(container_of(p->waiting.next, struct stream, place), reason);
 	while (!list_is_empty(&p->tunnels))
 		tunnel_close(container_of(p->tunnels.next, struct tunnel, entry), reason, "the node is no longer a peer");
+	/* What only waits for its pod outlives the peer. */
+	list_for_each(at, &p->pool->streams) {
+		struct stream *s = container_of(at, struct stream, all);
+
+		if (s->peer == p)
+			s->peer = NULL;
+	}
 	list_remove(&p->entry);
 	p->pool->peers_by_id[p->node_id] = NULL;
 	p->garbage.free_fn = peer_free;
@@ -74,6 +81,18 @@ bool peer_is_up(const struct peer *p)
 			return true;
 	}
 	return false;
+}
+
+bool peer_takes_tunnels(const struct peer *p, uint64_t incarnation)
+{
+	uint32_t count = 0;
+
+	list_for_each(at, &p->tunnels) {
+		const struct tunnel *t = container_of(at, struct tunnel, entry);
+
+		count += !t->is_initiator && t->incarnation == incarnation;
+	}
+	return count < PEER_TUNNELS_MAX;
 }
 
 static bool peer_is_connecting(const struct peer *p)
@@ -217,4 +236,5 @@ void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *te
 	peer_tell_up(p);
 	if (p->is_wanted && !p->pool->is_draining && !peer_tunnel(p) && !peer_is_connecting(p) && !p->retry.heap_index)
 		peer_retry_later(p);
+	pool_check_drained(p->pool);
 }

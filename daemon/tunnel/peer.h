@@ -12,6 +12,7 @@ enum {
 	PEER_RETRY_MIN_MS = 100,
 	PEER_RETRY_MAX_MS = 10000, /* a node that is back is found within this, and a quarter of jitter */
 	PEER_ERROR_BYTES = 512,
+	PEER_TUNNELS_MAX = 64, /* that it may make of one incarnation: cuts and new certificates leave some behind, nobody needs so many */
 };
 
 struct peer {
@@ -51,5 +52,7 @@ void peer_tunnel_up(struct peer *p, struct tunnel *t);     /* HELLO is there: wa
 void peer_tunnel_changed(struct peer *p);                  /* suspect, draining, better again */
 void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *text, bool was_up);
 bool peer_is_up(const struct peer *p);
+/* May the peer make one more? */
+bool peer_takes_tunnels(const struct peer *p, uint64_t incarnation);
 
 #endif

@@ -133,10 +133,15 @@ void pool_forget_delivery(struct pool *p, const struct stream *s)
 
 /* --- streams --- */
 
-static void pool_check_drained(struct pool *p)
+void pool_check_drained(struct pool *p)
 {
 	if (!p->is_draining || p->is_drained || p->streams_count)
 		return;
+	/* A tunnel stays until its node has said GOAWAY too: an OPEN may be on its way. */
+	list_for_each(at, &p->peers) {
+		if (!list_is_empty(&container_of(at, struct peer, entry)->tunnels))
+			return;
+	}
 	p->is_drained = true;
 	loop_timer_clear(p->loop, &p->drain_deadline);
 	p->ops->drained(p->ctx);
@@ -287,7 +292,7 @@ static void stranger_failed(struct link *l, enum close_reason reason, const char
 static bool stranger_joins(struct peer *found, struct link *l, const struct frame_hello *m)
 {
 	if (m->link == FRAME_LINK_LIGHT)
-		return tunnel_accept(found, l, m) == 0;
+		return peer_takes_tunnels(found, m->incarnation) && tunnel_accept(found, l, m) == 0;
 	list_for_each(at, &found->tunnels) {
 		struct tunnel *t = container_of(at, struct tunnel, entry);
 
@@ -371,15 +376,28 @@ static void stranger_up(struct link *l)
 
 static const struct link_ops stranger_ops = { .up = stranger_up, .wake = stranger_wake, .failed = stranger_failed };
 
+/* Who connected tries again. */
+static void strangers_close(struct pool *p)
+{
+	while (!list_is_empty(&p->strangers)) {
+		struct link *l = container_of(p->strangers.next, struct link, tx_entry);
+
+		stranger_gone(l);
+		link_destroy(l, false);
+	}
+}
+
 void pool_accept_link(struct pool *p, int fd)
 {
 	struct link *l;
 
-	if (p->is_draining || p->strangers_count >= STRANGERS_MAX) {
-		p->counters.handshakes_refused++;
+	if (p->is_draining) {
 		close(fd);
 		return;
 	}
+	/* The oldest gives way: a node needs milliseconds, and somebody who only holds connections open must not keep nodes out. */
+	if (p->strangers_count >= STRANGERS_MAX)
+		stranger_failed(container_of(p->strangers.next, struct link, tx_entry), REASON_NO_RESOURCES, "too many handshakes at once");
 	if (link_create(p->loop, &p->stock, p->tls, fd, false, TLS_SERVER, &stranger_ops, p, &l))
 		return;
 	p->strangers_count++;
@@ -450,6 +468,7 @@ void pool_set_tls(struct pool *p, struct tls_ctx *tls, int64_t certificate_end_s
 	tls_ctx_unref(old);
 	p->generation++;
 	p->certificate_end_s = certificate_end_s;
+	strangers_close(p); /* they were judged by the old one */
 	list_for_each(entry, &p->peers) {
 		struct peer *peer = container_of(entry, struct peer, entry);
 
@@ -498,10 +517,10 @@ static void pool_on_drain_deadline(struct loop_timer *timer)
 	struct pool *p = container_of(timer, struct pool, drain_deadline);
 
 	log_warn("drain_timeout is over: the streams that are left are reset", L_U64("streams", p->streams_count));
+	p->is_drained = true; /* before the streams: with the last one it would be told twice */
 	list_for_each_safe(at, &p->streams)
 		stream_fail(container_of(at, struct stream, all), REASON_DRAINING);
 	/* Their RESETs go out with the turn that follows; what a dead link keeps does not hold the end up. */
-	p->is_drained = true;
 	p->ops->drained(p->ctx);
 }
 
@@ -510,6 +529,7 @@ void pool_drain(struct pool *p)
 	if (p->is_draining)
 		return;
 	p->is_draining = true;
+	(void)loop_timer_set(p->loop, &p->drain_deadline, instant_add_ms(pool_now(p), p->settings->drain_timeout_ms));
 	/* Without a listener the kernel program drops SYNs silently: they are retried, and taken by the next daemon. */
 	listeners_close(p);
 	list_for_each(entry, &p->peers) {
@@ -522,7 +542,7 @@ void pool_drain(struct pool *p)
 	}
 	while (!list_is_empty(&p->unknown))
 		stream_fail(container_of(p->unknown.next, struct stream, place), REASON_DRAINING);
-	(void)loop_timer_set(p->loop, &p->drain_deadline, instant_add_ms(pool_now(p), p->settings->drain_timeout_ms));
+	strangers_close(p);
 	pool_check_drained(p);
 }
 
@@ -606,13 +626,8 @@ void pool_destroy(struct pool *p)
 	while (!list_is_empty(&p->peers))
 		peer_destroy(container_of(p->peers.next, struct peer, entry), REASON_DRAINING);
 	list_for_each_safe(at, &p->streams)
-		stream_tunnel_lost(container_of(at, struct stream, all), REASON_DRAINING);
-	while (!list_is_empty(&p->strangers)) {
-		struct link *l = container_of(p->strangers.next, struct link, tx_entry);
-
-		stranger_gone(l);
-		link_destroy(l, false);
-	}
+		stream_fail(container_of(at, struct stream, all), REASON_DRAINING);
+	strangers_close(p);
 	loop_set_turn_hook(p->loop, NULL, NULL);
 	loop_timer_clear(p->loop, &p->tick);
 	loop_timer_clear(p->loop, &p->drain_deadline);

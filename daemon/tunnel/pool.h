@@ -129,5 +129,7 @@ void pool_forget_delivery(struct pool *p, const struct stream *s);
 /* Its socket is closed: counts and logs it. Then, once nothing is owed to its peer either, it is gone. */
 void pool_stream_closed(struct pool *p, struct stream *s);
 void pool_stream_gone(struct pool *p);
+/* Something that holds up a drain is gone. */
+void pool_check_drained(struct pool *p);
 
 #endif

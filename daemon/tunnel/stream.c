@@ -19,6 +19,7 @@ enum {
 	DRAIN_CHECK_MS = 1000,     /* the kernel wakes us when the pod has acknowledged; this is for the case that it does not */
 	WANT_BULK_WINDOW = 256 * 1024, /* a window that grew to this is used by bulk */
 	QUEUE_PARTS = 16,
+	POD_EVENTS = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | (int)EPOLLET,
 };
 
 static_assert(sizeof(struct stream) <= 768, "thousands of idle streams: see the budget in ARCHITECTURE.md");
@@ -346,11 +347,32 @@ void stream_fail(struct stream *s, enum close_reason reason)
 
 void stream_tunnel_lost(struct stream *s, enum close_reason reason)
 {
+	/* Who may not speak any more is not listened to either. */
+	bool is_cut = reason == REASON_PEER_REMOVED || reason == REASON_CERTIFICATE || reason == REASON_PROTOCOL;
+
 	s->is_announced = false; /* nobody is there to be told */
-	if (s->state != STREAM_CLOSED)
-		stream_fail(s, reason);
-	else
+	if (s->state == STREAM_CLOSED)
 		stream_destroy(s);
+	else if (!is_cut && s->state == STREAM_OPEN && s->tx_half == HALF_SHUT && s->rx_half != HALF_OPEN && !s->is_write_failed)
+		tunnel_detach(s->tunnel, s); /* all that the peer sent is here: its pod gets it */
+	else
+		stream_fail(s, reason);
+}
+
+void stream_not_taken(struct stream *s, enum close_reason reason)
+{
+	/* What was already read from the pod is gone with the tunnel. */
+	if (s->state != STREAM_OPENING || s->tx.sent) {
+		stream_tunnel_lost(s, reason);
+		return;
+	}
+	s->is_announced = false;
+	tunnel_detach(s->tunnel, s);
+	/* An end is read once more, and told on the other tunnel. */
+	s->tx_half = HALF_OPEN;
+	s->is_read_ready = true;
+	stream_step(s, STREAM_EV_DETACHED);
+	peer_assign(s->peer, s);
 }
 
 void stream_on_reset(struct stream *s, enum close_reason reason)
@@ -393,7 +415,7 @@ void stream_accepted(struct pool *pool, int fd, const struct endpoint *client, c
 		pool->counters.closed[REASON_NO_RESOURCES]++;
 		return;
 	}
-	if (loop_add(pool->loop, &s->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
+	if (loop_add(pool->loop, &s->source, POD_EVENTS)) {
 		stream_fail(s, REASON_NO_RESOURCES);
 		return;
 	}
@@ -444,7 +466,7 @@ static void stream_dial(struct stream *s)
 		return;
 	}
 	s->source.fd = fd;
-	r = loop_add(pool->loop, &s->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	r = loop_add(pool->loop, &s->source, POD_EVENTS);
 	if (r)
 		stream_fail(s, REASON_NO_RESOURCES);
 	else
@@ -553,6 +575,14 @@ static void stream_check_ended(struct stream *s)
 		stream_step(s, STREAM_EV_ENDED);
 }
 
+/* Takes the error that the pod's socket announced. SO_ERROR must not be asked while something is to be read: it would turn the reset into an end. */
+static void stream_pod_failed(struct stream *s)
+{
+	int error = sock_error(s->source.fd);
+
+	stream_fail(s, error ? reason_from_errno(error) : REASON_POD_RESET);
+}
+
 static void stream_pod_ended(struct stream *s)
 {
 	s->is_read_ready = false;
@@ -579,6 +609,8 @@ size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes)
 		if ((size_t)n < wanted && !s->is_read_ending)
 			s->is_read_ready = false;
 		stream_update_turn(s);
+		if (s->is_pod_failed && window_sender_room(&s->tx) == 0)
+			stream_pod_failed(s); /* the peer may never make room, and must know */
 		return (size_t)n;
 	}
 	if (n == 0) {
@@ -928,17 +960,18 @@ static void stream_on_event(struct loop_source *src, uint32_t events)
 		if (s->state == STREAM_CLOSED || s->state == STREAM_CLOSING)
 			return;
 	}
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		s->is_read_ready = true;
-	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	/* A read stops short before an urgent byte, with more behind it. */
+	if (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		s->is_read_ending = true;
-	/* A reset shows only when it is read. Where nothing can be read now (no tunnel, no credit, our half is over) it is acted upon at once:
-	 * SO_ERROR must not be asked elsewhere, it would turn the reset into an end. */
-	if ((events & EPOLLERR) && (!s->tunnel || s->tx_half != HALF_OPEN || window_sender_room(&s->tx) == 0)) {
-		int error = sock_error(s->source.fd);
-
-		stream_fail(s, error ? reason_from_errno(error) : REASON_POD_RESET);
-		return;
+	/* A reset shows only when it is read. Where nothing can be read now (no tunnel, no credit, our half is over) it is acted upon at once. */
+	if (events & EPOLLERR) {
+		s->is_pod_failed = true;
+		if (!s->tunnel || s->tx_half != HALF_OPEN || window_sender_room(&s->tx) == 0) {
+			stream_pod_failed(s);
+			return;
+		}
 	}
 	stream_update_turn(s);
 }

@@ -91,7 +91,8 @@ struct stream {
 	uint8_t tx_half, rx_half; /* pod to tunnel, tunnel to pod */
 	uint8_t tx_link, rx_link; /* enum frame_link: where data of that direction goes now */
 	bool is_read_ready;   /* the pod's socket may have more; edge-triggered */
-	bool is_read_ending;  /* an end or an error was announced: read until it comes */
+	bool is_read_ending;  /* an end, an error or urgent data was announced: a short read is not the last */
+	bool is_pod_failed;   /* an error was announced; it shows when all that came before it is read */
 	bool is_write_blocked;
 	bool is_write_failed; /* the pod takes nothing any more */
 	bool is_stash_ended;  /* END came on the new link before the SWITCH */
@@ -117,8 +118,10 @@ int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *ope
 void stream_step(struct stream *s, enum stream_event event);
 /* Sets the reason and resets: the pod sees RST, the peer a RESET where it knows the stream. */
 void stream_fail(struct stream *s, enum close_reason reason);
-/* The tunnel is gone: no RESET can be sent. */
+/* The tunnel is gone: no RESET can be sent. A stream that has all it needs goes on without. */
 void stream_tunnel_lost(struct stream *s, enum close_reason reason);
+/* The peer says that it never took its OPEN: goes to another tunnel where nothing is lost by that. */
+void stream_not_taken(struct stream *s, enum close_reason reason);
 /* Is it known now who is behind its addresses? Goes on, or keeps waiting. Called at each change of the view, and for a new stream. */
 void stream_judge(struct stream *s);
 

@@ -2,6 +2,7 @@
 #include "tunnel/tunnel.h"
 
 #include "base/log.h"
+#include "net/sock.h"
 #include "tunnel/peer.h"
 #include "tunnel/pool.h"
 
@@ -128,8 +129,11 @@ void tunnel_detach(struct tunnel *t, struct stream *s)
 		t->peer_streams_count--;
 	t->peer->rx_bytes += s->rx.received;
 	t->peer->tx_bytes += s->tx.sent;
-	if (!t->streams_count)
+	if (!t->streams_count) {
 		t->idle_since = pool_now(t->pool);
+		if (t->state == TUNNEL_DRAINING)
+			tunnel_want_send(t, FRAME_LINK_LIGHT); /* its turn finds that it is over */
+	}
 }
 
 /* --- making and ending --- */
@@ -190,7 +194,7 @@ void tunnel_close(struct tunnel *t, enum close_reason reason, const char *text)
 	}
 	/* A peer that broke a rule is told which; after the streams, so that none of their frames follows. */
 	if (light && !is_orderly && link_can_send(light)) {
-		struct frame_goaway m = { .last_stream = 0, .reason = (uint16_t)reason };
+		struct frame_goaway m = { .last_stream = t->peer_highest_id, .reason = (uint16_t)reason };
 		uint8_t *dst = link_reserve(light);
 
 		if (dst) {
@@ -466,6 +470,16 @@ void tunnel_drain(struct tunnel *t, enum close_reason reason)
 	peer_tunnel_changed(t->peer);
 }
 
+/* Nothing can come any more and nothing is on its way: it may be closed at once. Not with a bulk link: what lies in one connection may
+ * be read after the end of the other, so that takes DRAIN_LINGER_MS. Unread bytes make a reset of the close, and that drops what is not acknowledged. */
+static bool tunnel_is_over(const struct tunnel *t)
+{
+	const struct link *light = t->link[FRAME_LINK_LIGHT];
+
+	return t->state == TUNNEL_DRAINING && !t->streams_count && t->has_goaway && !t->pending && !t->link[FRAME_LINK_BULK] && !light->tx &&
+	       sock_unacked_bytes(light->source.fd) <= 0;
+}
+
 void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 {
 	struct link *light = t->link[FRAME_LINK_LIGHT], *bulk = t->link[FRAME_LINK_BULK];
@@ -499,8 +513,8 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 		t->peer->is_wanted = false;
 		tunnel_drain(t, REASON_IDLE);
 	}
-	if (t->state == TUNNEL_DRAINING && !t->streams_count && !(t->pending & TUNNEL_SEND_GOAWAY) &&
-	    instant_elapsed_ns(t->idle_since, now) >= DRAIN_LINGER_MS * NS_PER_MS)
+	if (t->state == TUNNEL_DRAINING && !t->streams_count &&
+	    (tunnel_is_over(t) || instant_elapsed_ns(t->idle_since, now) >= DRAIN_LINGER_MS * NS_PER_MS))
 		tunnel_close(t, t->drain_reason, "drained");
 }
 
@@ -738,6 +752,7 @@ static void on_goaway(struct tunnel *t, struct link *l, const struct frame *f)
 {
 	struct frame_goaway m;
 	enum frame_result r = frame_get_goaway(f, &m);
+	enum close_reason reason;
 	char text[PEER_ERROR_BYTES];
 
 	if (r != FRAME_OK) {
@@ -749,25 +764,18 @@ static void on_goaway(struct tunnel *t, struct link *l, const struct frame *f)
 		link_fail(l, REASON_CERTIFICATE, text);
 		return;
 	}
+	reason = m.reason < REASON_COUNT ? (enum close_reason)m.reason : REASON_DRAINING;
+	/* First of all: a stream that goes elsewhere must not come back to this one. */
+	t->has_goaway = true;
+	tunnel_drain(t, reason);
 	for (uint32_t i = 0; i < t->buckets_count; i++) {
 		for (struct stream *s = t->buckets[i], *next; s; s = next) {
 			next = s->hash_next;
-			if (!is_own_id(t, s->id) || s->id <= m.last_stream)
-				continue;
-			/* What was already read from the pod is gone with the tunnel; a stream that sent nothing begins anew elsewhere. */
-			if (s->state == STREAM_OPENING && !s->tx.sent) {
-				tunnel_detach(t, s);
-				s->is_announced = false;
-				stream_step(s, STREAM_EV_DETACHED);
-				peer_assign(t->peer, s);
-			} else {
-				s->is_announced = false;
-				stream_fail(s, REASON_DRAINING);
-			}
+			if (is_own_id(t, s->id) && s->id > m.last_stream)
+				stream_not_taken(s, reason);
 		}
 	}
-	if (t->state == TUNNEL_UP || t->state == TUNNEL_SUSPECT)
-		tunnel_drain(t, m.reason < REASON_COUNT ? (enum close_reason)m.reason : REASON_DRAINING);
+	tunnel_want_send(t, FRAME_LINK_LIGHT);
 }
 
 static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
@@ -778,7 +786,8 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 		tunnel_broken(t, "a frame before HELLO");
 		return;
 	}
-	if (l->kind == FRAME_LINK_BULK && f->type != FRAME_HELLO && f->type != FRAME_DATA && f->type != FRAME_END && f->type != FRAME_RESET) {
+	if (l->kind == FRAME_LINK_BULK && f->type != FRAME_HELLO && f->type != FRAME_DATA && f->type != FRAME_END && f->type != FRAME_RESET &&
+	    !(f->type == FRAME_GOAWAY && !l->has_hello)) { /* instead of HELLO it refuses this link only */
 		tunnel_broken(t, "a control frame on the bulk link");
 		return;
 	}
@@ -982,6 +991,10 @@ bool tunnel_send(struct tunnel *t, struct link *l, size_t max_bytes)
 		return false;
 	if (!link_can_send(l))
 		return false; /* EPOLLOUT brings it back */
+	if (tunnel_is_over(t)) {
+		tunnel_close(t, t->drain_reason, "drained");
+		return false;
+	}
 	return (l->kind == FRAME_LINK_LIGHT && (t->pending || !list_is_empty(&t->control))) || !list_is_empty(&t->last[l->kind]) ||
 	       (!schedule_is_empty(&t->turns[l->kind]) && tunnel_send_room(t));
 }

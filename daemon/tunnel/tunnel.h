@@ -42,6 +42,7 @@ struct tunnel {
 	struct loop_garbage garbage;
 	enum tunnel_state state;
 	enum close_reason drain_reason;
+	bool has_goaway;     /* the peer said it: no more OPEN comes */
 	bool is_initiator;   /* we made the connection: our ids are odd, and the bulk link is ours to make */
 	uint8_t pending;
 	uint8_t id[16];

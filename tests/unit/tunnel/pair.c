@@ -36,7 +36,9 @@ static void tcp_pair(int ret[2])
 		assert(!fcntl(ret[i], F_SETFL, O_NONBLOCK));
 		assert(!setsockopt(ret[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
 	}
-	assert(!setsockopt(ret[0], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset))); /* as on the real sockets of pods */
+	/* As on the real sockets of pods. */
+	assert(!setsockopt(ret[0], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)));
+	assert(!setsockopt(ret[0], SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)));
 }
 
 static int connect_node(void *ctx, const struct endpoint *dst, bool *ret_pending)
@@ -87,7 +89,10 @@ static void peer_up(void *ctx, uint32_t node_id, bool is_up)
 
 static void drained(void *ctx)
 {
-	((struct side *)ctx)->is_drained = true;
+	struct side *s = ctx;
+
+	s->is_drained = true;
+	s->drained++;
 }
 
 static const struct pool_ops ops = { .connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .drained = drained };

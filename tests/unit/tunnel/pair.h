@@ -27,6 +27,7 @@ struct side {
 	int connects; /* tunnels begun */
 	int ups;      /* peer_up(true) minus peer_up(false) */
 	bool is_drained;
+	int drained;  /* calls of pool_ops.drained */
 	int pods[PAIR_PODS_MAX]; /* the far ends of connections to server pods, in order */
 	int pods_count, pods_taken;
 };

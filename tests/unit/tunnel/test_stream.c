@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Streams in the moments between two states: what crosses on the wire, what ends while something else begins, what a node does that ends. */
+#include "pair.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MIB (1024 * 1024)
+
+static struct pair pair;
+
+static int set_up(void **state)
+{
+	(void)state;
+	pair_init(&pair, 256 * MIB);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	pair_done(&pair);
+	return 0;
+}
+
+/* --- helpers --- */
+
+static bool pod_has_come(void *ctx)
+{
+	struct side *s = ctx;
+
+	return s->pods_taken < s->pods_count;
+}
+
+static bool all_streams_gone(void *ctx)
+{
+	(void)ctx;
+	return !pair.side[0].pool->streams_count && !pair.side[1].pool->streams_count;
+}
+
+static bool has_bulk(void *ctx)
+{
+	struct tunnel *t = side_tunnel(ctx);
+
+	return t && tunnel_has_bulk(t);
+}
+
+static bool is_drained(void *ctx)
+{
+	return ((struct side *)ctx)->is_drained;
+}
+
+struct readable {
+	int fd;
+	ssize_t result; /* bytes peeked, 0: end, negative errno */
+};
+
+static bool is_readable(void *ctx)
+{
+	struct readable *r = ctx;
+	char byte;
+	ssize_t n = recv(r->fd, &byte, 1, MSG_PEEK);
+
+	r->result = n < 0 ? -errno : n;
+	return r->result != -EAGAIN;
+}
+
+static ssize_t wait_readable(int fd)
+{
+	struct readable r = { .fd = fd };
+
+	(void)pair_pump(&pair, is_readable, &r);
+	return r.result;
+}
+
+static void expect_bytes(int fd, size_t total)
+{
+	char got[65536];
+
+	while (total) {
+		ssize_t n;
+
+		assert_true(wait_readable(fd) > 0);
+		n = recv(fd, got, total < sizeof(got) ? total : sizeof(got), 0);
+		assert_true(n > 0);
+		total -= (size_t)n;
+	}
+}
+
+static void send_bytes(int fd, size_t len_bytes)
+{
+	static char bytes[65536];
+
+	while (len_bytes) {
+		size_t n = len_bytes < sizeof(bytes) ? len_bytes : sizeof(bytes);
+
+		assert_int_equal(send(fd, bytes, n, MSG_NOSIGNAL), n);
+		len_bytes -= n;
+	}
+}
+
+static void carry(int from, int to, size_t total)
+{
+	while (total) {
+		size_t n = total < 16384 ? total : 16384;
+
+		send_bytes(from, n);
+		expect_bytes(to, n);
+		total -= n;
+	}
+}
+
+static void run_side(int i, int batches)
+{
+	while (batches--)
+		(void)loop_run_once(pair.side[i].loop, 0);
+}
+
+static void open_pair(int from, const char *client, const char *server, int *ret_client, int *ret_server)
+{
+	*ret_client = pair_open(&pair, from, client, server);
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[!from]));
+	*ret_server = side_take_pod(&pair.side[!from]);
+}
+
+/* The only stream of side i. */
+static struct stream *stream_of(int i)
+{
+	struct pool *p = pair.side[i].pool;
+
+	assert_int_equal(p->streams_count, 1);
+	return container_of(p->streams.next, struct stream, all);
+}
+
+/* One more large read, and the stream is bulk. */
+static void nearly_bulk(struct stream *s)
+{
+	s->large_since = pool_now(s->pool);
+	s->large_bytes = STREAM_BULK_BYTES - STREAM_LARGE_READ_BYTES;
+}
+
+/* --- two links --- */
+
+static void an_end_right_behind_a_switch_that_is_due(void **state)
+{
+	struct stream *s;
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100);
+	tunnel_want_bulk(side_tunnel(&pair.side[0]));
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
+	s = stream_of(0);
+	nearly_bulk(s);
+	send_bytes(client, STREAM_LARGE_READ_BYTES - 200);
+	carry(client, server, 0);
+	/* Large read and end in one turn of the loop. */
+	expect_bytes(server, STREAM_LARGE_READ_BYTES - 200);
+	s->tx.limit += 65536;
+	stream_of(1)->rx.limit += 65536;
+	nearly_bulk(s);
+	send_bytes(client, STREAM_LARGE_READ_BYTES);
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	expect_bytes(server, STREAM_LARGE_READ_BYTES);
+	assert_int_equal(wait_readable(server), 0);
+	close(server);
+	assert_int_equal(wait_readable(client), 0);
+	close(client);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+}
+
+static void a_switch_overtakes_the_hello_of_the_bulk_link(void **state)
+{
+	struct tunnel *t;
+	struct stream *s;
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(server, client, 100);
+	t = side_tunnel(&pair.side[0]);
+	tunnel_want_bulk(t);
+	/* Node 2 has the bulk link and has said HELLO on it; node 1 has not read that yet. */
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[1]));
+	assert_false(tunnel_has_bulk(t));
+	s = stream_of(1);
+	nearly_bulk(s);
+	s->tx.limit += 65536;
+	stream_of(0)->rx.limit += 65536;
+	send_bytes(server, STREAM_LARGE_READ_BYTES);
+	run_side(1, 5);
+	assert_int_equal(s->tx_link, FRAME_LINK_BULK);
+	send_bytes(server, 10000);
+	run_side(1, 5);
+	expect_bytes(client, STREAM_LARGE_READ_BYTES + 10000);
+	assert_ptr_equal(side_tunnel(&pair.side[0]), t);
+	assert_int_equal(t->state, TUNNEL_UP);
+	close(client);
+	close(server);
+}
+
+/* --- credit --- */
+
+static void credit_is_asked_back_while_data_is_on_its_way(void **state)
+{
+	struct stream *s;
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, MIB);
+	s = stream_of(1);
+	assert_true(s->rx.size > 4 * WINDOW_INITIAL_BYTES);
+	pair_run(&pair, 20);
+	assert_true(budget_reserve(&pair.side[1].budget, 200 * MIB)); /* memory is short now */
+	clock_fake_advance(&pair.side[0].clock, 3 * NS_PER_S);
+	run_side(0, 3);
+	send_bytes(client, 100000);
+	run_side(0, 5);
+	/* Node 2 finds the data and the time to ask in the same turn. */
+	clock_fake_advance(&pair.side[1].clock, 3 * NS_PER_S);
+	expect_bytes(server, 100000);
+	pair_run(&pair, 20);
+	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_UP);
+	assert_int_equal(s->rx.asked, 0);
+	carry(client, server, 100000);
+	budget_release(&pair.side[1].budget, 200 * MIB);
+	close(client);
+	close(server);
+}
+
+static void streams_that_wait_do_not_use_up_the_tunnels_credit(void **state)
+{
+	/* node2 does not know yet whose 10.1.128.0/17 is: streams from there wait, with what they have sent. */
+	struct view *v = pair_view(1, "10.1.0.0/17", "10.2.0.0/16");
+	enum { N = 2 * TUNNEL_CREDIT_MIN_BYTES / WINDOW_INITIAL_BYTES };
+	int waiting[N], client, server;
+
+	(void)state;
+	pool_set_view(pair.side[1].pool, v);
+	for (int i = 0; i < N; i++) {
+		char from[32];
+
+		snprintf(from, sizeof(from), "10.1.200.5:%d", 20000 + i);
+		waiting[i] = pair_open(&pair, 0, from, "10.2.0.7:80");
+		send_bytes(waiting[i], WINDOW_INITIAL_BYTES);
+		pair_run(&pair, 10);
+	}
+	assert_int_equal(side_tunnel(&pair.side[1])->judging_count, N);
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100000);
+	for (int i = 0; i < N; i++)
+		close(waiting[i]);
+	close(client);
+	close(server);
+	pair_advance_s(&pair, 7);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_int_equal(side_tunnel(&pair.side[1])->budgeted_bytes, 0);
+	view_unref(v);
+}
+
+static void a_tunnels_credit_never_goes_back(void **state)
+{
+	struct tunnel *t;
+	uint64_t told;
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	t = side_tunnel(&pair.side[1]);
+	t->budgeted_bytes += 64 * MIB; /* as many streams would have it */
+	tunnel_consumed(t, 0);
+	pair_run(&pair, 20);
+	told = t->rx_limit;
+	assert_int_equal(side_tunnel(&pair.side[0])->tx_limit, told);
+	assert_true(told >= 128 * MIB);
+	/* They are gone, and a frame is still owed. */
+	t->pending |= TUNNEL_SEND_CREDIT;
+	t->budgeted_bytes -= 64 * MIB;
+	tunnel_want_send(t, FRAME_LINK_LIGHT);
+	pair_run(&pair, 20);
+	assert_true(t->rx_limit >= told);
+	close(client);
+	close(server);
+}
+
+/* --- GOAWAY --- */
+
+/* A tunnel ends before its node has read our OPEN: the stream goes on on another. */
+static void reopens_elsewhere(bool is_half_closed)
+{
+	int first_client, first_server, client, server;
+
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &first_client, &first_server);
+	client = pair_open(&pair, 1, "10.2.0.5:40000", "10.1.0.7:80");
+	if (is_half_closed)
+		assert_int_equal(shutdown(client, SHUT_WR), 0);
+	run_side(1, 5);
+	tunnel_close(side_tunnel(&pair.side[0]), REASON_PROTOCOL, "the test ends it");
+	assert_int_equal(wait_readable(first_client), -ECONNRESET);
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[0]));
+	server = side_take_pod(&pair.side[0]);
+	if (is_half_closed)
+		assert_int_equal(wait_readable(server), 0);
+	else
+		carry(client, server, 1000);
+	carry(server, client, 1000);
+	assert_int_equal(pair.side[1].pool->counters.closed[REASON_DRAINING], 0);
+	close(first_client);
+	close(first_server);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+}
+
+static void an_open_that_was_not_taken_goes_elsewhere(void **state)
+{
+	(void)state;
+	reopens_elsewhere(false);
+}
+
+static void an_open_with_its_end_that_was_not_taken_goes_elsewhere(void **state)
+{
+	(void)state;
+	reopens_elsewhere(true);
+}
+
+/* --- the end of a node --- */
+
+static void an_open_that_crosses_a_drain_is_taken(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	/* An idle node is told to end while an OPEN is on its way to it. */
+	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
+	send_bytes(client, 100);
+	run_side(0, 5);
+	pool_drain(pair.side[1].pool);
+	run_side(1, 1);
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	expect_bytes(server, 100);
+	carry(server, client, 100);
+	assert_false(pair.side[1].is_drained);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, is_drained, &pair.side[1]));
+	assert_int_equal(pair.side[1].drained, 1);
+}
+
+static void a_peer_that_does_not_answer_holds_a_drain_up_for_seconds_only(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	pair.side[0].is_cut = true;
+	pool_drain(pair.side[1].pool);
+	pair_run(&pair, 5);
+	assert_false(pair.side[1].is_drained);
+	pair_advance_s(&pair, 4);
+	assert_true(pair.side[1].is_drained);
+	pair.side[0].is_cut = false;
+}
+
+/* A pod that does not read keeps its stream in CLOSING. */
+static void make_closing(int *ret_client, int *ret_server)
+{
+	int small = 65536;
+
+	*ret_client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	assert_int_equal(setsockopt(*ret_client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	*ret_server = side_take_pod(&pair.side[1]);
+	assert_int_equal(shutdown(*ret_client, SHUT_WR), 0);
+	assert_int_equal(wait_readable(*ret_server), 0);
+	send_bytes(*ret_server, 300000);
+	close(*ret_server);
+	*ret_server = -1;
+	pair_run(&pair, 500);
+	assert_int_equal(stream_of(0)->state, STREAM_CLOSING);
+}
+
+static void drained_is_told_once(void **state)
+{
+	int client, server;
+
+	(void)state;
+	make_closing(&client, &server);
+	pool_drain(pair.side[0].pool);
+	pair_advance_s(&pair, 20);
+	assert_int_equal(pair.side[0].drained, 0);
+	pair_advance_s(&pair, 15);
+	assert_int_equal(pair.side[0].drained, 1);
+	close(client);
+}
+
+static void a_stream_that_ends_outlives_its_peer(void **state)
+{
+	struct view *alone = NULL;
+	struct view_node self = { .name = "node1" };
+	struct addr address;
+	struct prefix pods;
+	char error[VIEW_ERROR_BYTES];
+	int client, server;
+
+	(void)state;
+	make_closing(&client, &server);
+	assert_int_equal(addr_parse("192.0.2.1", &address), 0);
+	assert_int_equal(prefix_parse("10.1.0.0/16", &pods), 0);
+	self.addresses = &address;
+	self.addresses_count = 1;
+	self.pods = &pods;
+	self.pods_count = 1;
+	assert_int_equal(view_create(&self, 1, NULL, 0, "node1", NULL, &alone, error), 0);
+	pool_set_view(pair.side[0].pool, alone);
+	pair_run(&pair, 5);
+	assert_true(list_is_empty(&pair.side[0].pool->peers));
+	assert_null(stream_of(0)->peer);
+	/* All that was sent still arrives. */
+	expect_bytes(client, 300000);
+	assert_int_equal(wait_readable(client), 0);
+	pair_advance_s(&pair, 3);
+	assert_int_equal(pair.side[0].pool->streams_count, 0);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_FINISHED], 1);
+	close(client);
+	view_unref(alone);
+}
+
+static void what_came_whole_is_handed_over_although_the_tunnel_is_lost(void **state)
+{
+	int client, server, small = 65536;
+
+	(void)state;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	assert_int_equal(setsockopt(client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	assert_int_equal(wait_readable(server), 0);
+	/* More than the kernel takes for a pod that does not read: the rest lies in the stream's queue. */
+	pair_run(&pair, 50);
+	stream_of(0)->is_write_blocked = true;
+	send_bytes(server, 20000);
+	close(server);
+	pair_run(&pair, 200);
+	assert_int_equal(stream_of(0)->state, STREAM_OPEN);
+	assert_int_equal(stream_of(0)->rx_half, HALF_DRAINING);
+	tunnel_close(side_tunnel(&pair.side[1]), REASON_PROTOCOL, "the test ends it");
+	pair_run(&pair, 50);
+	assert_null(stream_of(0)->tunnel);
+	stream_of(0)->source.on_event(&stream_of(0)->source, EPOLLOUT);
+	expect_bytes(client, 20000);
+	assert_int_equal(wait_readable(client), 0);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_FINISHED], 1);
+	close(client);
+}
+
+static void a_node_that_ends_takes_no_new_tunnel(void **state)
+{
+	int client;
+
+	(void)state;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	run_side(1, 3);
+	assert_int_equal(pair.side[1].pool->strangers_count, 1);
+	pool_drain(pair.side[1].pool);
+	assert_int_equal(pair.side[1].pool->strangers_count, 0);
+	pair_run(&pair, 200);
+	assert_null(side_tunnel(&pair.side[1]));
+	close(client);
+	pair_run(&pair, 20);
+}
+
+/* --- the pod --- */
+
+static void a_reset_is_passed_on_although_the_far_pod_does_not_read(void **state)
+{
+	struct linger reset = { 1, 0 };
+	char block[65536] = { 0 };
+	int client, server, idle = 0;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	while (idle < 200) {
+		idle = send(client, block, sizeof(block), MSG_NOSIGNAL) > 0 ? 0 : idle + 1;
+		pair_run(&pair, 1);
+	}
+	assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	close(client);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	while (recv(server, block, sizeof(block), 0) > 0)
+		;
+	assert_int_equal(errno, ECONNRESET);
+	close(server);
+}
+
+static void a_reset_behind_data_is_passed_on_once_the_window_is_full(void **state)
+{
+	struct linger reset = { 1, 0 };
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100);
+	pair.side[1].is_cut = true; /* no credit comes */
+	send_bytes(client, 2 * WINDOW_INITIAL_BYTES);
+	assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	close(client);
+	pair_run(&pair, 20);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_POD_RESET], 1);
+	pair.side[1].is_cut = false;
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	close(server);
+}
+
+static void urgent_data_does_not_stop_a_stream(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100);
+	/* A read stops at the urgent byte, with more behind it. */
+	send_bytes(client, 50);
+	assert_int_equal(send(client, "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+	send_bytes(client, 50);
+	expect_bytes(server, 101);
+	close(client);
+	close(server);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(an_end_right_behind_a_switch_that_is_due),
+		T(a_switch_overtakes_the_hello_of_the_bulk_link),
+		T(credit_is_asked_back_while_data_is_on_its_way),
+		T(streams_that_wait_do_not_use_up_the_tunnels_credit),
+		T(a_tunnels_credit_never_goes_back),
+		T(an_open_that_was_not_taken_goes_elsewhere),
+		T(an_open_with_its_end_that_was_not_taken_goes_elsewhere),
+		T(an_open_that_crosses_a_drain_is_taken),
+		T(a_peer_that_does_not_answer_holds_a_drain_up_for_seconds_only),
+		T(drained_is_told_once),
+		T(a_stream_that_ends_outlives_its_peer),
+		T(what_came_whole_is_handed_over_although_the_tunnel_is_lost),
+		T(a_node_that_ends_takes_no_new_tunnel),
+		T(a_reset_is_passed_on_although_the_far_pod_does_not_read),
+		T(a_reset_behind_data_is_passed_on_once_the_window_is_full),
+		T(urgent_data_does_not_stop_a_stream),
+	};
+
+	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
+	if (tls_init())
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
