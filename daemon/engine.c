@@ -56,6 +56,7 @@ struct engine {
 	struct tls_ctx *tls;
 	int64_t certificate_end_s;
 	uint32_t drained_count, workers_count;
+	bool is_ended; /* the workers are gone: nothing is posted any more */
 	struct engine_worker workers[ENGINE_WORKERS_MAX];
 };
 
@@ -225,6 +226,10 @@ static void engine_on_message(void *ctx, struct message *base)
 
 static void engine_post(struct engine *e, uint32_t worker, struct engine_message *m)
 {
+	if (e->is_ended) {
+		engine_message_destroy(&m->base);
+		return;
+	}
 	worker_post(e->workers[worker].worker, &m->base);
 }
 
@@ -272,7 +277,9 @@ void engine_destroy(struct engine *e)
 		return;
 	for (uint32_t i = 0; i < e->workers_count; i++)
 		worker_stop(e->workers[i].worker);
-	/* The workers have answered what they were asked; their answers still wait here, and who asked owns memory until they come. */
+	/* The workers have answered what they were asked; their answers still wait here, and who asked owns memory until they come. Whatever else
+	 * the loop finds at this moment finds no workers. */
+	e->is_ended = true;
 	if (e->mailbox)
 		(void)loop_run_once(e->loop, 0);
 	mailbox_destroy(e->mailbox);
@@ -372,7 +379,7 @@ int engine_ask(struct engine *e, size_t part_bytes, void (*in_worker)(struct poo
 {
 	struct engine_question *q = calloc(1, sizeof(*q));
 	struct engine_message *m[ENGINE_WORKERS_MAX] = { NULL };
-	bool is_complete = q != NULL;
+	bool is_complete = q != NULL && !e->is_ended;
 
 	for (uint32_t i = 0; is_complete && i < e->workers_count; i++) {
 		q->parts[i] = calloc(1, part_bytes);

@@ -285,6 +285,9 @@ static void on_reload_timer(struct loop_timer *t)
 
 static void reload_later(struct daemon *d)
 {
+	/* Not moved: files that change all the time would never be read. */
+	if (d->reload_timer.heap_index)
+		return;
 	(void)loop_timer_set(d->loop, &d->reload_timer, instant_add_ms(loop_now(d->loop), RELOAD_DELAY_MS));
 }
 
