@@ -11,7 +11,9 @@ struct list {
 	struct list *prev, *next;
 };
 
+/* clang-format off */
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+/* clang-format on */
 
 static inline void list_init(struct list *l)
 {

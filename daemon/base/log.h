@@ -28,57 +28,31 @@ struct log_field {
 	};
 };
 
-#define L_TEXT(k, v)                                                                                                                       \
-	(struct log_field)                                                                                                                 \
-	{                                                                                                                                  \
-		.kind = LOG_TEXT, .key = (k), .text = (v)                                                                                  \
-	}
-#define L_U64(k, v)                                                                                                                        \
-	(struct log_field)                                                                                                                 \
-	{                                                                                                                                  \
-		.kind = LOG_U64, .key = (k), .u64 = (uint64_t)(v)                                                                          \
-	}
-#define L_I64(k, v)                                                                                                                        \
-	(struct log_field)                                                                                                                 \
-	{                                                                                                                                  \
-		.kind = LOG_I64, .key = (k), .i64 = (int64_t)(v)                                                                           \
-	}
-#define L_HEX(k, v)                                                                                                                        \
-	(struct log_field)                                                                                                                 \
-	{                                                                                                                                  \
-		.kind = LOG_HEX, .key = (k), .u64 = (uint64_t)(v)                                                                          \
-	}
-#define L_ADDR(k, v)                                                                                                                       \
-	(struct log_field)                                                                                                                 \
-	{                                                                                                                                  \
-		.kind = LOG_ADDR, .key = (k), .addr = (v)                                                                                  \
-	}
-#define L_ENDPOINT(k, v)                                                                                                                   \
-	(struct log_field)                                                                                                                 \
-	{                                                                                                                                  \
-		.kind = LOG_ENDPOINT, .key = (k), .endpoint = (v)                                                                          \
-	}
+/* clang-format off */
+#define L_TEXT(k, v)     (struct log_field){ .kind = LOG_TEXT, .key = (k), .text = (v) }
+#define L_U64(k, v)      (struct log_field){ .kind = LOG_U64, .key = (k), .u64 = (uint64_t)(v) }
+#define L_I64(k, v)      (struct log_field){ .kind = LOG_I64, .key = (k), .i64 = (int64_t)(v) }
+#define L_HEX(k, v)      (struct log_field){ .kind = LOG_HEX, .key = (k), .u64 = (uint64_t)(v) }
+#define L_ADDR(k, v)     (struct log_field){ .kind = LOG_ADDR, .key = (k), .addr = (v) }
+#define L_ENDPOINT(k, v) (struct log_field){ .kind = LOG_ENDPOINT, .key = (k), .endpoint = (v) }
 /* v: a positive or negative errno; prints its text. */
-#define L_ERRNO(v)                                                                                                                         \
-	(struct log_field)                                                                                                                 \
-	{                                                                                                                                  \
-		.kind = LOG_ERRNO, .key = "error", .i64 = (v)                                                                              \
-	}
+#define L_ERRNO(v)       (struct log_field){ .kind = LOG_ERRNO, .key = "error", .i64 = (v) }
 
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 bool log_level_parse(const char *text, enum log_level *ret);
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
-#define LOG_AT(level, event, ...)                                                                                                          \
-	do {                                                                                                                               \
-		if (log_enabled(level))                                                                                                    \
-			log_write((level), (event), (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .kind = LOG_END } });          \
+#define LOG_AT(level, event, ...) \
+	do { \
+		if (log_enabled(level)) \
+			log_write((level), (event), (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { .kind = LOG_END } }); \
 	} while (0)
-#define log_debug(event, ...) LOG_AT(LOG_DEBUG, event __VA_OPT__(, ) __VA_ARGS__)
-#define log_info(event, ...)  LOG_AT(LOG_INFO, event __VA_OPT__(, ) __VA_ARGS__)
-#define log_warn(event, ...)  LOG_AT(LOG_WARN, event __VA_OPT__(, ) __VA_ARGS__)
-#define log_error(event, ...) LOG_AT(LOG_ERROR, event __VA_OPT__(, ) __VA_ARGS__)
+#define log_debug(event, ...) LOG_AT(LOG_DEBUG, event __VA_OPT__(,) __VA_ARGS__)
+#define log_info(event, ...)  LOG_AT(LOG_INFO, event __VA_OPT__(,) __VA_ARGS__)
+#define log_warn(event, ...)  LOG_AT(LOG_WARN, event __VA_OPT__(,) __VA_ARGS__)
+#define log_error(event, ...) LOG_AT(LOG_ERROR, event __VA_OPT__(,) __VA_ARGS__)
+/* clang-format on */
 
 /* For lines that a stranger or a fault could repeat without end: true at most `burst` times in each interval; the number that was kept
  * back since the last true comes out in *ret_suppressed. One limiter belongs to one thread. */
