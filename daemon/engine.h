@@ -11,7 +11,7 @@ struct engine;
 enum { ENGINE_WORKERS_MAX = 8 };
 
 struct engine_settings {
-	uint32_t workers; /* 1..ENGINE_WORKERS_MAX */
+	uint32_t workers;                    /* 1..ENGINE_WORKERS_MAX */
 	int host_netns_fd, private_netns_fd; /* borrowed */
 	struct pool_settings pool;           /* copied; its budget is the engine's */
 	uint64_t memory_bytes;
@@ -23,8 +23,8 @@ struct engine_ops {
 };
 
 /* Starts the workers. view and tls: references are taken. 0 or -errno; errors are logged with what was wrong. */
-int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_ops *ops, void *ctx, struct view *view, struct tls_ctx *tls,
-                  int64_t certificate_end_s, struct engine **ret);
+int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_ops *ops, void *ctx, struct view *view,
+                  struct tls_ctx *tls, int64_t certificate_end_s, struct engine **ret);
 /* Ends the workers; what streams are left are reset. NULL is welcome. */
 void engine_destroy(struct engine *e);
 

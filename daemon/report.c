@@ -276,7 +276,9 @@ static struct snapshot_stream *streams_of(void *const *parts, uint32_t parts_cou
 
 static struct snapshot_reload reload_of(const char *what, const struct reload_state *s)
 {
-	return (struct snapshot_reload){ .what = what, .generation = s->generation, .loaded_s = s->loaded_s, .tried_s = s->tried_s, .error = s->error };
+	return (struct snapshot_reload){
+		.what = what, .generation = s->generation, .loaded_s = s->loaded_s, .tried_s = s->tried_s, .error = s->error
+	};
 }
 
 static void fill_certificates(struct snapshot_certificates *ret, const struct daemon *d)
@@ -285,7 +287,8 @@ static void fill_certificates(struct snapshot_certificates *ret, const struct da
 
 	ret->names_count = info->self.names_count;
 	for (size_t i = 0; i < info->self.names_count; i++)
-		snprintf(ret->names[i], sizeof(ret->names[i]), "%s:%s", info->self.names[i].type == TLS_NAME_URI ? "URI" : "DNS", info->self.names[i].text);
+		snprintf(ret->names[i], sizeof(ret->names[i]), "%s:%s", info->self.names[i].type == TLS_NAME_URI ? "URI" : "DNS",
+		         info->self.names[i].text);
 	snprintf(ret->serial, sizeof(ret->serial), "%s", info->self.serial);
 	ret->not_before_s = info->not_before_s;
 	ret->not_after_s = info->self.not_after_s;
@@ -306,8 +309,12 @@ static size_t fill_counters(struct snapshot_counter *ret, const struct daemon *d
 	size_t count = capture_counters(d->capture, found, COUNTERS_MAX);
 
 	for (size_t i = 0; i < count; i++) {
-		ret[i] = (struct snapshot_counter){ .name = found[i].name, .is_ingress = found[i].is_ingress, .is_clear = found[i].is_clear,
-			                            .is_refused = found[i].is_refused, .packets = found[i].packets, .bytes = found[i].bytes };
+		ret[i] = (struct snapshot_counter){ .name = found[i].name,
+			                            .is_ingress = found[i].is_ingress,
+			                            .is_clear = found[i].is_clear,
+			                            .is_refused = found[i].is_refused,
+			                            .packets = found[i].packets,
+			                            .bytes = found[i].bytes };
 	}
 	return count;
 }
@@ -411,7 +418,8 @@ static void on_collected(void *ctx, void *const *parts, uint32_t parts_count)
 	for (uint32_t w = 0; w < parts_count; w++)
 		is_out_of_memory |= ((const struct report_part *)parts[w])->is_out_of_memory;
 	if (is_out_of_memory || !r->daemon->status)
-		status_reply_fail(r->reply, is_out_of_memory ? "no_memory" : "ending", is_out_of_memory ? "out of memory" : "the daemon is ending");
+		status_reply_fail(r->reply, is_out_of_memory ? "no_memory" : "ending",
+		                  is_out_of_memory ? "out of memory" : "the daemon is ending");
 	else
 		answer(r, parts, parts_count);
 	for (uint32_t w = 0; w < parts_count; w++) {

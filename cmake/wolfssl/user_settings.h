@@ -14,17 +14,17 @@
 #define WOLFSSL_SP_ASM
 #endif
 #define HAVE_THREAD_LS
-#define HAVE_PTHREAD        1
-#define HAVE_SYS_TIME_H     1
-#define HAVE_UNISTD_H       1
-#define HAVE_LIMITS_H       1
-#define HAVE_GETPID         1
+#define HAVE_PTHREAD    1
+#define HAVE_SYS_TIME_H 1
+#define HAVE_UNISTD_H   1
+#define HAVE_LIMITS_H   1
+#define HAVE_GETPID     1
 /* else the dates of certificates go through gmtime()'s one buffer: a race */
-#define HAVE_GMTIME_R       1
+#define HAVE_GMTIME_R 1
 #define WOLFSSL_HAVE_ASSERT_H
-#define HAVE___UINT128_T    1
+#define HAVE___UINT128_T 1
 #define WOLFSSL_HAVE_ATOMIC_H
-#define HAVE_C___ATOMIC     1
+#define HAVE_C___ATOMIC 1
 #define WOLFSSL_USE_ALIGN
 #define ERROR_QUEUE_PER_THREAD
 
@@ -107,8 +107,8 @@
 #define WOLFSSL_HAVE_SP_RSA
 #define WOLFSSL_SP_384
 #define WOLFSSL_SP_4096
-#define SP_INT_BITS     4096
-#define RSA_MIN_SIZE    2048
-#define ECC_MIN_KEY_SZ  256
+#define SP_INT_BITS    4096
+#define RSA_MIN_SIZE   2048
+#define ECC_MIN_KEY_SZ 256
 
 #endif

@@ -137,15 +137,16 @@ static int issue_run(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (name.is_shared) {
-		fprintf(stderr, "culvertctl: --name shared: a certificate needs a name; give the one that all nodes shall have, such as DNS:{node}, to one node\n");
+		fprintf(stderr,
+		        "culvertctl: --name shared: a certificate needs a name; give the one that all nodes shall have, such as DNS:{node}, to one node\n");
 		return EXIT_USAGE;
 	}
 	for (int i = optind + 1; i < argc; i++) {
 		if (!node_is_good(argv[i])) {
 			char quoted[TEXT_QUOTE_BYTES];
 
-			fprintf(stderr, "culvertctl: %s is no node's name: lower-case letters, digits, '-' and '.', at most %d\n", text_quote(argv[i], quoted),
-			        VIEW_NODE_NAME_BYTES - 1);
+			fprintf(stderr, "culvertctl: %s is no node's name: lower-case letters, digits, '-' and '.', at most %d\n",
+			        text_quote(argv[i], quoted), VIEW_NODE_NAME_BYTES - 1);
 			return EXIT_USAGE;
 		}
 	}

@@ -8,8 +8,8 @@
 
 enum {
 	CLIENT_ERROR_BYTES = 512,
-	CLIENT_PATIENCE_MS = 10000,        /* the daemon itself answers or gives up within 5 s */
-	CLIENT_ANSWER_MAX = 256 << 20,     /* 65,536 streams are about 20 MB */
+	CLIENT_PATIENCE_MS = 10000,    /* the daemon itself answers or gives up within 5 s */
+	CLIENT_ANSWER_MAX = 256 << 20, /* 65,536 streams are about 20 MB */
 };
 
 /* Asks and waits. 0: *ret is the caller's, to be freed by culvert__status__response__free_unpacked; it may be an Error. Else -errno with a sentence in error: nobody

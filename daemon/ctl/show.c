@@ -81,7 +81,8 @@ static void show_ended(FILE *out, const Culvert__Status__Status *s)
 	size_t at = 0;
 
 	for (size_t i = 0; i < s->n_ended && at < sizeof(text); i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s %" PRIu64, i ? ", " : "", s->ended[i]->reason, s->ended[i]->streams);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s %" PRIu64, i ? ", " : "", s->ended[i]->reason,
+		                       s->ended[i]->streams);
 	if (s->n_ended)
 		line(out, "ended", "%s", text);
 }
@@ -93,7 +94,8 @@ static void show_events(FILE *out, const Culvert__Status__Status *s)
 
 	for (size_t i = 0; i < s->n_events && at < sizeof(text); i++) {
 		if (s->events[i]->count)
-			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s %" PRIu64, at ? ", " : "", s->events[i]->name, s->events[i]->count);
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s %" PRIu64, at ? ", " : "", s->events[i]->name,
+			                       s->events[i]->count);
 	}
 	if (at)
 		line(out, "events", "%s", text);
@@ -141,17 +143,18 @@ void show_status(FILE *out, const Culvert__Status__Status *s, int64_t now_s)
 	char a[FIGURE_BYTES], b[FIGURE_BYTES], c[FIGURE_BYTES], d[FIGURE_BYTES];
 
 	line(out, "node", "%s, culvert %s, up for %s", s->node, s->version, figure_span(s->uptime_s * 1000, a));
-	line(out, "state", "%s%s%s%s", s->is_ready ? "ready" : "NOT READY", s->is_draining ? ", draining" : "", s->reason[0] ? ": " : "", s->reason);
+	line(out, "state", "%s%s%s%s", s->is_ready ? "ready" : "NOT READY", s->is_draining ? ", draining" : "", s->reason[0] ? ": " : "",
+	     s->reason);
 	line(out, "mode", "%s, connect %s, %" PRIu32 " worker%s%s", s->mode, s->connect, s->workers, s->workers == 1 ? "" : "s",
 	     s->is_shared_identity ? ", ONE IDENTITY FOR ALL NODES: addresses are not proven" : "");
 	line(out, "peers", "%" PRIu32 " up of %" PRIu32 " wanted; %" PRIu32 " nodes are listed", s->peers_up, s->peers_wanted, s->nodes);
-	line(out, "streams", "%s open, %s since the start; sent %s, received %s", figure_count(s->streams_open, a), figure_count(s->streams_total, b),
-	     figure_bytes(s->sent_bytes, c), figure_bytes(s->received_bytes, d));
+	line(out, "streams", "%s open, %s since the start; sent %s, received %s", figure_count(s->streams_open, a),
+	     figure_count(s->streams_total, b), figure_bytes(s->sent_bytes, c), figure_bytes(s->received_bytes, d));
 	if (s->memory)
-		line(out, "memory", "%s granted of %s; %s buffered", figure_bytes(s->memory->granted_bytes, a), figure_bytes(s->memory->budget_bytes, b),
-		     figure_bytes(s->memory->buffered_bytes, c));
-	line(out, "certificate", "%s %s (%s)", s->certificate_not_after_s > now_s ? "ends" : "ENDED", figure_when(s->certificate_not_after_s, now_s, a),
-	     figure_date(s->certificate_not_after_s, b));
+		line(out, "memory", "%s granted of %s; %s buffered", figure_bytes(s->memory->granted_bytes, a),
+		     figure_bytes(s->memory->budget_bytes, b), figure_bytes(s->memory->buffered_bytes, c));
+	line(out, "certificate", "%s %s (%s)", s->certificate_not_after_s > now_s ? "ends" : "ENDED",
+	     figure_when(s->certificate_not_after_s, now_s, a), figure_date(s->certificate_not_after_s, b));
 	show_reloads(out, s, now_s);
 	show_ended(out, s);
 	show_events(out, s);
@@ -294,10 +297,11 @@ void show_certificates(FILE *out, const Culvert__Status__Certificates *c, int64_
 		snprintf(hex + 2 * i, 3, "%02x", c->sha256.data[i]);
 	line(out, "sha256", "%s", hex);
 	line(out, "valid from", "%s", figure_date(c->not_before_s, date));
-	line(out, c->not_after_s > now_s ? "ends" : "ENDED", "%s (%s)", figure_when(c->not_after_s, now_s, when), figure_date(c->not_after_s, date));
+	line(out, c->not_after_s > now_s ? "ends" : "ENDED", "%s (%s)", figure_when(c->not_after_s, now_s, when),
+	     figure_date(c->not_after_s, date));
 	for (size_t i = 0; i < c->n_authorities; i++)
-		line(out, i ? "" : "authorities", "%s, %s %s", c->authorities[i]->subject, c->authorities[i]->not_after_s > now_s ? "ends" : "ENDED",
-		     figure_when(c->authorities[i]->not_after_s, now_s, when));
+		line(out, i ? "" : "authorities", "%s, %s %s", c->authorities[i]->subject,
+		     c->authorities[i]->not_after_s > now_s ? "ends" : "ENDED", figure_when(c->authorities[i]->not_after_s, now_s, when));
 	line(out, "revocations", "%s", c->has_crl ? "a list is in force" : "no list");
 	line(out, "directory", "%s", c->directory);
 	line(out, "loaded", "%s, generation %" PRIu64, figure_when(c->loaded_s, now_s, when), c->generation);

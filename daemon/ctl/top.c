@@ -84,7 +84,8 @@ static struct moved moved_of_peer(const struct top *t, const Culvert__Status__Pe
 		const Culvert__Status__Peer *old = t->old_peers->peers->peers[i];
 
 		if (strcmp(old->name, p->name) == 0)
-			return (struct moved){ per_second(old->sent_bytes, p->sent_bytes, ms), per_second(old->received_bytes, p->received_bytes, ms) };
+			return (struct moved){ per_second(old->sent_bytes, p->sent_bytes, ms),
+				               per_second(old->received_bytes, p->received_bytes, ms) };
 	}
 	return (struct moved){ 0 };
 }
@@ -100,7 +101,8 @@ static struct moved moved_of_stream(const struct top *t, Culvert__Status__Stream
 	old = bsearch(&s, t->old_streams->streams->streams, t->old_streams->streams->n_streams, sizeof(*old), compare_streams);
 	if (!old)
 		return (struct moved){ per_second(0, s->sent_bytes, ms), per_second(0, s->received_bytes, ms) };
-	return (struct moved){ per_second((*old)->sent_bytes, s->sent_bytes, ms), per_second((*old)->received_bytes, s->received_bytes, ms) };
+	return (struct moved){ per_second((*old)->sent_bytes, s->sent_bytes, ms),
+		               per_second((*old)->received_bytes, s->received_bytes, ms) };
 }
 
 static void add_rate(struct table *table, uint64_t bytes_per_s)
@@ -197,7 +199,8 @@ static int ask(const struct top *t, const Culvert__Status__Request *request, int
 	}
 	if ((int)response->what_case != wanted) {
 		fprintf(stderr, "culvertctl: %s\n",
-		        response->what_case == CULVERT__STATUS__RESPONSE__WHAT_ERROR ? response->error->text : "the daemon answers something else than was asked");
+		        response->what_case == CULVERT__STATUS__RESPONSE__WHAT_ERROR ? response->error->text
+		                                                                     : "the daemon answers something else than was asked");
 		culvert__status__response__free_unpacked(response, NULL);
 		return EXIT_WRONG;
 	}

@@ -36,7 +36,8 @@ static void check_end(struct check_finding *f, const char *what, const char *nam
 	if (not_after_s <= now_s)
 		say(f, false, "%s %s has ended: it must be replaced", what, name);
 	else if (ends_soon(now_s, not_after_s))
-		say(f, false, "%s %s ends in %" PRId64 " days: it should be replaced when %d are left", what, name, days, CHECK_CERTIFICATE_DAYS);
+		say(f, false, "%s %s ends in %" PRId64 " days: it should be replaced when %d are left", what, name, days,
+		    CHECK_CERTIFICATE_DAYS);
 	else
 		say(f, true, "%s %s ends in %" PRId64 " days", what, name, days);
 }
@@ -80,7 +81,8 @@ static void check_devices(const struct snapshot *s, struct check_finding *f)
 			continue;
 		edges++;
 		if (!d->is_first) {
-			say(f, false, "on %s our programs are not first: %s", d->name, d->detail[0] ? d->detail : "another one decides before them");
+			say(f, false, "on %s our programs are not first: %s", d->name,
+			    d->detail[0] ? d->detail : "another one decides before them");
 			return;
 		}
 	}

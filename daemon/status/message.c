@@ -35,7 +35,8 @@ static int query_get(const Culvert__Status__Request *pb, struct status_query *q,
 	case CULVERT__STATUS__REQUEST__WHAT_STREAMS:
 		q->what = STATUS_STREAMS;
 		if (pb->streams->limit > STATUS_STREAMS_MAX) {
-			snprintf(error, STATUS_ERROR_BYTES, "limit is %u; at most %d streams are told at once", pb->streams->limit, STATUS_STREAMS_MAX);
+			snprintf(error, STATUS_ERROR_BYTES, "limit is %u; at most %d streams are told at once", pb->streams->limit,
+			         STATUS_STREAMS_MAX);
 			return -EBADMSG;
 		}
 		q->limit = pb->streams->limit ? pb->streams->limit : STATUS_STREAMS_DEFAULT;
@@ -143,7 +144,7 @@ static char *clean_text(struct scratch *x, const char *text)
 		return (char *)(uintptr_t)p; /* the library only reads what it packs */
 	copy = scratch_alloc(x, strlen((const char *)p) + 1, 1);
 	if (!copy)
-		return (char *)(uintptr_t)"";
+		return (char *)(uintptr_t) "";
 	for (size_t i = 0; p[i]; i += len) {
 		len = utf8_len(p + i);
 		if (len)
@@ -156,7 +157,8 @@ static char *clean_text(struct scratch *x, const char *text)
 }
 
 /* count messages of a type, initialised, as the array of pointers that a repeated field wants. */
-#define MESSAGES(scratch, count, type, init) (type **)messages_make((scratch), (count), sizeof(type), (const ProtobufCMessage *)&(const type)init)
+#define MESSAGES(scratch, count, type, init) \
+	(type **)messages_make((scratch), (count), sizeof(type), (const ProtobufCMessage *)&(const type)init)
 static void *messages_make(struct scratch *x, size_t count, size_t size, const ProtobufCMessage *init)
 {
 	void **pointers = scratch_alloc(x, count ? count : 1, sizeof(void *));

@@ -94,7 +94,8 @@ static bool client_enter(struct client *c, enum client_state state)
 	struct loop *loop = c->server->loop;
 
 	c->state = state;
-	if (loop_modify(loop, &c->source, interest[state]) || loop_timer_set(loop, &c->deadline, instant_add_ms(loop_now(loop), STATUS_DEADLINE_MS))) {
+	if (loop_modify(loop, &c->source, interest[state]) ||
+	    loop_timer_set(loop, &c->deadline, instant_add_ms(loop_now(loop), STATUS_DEADLINE_MS))) {
 		client_close(c);
 		return false;
 	}

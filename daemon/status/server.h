@@ -16,7 +16,7 @@
 enum {
 	STATUS_REQUEST_MAX = 64 * 1024,
 	STATUS_CLIENTS_MAX = 32,
-	STATUS_DEADLINE_MS = 5000,      /* to send a request; to collect; to take an answer: for each of them */
+	STATUS_DEADLINE_MS = 5000, /* to send a request; to collect; to take an answer: for each of them */
 	STATUS_STREAMS_DEFAULT = 1000,
 	STATUS_STREAMS_MAX = 65536,
 	STATUS_ERROR_BYTES = 256,

@@ -5,7 +5,7 @@
 #define CULVERT_STATUS_SNAPSHOT_H
 
 #include "base/addr.h"
-#include "tls/tls.h"          /* TLS_NAME_BYTES: plain data */
+#include "tls/tls.h" /* TLS_NAME_BYTES: plain data */
 #include "tunnel/reason.h"
 
 #include <stdbool.h>
@@ -45,7 +45,7 @@ struct snapshot_peer {
 	uint32_t node_id;
 	size_t addresses_count;
 	struct addr addresses[SNAPSHOT_ADDRESSES_MAX]; /* the first ones, where it has more */
-	const char *state; /* "none", "connecting", "up", "suspect", "draining" */
+	const char *state;                             /* "none", "connecting", "up", "suspect", "draining" */
 	uint64_t state_ms, retry_in_ms;
 	char tls_version[16], tls_group[32], tls_cipher[48];
 	char certificate_name[SNAPSHOT_CERTIFICATE_BYTES]; /* with its type: "URI:..." */

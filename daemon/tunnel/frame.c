@@ -117,7 +117,11 @@ enum frame_result frame_next(const uint8_t *record, size_t len_bytes, size_t *of
 
 		if (left < FRAME_HEAD_BYTES)
 			return FRAME_TRUNCATED;
-		f = (struct frame){ .type = head[0], .flags = head[1], .len_bytes = get_u16(head + 2), .stream = get_u32(head + 4), .payload = head + FRAME_HEAD_BYTES };
+		f = (struct frame){ .type = head[0],
+			            .flags = head[1],
+			            .len_bytes = get_u16(head + 2),
+			            .stream = get_u32(head + 4),
+			            .payload = head + FRAME_HEAD_BYTES };
 		if (f.len_bytes > left - FRAME_HEAD_BYTES)
 			return FRAME_TRUNCATED;
 		r = frame_check(&f);
@@ -233,9 +237,10 @@ static bool hello_is_good(const Culvert__Tunnel__Hello *pb)
 {
 	const struct frame_hello *m;
 
-	return node_name_is_good(&pb->node) && pb->incarnation && pb->initial_credit_bytes && pb->initial_credit_bytes <= INITIAL_CREDIT_MAX &&
-	       pb->streams_max && pb->tunnel_credit_bytes && pb->tunnel_credit_bytes <= OFFSET_MAX && pb->tunnel_id.len == sizeof(m->tunnel_id) &&
-	       pb->link <= FRAME_LINK_BULK && (!pb->enrolled_hash.len || pb->enrolled_hash.len == sizeof(m->enrolled_hash));
+	return node_name_is_good(&pb->node) && pb->incarnation && pb->initial_credit_bytes &&
+	       pb->initial_credit_bytes <= INITIAL_CREDIT_MAX && pb->streams_max && pb->tunnel_credit_bytes &&
+	       pb->tunnel_credit_bytes <= OFFSET_MAX && pb->tunnel_id.len == sizeof(m->tunnel_id) && pb->link <= FRAME_LINK_BULK &&
+	       (!pb->enrolled_hash.len || pb->enrolled_hash.len == sizeof(m->enrolled_hash));
 }
 
 enum frame_result frame_get_hello(const struct frame *f, struct frame_hello *ret)
@@ -318,8 +323,8 @@ enum frame_result frame_get_open(const struct frame *f, struct frame_open *ret)
 	const Culvert__Tunnel__Open *pb = message_unpack(&arena, &culvert__tunnel__open__descriptor, f);
 	struct frame_open m = { 0 };
 
-	if (!pb || !endpoint_get(pb->client, &m.client) || !endpoint_get(pb->server, &m.server) || addr_is_v4(&m.client.addr) != addr_is_v4(&m.server.addr) ||
-	    pb->nonce.len != sizeof(m.nonce))
+	if (!pb || !endpoint_get(pb->client, &m.client) || !endpoint_get(pb->server, &m.server) ||
+	    addr_is_v4(&m.client.addr) != addr_is_v4(&m.server.addr) || pb->nonce.len != sizeof(m.nonce))
 		return FRAME_BAD_MESSAGE;
 	memcpy(m.nonce, pb->nonce.data, sizeof(m.nonce));
 	m.is_optimistic = pb->is_optimistic;

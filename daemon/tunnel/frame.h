@@ -29,9 +29,9 @@ enum frame_type {
 #define FRAME_TYPE_IGNORABLE 0x80
 /* A flag of the upper half that is not known is ignored; one of the lower half closes the tunnel. */
 #define FRAME_FLAGS_CRITICAL 0x0f
-#define FRAME_WINDOW_ASK    0x01 /* limit is lower than one granted before: please give the difference back */
-#define FRAME_WINDOW_ACCEPT 0x02 /* answer of the sender of data: it will not pass limit */
-#define FRAME_PING_ANSWER   0x01
+#define FRAME_WINDOW_ASK     0x01 /* limit is lower than one granted before: please give the difference back */
+#define FRAME_WINDOW_ACCEPT  0x02 /* answer of the sender of data: it will not pass limit */
+#define FRAME_PING_ANSWER    0x01
 
 enum {
 	FRAME_HEAD_BYTES = 8,
@@ -70,24 +70,24 @@ enum frame_link { FRAME_LINK_LIGHT = 0, FRAME_LINK_BULK = 1 };
 #define FRAME_FEATURE_BULK_LINK UINT64_C(0x1) /* a second TLS connection and SWITCH */
 
 struct frame_hello {
-	char node[254];           /* the sender's node name */
-	uint64_t incarnation;     /* random at each start of the daemon, never 0 */
+	char node[254];       /* the sender's node name */
+	uint64_t incarnation; /* random at each start of the daemon, never 0 */
 	uint64_t features;
 	uint32_t initial_credit_bytes; /* of each stream that the receiver of this HELLO opens, and of the answers' direction */
-	uint32_t streams_max;     /* that the receiver of this HELLO may have open at once */
+	uint32_t streams_max;          /* that the receiver of this HELLO may have open at once */
 	uint64_t tunnel_credit_bytes;  /* first limit of the whole tunnel */
-	uint8_t tunnel_id[16];    /* random, chosen by the connecting side; the light and the bulk connection of one tunnel have the same */
+	uint8_t tunnel_id[16]; /* random, chosen by the connecting side; the light and the bulk connection of one tunnel have the same */
 	enum frame_link link;
-	uint64_t settings_hash;   /* of the settings that both ends must agree on; 0: not said */
-	uint32_t enrolled_count;  /* how many nodes the sender holds enrolled */
+	uint64_t settings_hash;    /* of the settings that both ends must agree on; 0: not said */
+	uint32_t enrolled_count;   /* how many nodes the sender holds enrolled */
 	uint8_t enrolled_hash[16]; /* over their names: tells two nodes that their views differ */
-	bool is_peer_enrolled;    /* the sender holds the receiver enrolled */
+	bool is_peer_enrolled;     /* the sender holds the receiver enrolled */
 };
 
 struct frame_open {
-	struct endpoint client, server; /* of one family */
+	struct endpoint client, server;   /* of one family */
 	uint8_t nonce[FRAME_NONCE_BYTES]; /* with OPENED's the stream's name for a later RESUME */
-	bool is_optimistic; /* the client's connection is accepted already */
+	bool is_optimistic;               /* the client's connection is accepted already */
 };
 
 struct frame_opened {

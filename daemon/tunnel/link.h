@@ -17,7 +17,7 @@
 
 enum {
 	LINK_RECORD_BYTES = TLS_HEAD_BYTES + TLS_PLAIN_MAX + TLS_TAIL_BYTES, /* 16,290 */
-	LINK_UNIT_BYTES = 16 * FRAME_PAYLOAD_MAX,     /* 260,160: the largest amount that one turn moves, 4 packet trains of 4 records */
+	LINK_UNIT_BYTES = 16 * FRAME_PAYLOAD_MAX,      /* 260,160: the largest amount that one turn moves, 4 packet trains of 4 records */
 	LINK_UNIT_SMALL_BYTES = 3 * FRAME_PAYLOAD_MAX, /* 48,780: while light traffic is there, so that it waits less */
 	LINK_BUFFER_BYTES = 18 * LINK_RECORD_BYTES + TLS_RECORD_MAX, /* a unit, frames beside it, and a record that is not whole yet */
 	LINK_RECORDS_MAX = 64,
@@ -70,7 +70,7 @@ struct link {
 	size_t plain_len, plain_offset;
 	const char *invalid; /* set with LINK_INVALID */
 
-	uint8_t *tx; /* NULL: nothing buffered */
+	uint8_t *tx;                       /* NULL: nothing buffered */
 	uint32_t tx_sent, tx_end, tx_fill; /* sent up to, closed records up to, plaintext in the open record that begins at tx_end */
 	uint32_t records_count;
 	struct {
@@ -79,15 +79,15 @@ struct link {
 	uint8_t control[TLS_CONTROL_MAX];
 	uint32_t control_len;
 
-	int tx_error; /* errno of a send; the end is reported once all that the peer said before is read */
-	struct instant last_rx; /* anything that came from the peer */
+	int tx_error;                /* errno of a send; the end is reported once all that the peer said before is read */
+	struct instant last_rx;      /* anything that came from the peer */
 	uint64_t rx_bytes, tx_bytes; /* on the wire */
 };
 
 /* Takes fd, a connected socket or one that is connecting (is_pending); closes it also on an error. Takes a reference of ctx. The deadline of LINK_HANDSHAKE_MS begins.
  * 0 or -errno. */
-int link_create(struct loop *loop, struct link_stock *stock, struct tls_ctx *ctx, int fd, bool is_pending, enum tls_role role, const struct link_ops *ops,
-                void *owner, struct link **ret);
+int link_create(struct loop *loop, struct link_stock *stock, struct tls_ctx *ctx, int fd, bool is_pending, enum tls_role role,
+                const struct link_ops *ops, void *owner, struct link **ret);
 /* Off the loop and out of the rx and tx lists now, memory at the end of the batch. is_orderly: a close_notify goes out first if there is room for it. */
 void link_destroy(struct link *l, bool is_orderly);
 const struct tls_peer *link_peer(const struct link *l);
@@ -108,10 +108,10 @@ int link_flush(struct link *l);
 
 /* --- in --- */
 enum link_result {
-	LINK_FRAME,  /* *ret is a frame; its payload is valid until the next link_receive */
-	LINK_EMPTY,  /* no whole record there: link_receive */
+	LINK_FRAME,   /* *ret is a frame; its payload is valid until the next link_receive */
+	LINK_EMPTY,   /* no whole record there: link_receive */
 	LINK_INVALID, /* the peer broke the framing: l->invalid says how; the owner answers and closes */
-	LINK_FAILED, /* ops->failed has been called */
+	LINK_FAILED,  /* ops->failed has been called */
 };
 enum link_result link_next_frame(struct link *l, struct frame *ret);
 /* One recv of at most max_bytes; only after LINK_EMPTY. LINK_FRAME: go on with link_next_frame; LINK_EMPTY: nothing there now. */

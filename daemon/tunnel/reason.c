@@ -58,9 +58,9 @@ enum close_reason reason_from_errno(int error)
 	case ENFILE:
 	case ENOBUFS:
 	case ENOMEM:
-	case EADDRINUSE:    /* the client's port is still used towards this server */
+	case EADDRINUSE: /* the client's port is still used towards this server */
 	case EADDRNOTAVAIL:
-	case EAGAIN:        /* connect: no free local port, or routing cache full */
+	case EAGAIN: /* connect: no free local port, or routing cache full */
 		return REASON_NO_RESOURCES;
 	default:
 		/* ECONNRESET, EPIPE, and what an ICMP error makes of a running connection: for the other side all of it is a reset. */

@@ -3,7 +3,8 @@
 
 #include <assert.h>
 
-static_assert(sizeof(struct window_sender) + sizeof(struct window_receiver) <= 96, "a stream's windows stay small: there are thousands of streams");
+static_assert(sizeof(struct window_sender) + sizeof(struct window_receiver) <= 96,
+              "a stream's windows stay small: there are thousands of streams");
 
 void window_sender_init(struct window_sender *w, uint32_t initial_bytes)
 {

@@ -12,10 +12,11 @@
 #include <stdint.h>
 
 enum {
-	WINDOW_INITIAL_BYTES = 32 * 1024,      /* what a stream may send before anybody has asked: a request fits, thousands of streams cost little */
-	WINDOW_FLOOR_BYTES = 4 * 1024,         /* what an idle stream keeps */
-	WINDOW_MAX_BYTES = 16 * 1024 * 1024,   /* about 10 Gbit/s at 13 ms */
-	WINDOW_IDLE_MS = 1000,                 /* nothing delivered for so long: credit may be asked back */
+	WINDOW_INITIAL_BYTES = 32 *
+	                       1024, /* what a stream may send before anybody has asked: a request fits, thousands of streams cost little */
+	WINDOW_FLOOR_BYTES = 4 * 1024,       /* what an idle stream keeps */
+	WINDOW_MAX_BYTES = 16 * 1024 * 1024, /* about 10 Gbit/s at 13 ms */
+	WINDOW_IDLE_MS = 1000,               /* nothing delivered for so long: credit may be asked back */
 };
 
 struct window_sender {
@@ -44,9 +45,9 @@ static inline uint64_t window_sender_room(const struct window_sender *w)
 void window_sender_sent(struct window_sender *w, uint64_t len_bytes);
 
 enum window_answer {
-	WINDOW_TAKEN,    /* the limit grew, or was old news */
-	WINDOW_ACCEPT,   /* an ASK: answer with a WINDOW frame, flag ACCEPT, delivered = sent and limit = w->limit as it is now */
-	WINDOW_INVALID,  /* breaks the protocol: delivered beyond sent */
+	WINDOW_TAKEN,   /* the limit grew, or was old news */
+	WINDOW_ACCEPT,  /* an ASK: answer with a WINDOW frame, flag ACCEPT, delivered = sent and limit = w->limit as it is now */
+	WINDOW_INVALID, /* breaks the protocol: delivered beyond sent */
 };
 /* A WINDOW frame from the receiver; is_ask: flag ASK. */
 enum window_answer window_sender_update(struct window_sender *w, uint64_t delivered, uint64_t limit, bool is_ask);

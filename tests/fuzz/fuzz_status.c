@@ -39,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		at += (size_t)head;
 		if (!status_message_get(data + at, body, &q, error)) {
-			if (q.what >= STATUS_WHAT_COUNT || !q.limit || q.limit > STATUS_STREAMS_MAX || strnlen(q.peer, sizeof(q.peer)) == sizeof(q.peer))
+			if (q.what >= STATUS_WHAT_COUNT || !q.limit || q.limit > STATUS_STREAMS_MAX ||
+			    strnlen(q.peer, sizeof(q.peer)) == sizeof(q.peer))
 				abort();
 			answer(&q, data, size);
 		}

@@ -15,7 +15,8 @@ static void lengths_come_back(void **state)
 	static const struct {
 		uint32_t value;
 		size_t len_bytes;
-	} cases[] = { { 0, 1 }, { 1, 1 }, { 127, 1 }, { 128, 2 }, { 300, 2 }, { 16383, 2 }, { 16384, 3 }, { 65536, 3 }, { 1 << 28, 5 }, { UINT32_MAX, 5 } };
+	} cases[] = { { 0, 1 },     { 1, 1 },     { 127, 1 },   { 128, 2 },     { 300, 2 },
+		      { 16383, 2 }, { 16384, 3 }, { 65536, 3 }, { 1 << 28, 5 }, { UINT32_MAX, 5 } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

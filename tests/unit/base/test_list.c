@@ -32,7 +32,7 @@ static int digits_of(struct list *l)
 {
 	int digits = 0;
 
-	list_for_each (pos, l)
+	list_for_each(pos, l)
 		digits = digits * 10 + container_of(pos, struct entry, link)->number;
 	return digits;
 }
@@ -86,7 +86,7 @@ static void a_walk_bears_removal(void **state)
 	(void)state;
 	for (int i = 1; i < 4; i++)
 		list_append(&head, &entries[i].link);
-	list_for_each_safe (pos, &head) {
+	list_for_each_safe(pos, &head) {
 		if (container_of(pos, struct entry, link)->number != 2)
 			list_remove(pos);
 	}

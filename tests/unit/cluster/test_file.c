@@ -15,13 +15,13 @@
 #include <unistd.h>
 
 /* Seven lines; what a test adds begins in the eighth. */
-#define TWO_NODES                                                                                                                          \
-	"nodes:\n"                                                                                                                         \
-	"- name: node1\n"                                                                                                                  \
-	"  addresses: [172.30.0.1, \"fd30::1\"]\n"                                                                                         \
-	"  pods: [10.245.1.0/24, \"fd45:1::/64\"]\n"                                                                                       \
-	"- name: node2\n"                                                                                                                  \
-	"  addresses: [172.30.0.2]\n"                                                                                                      \
+#define TWO_NODES \
+	"nodes:\n" \
+	"- name: node1\n" \
+	"  addresses: [172.30.0.1, \"fd30::1\"]\n" \
+	"  pods: [10.245.1.0/24, \"fd45:1::/64\"]\n" \
+	"- name: node2\n" \
+	"  addresses: [172.30.0.2]\n" \
 	"  pods: []\n"
 
 static struct view *parse(const char *text, const struct view *before)

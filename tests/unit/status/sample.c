@@ -82,7 +82,11 @@ void sample_init(struct sample *s)
 		               .peer = "node2",
 		               .state = "closed",
 		               .reason = "pod_reset" },
-		             { .client = endpoint("10.1.0.5:41002"), .server = endpoint("10.3.0.9:80"), .peer = "node3", .is_client_side = true, .state = "waiting" } },
+		             { .client = endpoint("10.1.0.5:41002"),
+		               .server = endpoint("10.3.0.9:80"),
+		               .peer = "node3",
+		               .is_client_side = true,
+		               .state = "waiting" } },
 	};
 	s->snapshot = (struct snapshot){
 		.now_s = SAMPLE_NOW_S,

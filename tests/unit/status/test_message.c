@@ -237,7 +237,9 @@ static void texts_become_clean_utf8(void **state)
 		{ "long \xc0\xaf slash", "long ?? slash" },
 		{ "pair \xed\xa0\x80", "pair ???" },
 		{ "beyond \xf4\x90\x80\x80", "beyond ????" },
-		{ "c1 \xc2\x9b" "31m", "c1 ??31m" },
+		{ "c1 \xc2\x9b"
+		  "31m",
+		  "c1 ??31m" },
 	};
 
 	(void)state;
@@ -266,10 +268,10 @@ static void an_empty_snapshot_is_answered(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(requests_are_understood, setup),  cmocka_unit_test_setup(bad_requests_are_told, setup),
-		cmocka_unit_test_setup(status_holds_the_node, setup),    cmocka_unit_test_setup(peers_are_filtered, setup),
-		cmocka_unit_test_setup(streams_are_limited, setup),      cmocka_unit_test_setup(certificates_and_check, setup),
-		cmocka_unit_test_setup(texts_become_clean_utf8, setup),  cmocka_unit_test_setup(an_empty_snapshot_is_answered, setup),
+		cmocka_unit_test_setup(requests_are_understood, setup), cmocka_unit_test_setup(bad_requests_are_told, setup),
+		cmocka_unit_test_setup(status_holds_the_node, setup),   cmocka_unit_test_setup(peers_are_filtered, setup),
+		cmocka_unit_test_setup(streams_are_limited, setup),     cmocka_unit_test_setup(certificates_and_check, setup),
+		cmocka_unit_test_setup(texts_become_clean_utf8, setup), cmocka_unit_test_setup(an_empty_snapshot_is_answered, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -301,7 +301,7 @@ static void what_is_malformed_gets_an_error(void **state)
 		{ "\x81\x80\x04", 3 },             /* 65,537 bytes */
 		{ "\x00", 1 },                     /* asks nothing */
 		{ "\x03\x0a\x05\x01", 4 },         /* does not parse */
-		{ "GET / HTTP/1.1\r\n\r\n", 18 },   /* 'G' is a length: what follows is too short, and it waits */
+		{ "GET / HTTP/1.1\r\n\r\n", 18 },  /* 'G' is a length: what follows is too short, and it waits */
 	};
 
 	(void)state;

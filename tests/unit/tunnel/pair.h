@@ -21,13 +21,13 @@ struct side {
 	struct pool_settings settings;
 	struct budget budget;
 	struct view *view;
-	bool is_cut; /* the wire is cut: nothing of this side runs */
+	bool is_cut;            /* the wire is cut: nothing of this side runs */
 	int connect_node_error; /* negative errno that connect_node returns; 0: it works */
 	int connect_pod_error;
 	int connects; /* tunnels begun */
 	int ups;      /* peer_up(true) minus peer_up(false) */
 	bool is_drained;
-	int drained;  /* calls of pool_ops.drained */
+	int drained;             /* calls of pool_ops.drained */
 	int pods[PAIR_PODS_MAX]; /* the far ends of connections to server pods, in order */
 	int pods_count, pods_taken;
 };

@@ -187,9 +187,10 @@ static void lengths_and_streams_are_those_of_the_type(void **state)
 		size_t min, max;
 		int stream;
 	} cases[] = {
-		{ FRAME_HELLO, 1, 1016, NEVER },  { FRAME_OPEN, 1, 1016, ALWAYS }, { FRAME_OPENED, 1, 1016, ALWAYS }, { FRAME_DATA, 1, 2000, ALWAYS },
-		{ FRAME_END, 8, 8, ALWAYS },      { FRAME_RESET, 10, 10, ALWAYS }, { FRAME_SWITCH, 9, 9, ALWAYS },    { FRAME_WINDOW, 16, 16, EITHER },
-		{ FRAME_PING, 8, 8, NEVER },      { FRAME_GOAWAY, 6, 262, NEVER },
+		{ FRAME_HELLO, 1, 1016, NEVER }, { FRAME_OPEN, 1, 1016, ALWAYS },  { FRAME_OPENED, 1, 1016, ALWAYS },
+		{ FRAME_DATA, 1, 2000, ALWAYS }, { FRAME_END, 8, 8, ALWAYS },      { FRAME_RESET, 10, 10, ALWAYS },
+		{ FRAME_SWITCH, 9, 9, ALWAYS },  { FRAME_WINDOW, 16, 16, EITHER }, { FRAME_PING, 8, 8, NEVER },
+		{ FRAME_GOAWAY, 6, 262, NEVER },
 	};
 	static const uint8_t zeros[2000];
 	uint8_t record[FRAME_HEAD_BYTES + sizeof(zeros)];
@@ -201,7 +202,8 @@ static void lengths_and_streams_are_those_of_the_type(void **state)
 		for (size_t len = 0; len <= sizeof(zeros); len++) {
 			bool is_good = len >= cases[i].min && len <= cases[i].max;
 
-			assert_int_equal(next_of(record, put(record, cases[i].type, 0, fits, zeros, len)), is_good ? FRAME_OK : FRAME_BAD_LENGTH);
+			assert_int_equal(next_of(record, put(record, cases[i].type, 0, fits, zeros, len)),
+			                 is_good ? FRAME_OK : FRAME_BAD_LENGTH);
 		}
 		assert_int_equal(next_of(record, put(record, cases[i].type, 0, fits ? 0 : 5, zeros, cases[i].min)),
 		                 cases[i].stream == EITHER ? FRAME_OK : FRAME_BAD_STREAM);
@@ -305,13 +307,14 @@ static void hello_fields_are_checked(void **state)
 		size_t len;
 		bool is_good;
 	} names[] = {
-		{ "a", 1, true },         { "node-1.example", 14, true }, { "", 0, false },          { "Node", 4, false },  { "node\0x", 6, false },
-		{ "no de", 5, false },    { "-node", 5, false },          { "node.", 5, false },     { "n\xc3\xb6", 3, false },
+		{ "a", 1, true },      { "node-1.example", 14, true }, { "", 0, false },
+		{ "Node", 4, false },  { "node\0x", 6, false },        { "no de", 5, false },
+		{ "-node", 5, false }, { "node.", 5, false },          { "n\xc3\xb6", 3, false },
 	};
 	Culvert__Tunnel__Hello pb = CULVERT__TUNNEL__HELLO__INIT;
 
 	(void)state;
-	pb.node = (ProtobufCBinaryData){ 5, (uint8_t *)(uintptr_t)"node1" };
+	pb.node = (ProtobufCBinaryData){ 5, (uint8_t *)(uintptr_t) "node1" };
 	pb.incarnation = 1;
 	pb.initial_credit_bytes = 1;
 	pb.streams_max = 1;
@@ -403,7 +406,11 @@ static void open_comes_back(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct frame_open in = { .client = endpoint(cases[i].client), .server = endpoint(cases[i].server), .nonce = "0123456789abcde", .is_optimistic = i }, out;
+		struct frame_open in = { .client = endpoint(cases[i].client),
+			                 .server = endpoint(cases[i].server),
+			                 .nonce = "0123456789abcde",
+			                 .is_optimistic = i },
+				  out;
 		struct frame f = only(dst, frame_put_open(dst, 41, &in));
 
 		assert_int_equal(f.type, FRAME_OPEN);

@@ -112,8 +112,14 @@ static void put(size_t (*make)(uint8_t *dst))
 
 static size_t make_hello(uint8_t *dst)
 {
-	struct frame_hello m = { .node = "node1", .incarnation = 1000 + 1, .features = FRAME_FEATURE_BULK_LINK, .initial_credit_bytes = 65536, .streams_max = 100,
-		                 .tunnel_credit_bytes = 1 << 20, .tunnel_id = "liar", .is_peer_enrolled = true };
+	struct frame_hello m = { .node = "node1",
+		                 .incarnation = 1000 + 1,
+		                 .features = FRAME_FEATURE_BULK_LINK,
+		                 .initial_credit_bytes = 65536,
+		                 .streams_max = 100,
+		                 .tunnel_credit_bytes = 1 << 20,
+		                 .tunnel_id = "liar",
+		                 .is_peer_enrolled = true };
 
 	return frame_put_hello(dst, &m);
 }
@@ -127,7 +133,9 @@ static void liar_start(bool say_hello)
 	link_stock_init(&liar.stock);
 	fd = pair_connect_node(&pair.side[0], &is_pending);
 	assert_true(fd >= 0);
-	assert_int_equal(link_create(pair.side[0].loop, &liar.stock, pki_get()->nodes[0].ctx, fd, is_pending, TLS_CLIENT, &liar_ops, NULL, &liar.link), 0);
+	assert_int_equal(link_create(pair.side[0].loop, &liar.stock, pki_get()->nodes[0].ctx, fd, is_pending, TLS_CLIENT, &liar_ops, NULL,
+	                             &liar.link),
+	                 0);
 	assert_true(pair_pump(&pair, liar_is_up, NULL));
 	assert_true(liar.is_up);
 	if (!say_hello)
@@ -408,7 +416,7 @@ static void unknown_ignorable_frame_and_late_frames_are_harmless(void **state)
 	put(unknown_ignorable);
 	put(open_1);
 	put(reset_1);
-	put(data_1);  /* late: the stream is gone */
+	put(data_1); /* late: the stream is gone */
 	put(reset_1);
 	put(end_at_0);
 	assert_int_equal(link_flush(liar.link), 0);
