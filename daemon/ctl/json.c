@@ -10,7 +10,7 @@
 /* What lies at a field's offset, read as its C type. */
 #define MEMBER(at, type) (*(const type *)(const void *)(at))
 
-static void print_message(FILE *out, const ProtobufCMessage *m, int depth);
+static void put_message(FILE *out, const ProtobufCMessage *m, int depth);
 
 static void new_line(FILE *out, int depth)
 {
@@ -45,7 +45,7 @@ void json_print_text(FILE *out, const char *text)
 	fputc('"', out);
 }
 
-static void print_bytes(FILE *out, const ProtobufCBinaryData *bytes)
+static void put_bytes(FILE *out, const ProtobufCBinaryData *bytes)
 {
 	fputc('"', out);
 	for (size_t i = 0; i < bytes->len; i++)
@@ -53,7 +53,7 @@ static void print_bytes(FILE *out, const ProtobufCBinaryData *bytes)
 	fputc('"', out);
 }
 
-static void print_enum(FILE *out, const ProtobufCFieldDescriptor *f, int value)
+static void put_enum(FILE *out, const ProtobufCFieldDescriptor *f, int value)
 {
 	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(f->descriptor, value);
 
@@ -63,7 +63,7 @@ static void print_enum(FILE *out, const ProtobufCFieldDescriptor *f, int value)
 		fprintf(out, "%d", value);
 }
 
-static void print_value(FILE *out, const ProtobufCFieldDescriptor *f, const void *at, int depth)
+static void put_value(FILE *out, const ProtobufCFieldDescriptor *f, const void *at, int depth)
 {
 	switch (f->type) {
 	case PROTOBUF_C_TYPE_INT32:
@@ -96,7 +96,7 @@ static void print_value(FILE *out, const ProtobufCFieldDescriptor *f, const void
 		fputs(MEMBER(at, protobuf_c_boolean) ? "true" : "false", out);
 		return;
 	case PROTOBUF_C_TYPE_ENUM:
-		print_enum(out, f, MEMBER(at, int));
+		put_enum(out, f, MEMBER(at, int));
 		return;
 	case PROTOBUF_C_TYPE_STRING: {
 		const char *text = MEMBER(at, char *);
@@ -105,13 +105,13 @@ static void print_value(FILE *out, const ProtobufCFieldDescriptor *f, const void
 		return;
 	}
 	case PROTOBUF_C_TYPE_BYTES:
-		print_bytes(out, at);
+		put_bytes(out, at);
 		return;
 	case PROTOBUF_C_TYPE_MESSAGE: {
 		const ProtobufCMessage *m = MEMBER(at, ProtobufCMessage *);
 
 		if (m)
-			print_message(out, m, depth);
+			put_message(out, m, depth);
 		else
 			fputs("null", out);
 		return;
@@ -141,21 +141,21 @@ static size_t value_size(ProtobufCType type)
 	}
 }
 
-static void print_list(FILE *out, const ProtobufCFieldDescriptor *f, const uint8_t *first, size_t count, int depth)
+static void put_list(FILE *out, const ProtobufCFieldDescriptor *f, const uint8_t *first, size_t count, int depth)
 {
 	fputc('[', out);
 	for (size_t i = 0; i < count; i++) {
 		if (i)
 			fputc(',', out);
 		new_line(out, depth + 1);
-		print_value(out, f, first + i * value_size(f->type), depth + 1);
+		put_value(out, f, first + i * value_size(f->type), depth + 1);
 	}
 	if (count)
 		new_line(out, depth);
 	fputc(']', out);
 }
 
-static void print_message(FILE *out, const ProtobufCMessage *m, int depth)
+static void put_message(FILE *out, const ProtobufCMessage *m, int depth)
 {
 	const ProtobufCMessageDescriptor *d = m->descriptor;
 	const uint8_t *base = (const uint8_t *)m;
@@ -174,9 +174,9 @@ static void print_message(FILE *out, const ProtobufCMessage *m, int depth)
 		json_print_text(out, f->name);
 		fputs(": ", out);
 		if (f->label == PROTOBUF_C_LABEL_REPEATED)
-			print_list(out, f, MEMBER(base + f->offset, uint8_t *), MEMBER(base + f->quantifier_offset, size_t), depth + 1);
+			put_list(out, f, MEMBER(base + f->offset, uint8_t *), MEMBER(base + f->quantifier_offset, size_t), depth + 1);
 		else
-			print_value(out, f, base + f->offset, depth + 1);
+			put_value(out, f, base + f->offset, depth + 1);
 	}
 	if (!is_first)
 		new_line(out, depth);
@@ -185,6 +185,6 @@ static void print_message(FILE *out, const ProtobufCMessage *m, int depth)
 
 void json_print(FILE *out, const ProtobufCMessage *m)
 {
-	print_message(out, m, 0);
+	put_message(out, m, 0);
 	fputc('\n', out);
 }

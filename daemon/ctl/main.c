@@ -101,7 +101,7 @@ static int show(const struct invocation *v, const Culvert__Status__Response *a)
 	}
 }
 
-static int ask(const struct invocation *v, const Culvert__Status__Request *request)
+static int ask_and_show(const struct invocation *v, const Culvert__Status__Request *request)
 {
 	char error[CLIENT_ERROR_BYTES];
 	Culvert__Status__Response *answer;
@@ -127,7 +127,7 @@ static int ask_status(const struct invocation *v)
 
 	request.what_case = CULVERT__STATUS__REQUEST__WHAT_STATUS;
 	request.status = &what;
-	return ask(v, &request);
+	return ask_and_show(v, &request);
 }
 
 static int ask_peers(const struct invocation *v)
@@ -138,7 +138,7 @@ static int ask_peers(const struct invocation *v)
 	what.peer = (char *)(uintptr_t)v->peer; /* the library only reads what it packs */
 	request.what_case = CULVERT__STATUS__REQUEST__WHAT_PEERS;
 	request.peers = &what;
-	return ask(v, &request);
+	return ask_and_show(v, &request);
 }
 
 static int ask_streams(const struct invocation *v)
@@ -150,7 +150,7 @@ static int ask_streams(const struct invocation *v)
 	what.limit = (uint32_t)v->limit;
 	request.what_case = CULVERT__STATUS__REQUEST__WHAT_STREAMS;
 	request.streams = &what;
-	return ask(v, &request);
+	return ask_and_show(v, &request);
 }
 
 static int ask_certificates(const struct invocation *v)
@@ -160,7 +160,7 @@ static int ask_certificates(const struct invocation *v)
 
 	request.what_case = CULVERT__STATUS__REQUEST__WHAT_CERTIFICATES;
 	request.certificates = &what;
-	return ask(v, &request);
+	return ask_and_show(v, &request);
 }
 
 static int ask_check(const struct invocation *v)
@@ -170,7 +170,7 @@ static int ask_check(const struct invocation *v)
 
 	request.what_case = CULVERT__STATUS__REQUEST__WHAT_CHECK;
 	request.check = &what;
-	return ask(v, &request);
+	return ask_and_show(v, &request);
 }
 
 static int ask_counters(const struct invocation *v)
@@ -180,7 +180,7 @@ static int ask_counters(const struct invocation *v)
 
 	request.what_case = CULVERT__STATUS__REQUEST__WHAT_COUNTERS;
 	request.counters = &what;
-	return ask(v, &request);
+	return ask_and_show(v, &request);
 }
 
 static int run_top(const struct invocation *v)
