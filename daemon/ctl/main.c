@@ -227,7 +227,10 @@ static int number_parse(const char *option, const char *text, uint64_t max, uint
 static int command_run(const struct command *c, struct invocation *v, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "limit", required_argument, NULL, 'l' }, { "rounds", required_argument, NULL, 'r' }, { "output", required_argument, NULL, 'o' }, { NULL, 0, NULL, 0 },
+		{ "limit", required_argument, NULL, 'l' },
+		{ "rounds", required_argument, NULL, 'r' },
+		{ "output", required_argument, NULL, 'o' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -262,8 +265,11 @@ static int command_run(const struct command *c, struct invocation *v, int argc, 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "socket", required_argument, NULL, 's' }, { "output", required_argument, NULL, 'o' }, { "version", no_argument, NULL, 'V' },
-		{ "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
+		{ "socket", required_argument, NULL, 's' },
+		{ "output", required_argument, NULL, 'o' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	struct invocation v = { .socket_path = SOCKET_DEFAULT, .peer = "" };
 	const char *name, *near, *names[sizeof(commands) / sizeof(commands[0]) + 1];

@@ -45,7 +45,7 @@ static void every_field_is_there(void **state)
 	char *text;
 
 	(void)state;
-	counter.name = (char *)(uintptr_t)"tunnel";
+	counter.name = (char *)(uintptr_t) "tunnel";
 	counter.is_clear = true;
 	counter.bytes = UINT64_MAX;
 	PRINTED(text, out, json_print(out, &counter.base));
@@ -73,14 +73,15 @@ static void lists_and_messages_in_messages(void **state)
 	s.certificate_not_after_s = -5;
 	s.memory = &memory;
 	memory.budget_bytes = 7;
-	ended[0].reason = (char *)(uintptr_t)"finished";
+	ended[0].reason = (char *)(uintptr_t) "finished";
 	ended[1].streams = 3;
 	s.ended = list;
 	s.n_ended = 2;
 	PRINTED(text, out, json_print(out, &s.base));
 	assert_non_null(strstr(text, "\n  \"incarnation\": \"fedcba9876543210\","));
 	assert_non_null(strstr(text, "\n  \"certificate_not_after_s\": -5\n}\n"));
-	assert_non_null(strstr(text, "\n  \"memory\": {\n    \"budget_bytes\": 7,\n    \"granted_bytes\": 0,\n    \"buffered_bytes\": 0\n  },"));
+	assert_non_null(
+		strstr(text, "\n  \"memory\": {\n    \"budget_bytes\": 7,\n    \"granted_bytes\": 0,\n    \"buffered_bytes\": 0\n  },"));
 	assert_non_null(strstr(text, "\n  \"ended\": [\n    {\n      \"reason\": \"finished\",\n      \"streams\": 0\n    },\n"
 	                             "    {\n      \"reason\": \"\",\n      \"streams\": 3\n    }\n  ],"));
 	assert_non_null(strstr(text, "\n  \"devices\": [],"));
@@ -95,7 +96,7 @@ static void texts_in_lists_and_bytes(void **state)
 {
 	Culvert__Status__Certificates c = CULVERT__STATUS__CERTIFICATES__INIT;
 	uint8_t digest[3] = { 0x00, 0xab, 0xff };
-	char *names[2] = { (char *)(uintptr_t)"URI:a", (char *)(uintptr_t)"DNS:\"b\"" };
+	char *names[2] = { (char *)(uintptr_t) "URI:a", (char *)(uintptr_t) "DNS:\"b\"" };
 	char *text;
 
 	(void)state;
@@ -120,7 +121,7 @@ static void of_a_oneof_only_what_is_set(void **state)
 	free(text);
 	r.what_case = CULVERT__STATUS__RESPONSE__WHAT_ERROR;
 	r.error = &error;
-	error.code = (char *)(uintptr_t)"busy";
+	error.code = (char *)(uintptr_t) "busy";
 	PRINTED(text, out, json_print(out, &r.base));
 	assert_string_equal(text, "{\n  \"error\": {\n    \"code\": \"busy\",\n    \"text\": \"\"\n  }\n}\n");
 	free(text);
@@ -129,8 +130,10 @@ static void of_a_oneof_only_what_is_set(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(texts_are_escaped),        cmocka_unit_test(every_field_is_there),
-		cmocka_unit_test(lists_and_messages_in_messages), cmocka_unit_test(texts_in_lists_and_bytes),
+		cmocka_unit_test(texts_are_escaped),
+		cmocka_unit_test(every_field_is_there),
+		cmocka_unit_test(lists_and_messages_in_messages),
+		cmocka_unit_test(texts_in_lists_and_bytes),
 		cmocka_unit_test(of_a_oneof_only_what_is_set),
 	};
 

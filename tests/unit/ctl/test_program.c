@@ -136,7 +136,7 @@ static void take(int memory_fd, char text[OUTPUT_MAX])
 /* Runs it with these arguments; what it says is in output and errors. */
 static int run(const char *first, ...)
 {
-	char *argv[ARGS_MAX] = { (char *)(uintptr_t)"culvertctl" };
+	char *argv[ARGS_MAX] = { (char *)(uintptr_t) "culvertctl" };
 	int argc = 1, out = memfd_create("out", MFD_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC), kept_out, kept_err, r;
 	va_list args;
 
@@ -278,8 +278,8 @@ static void a_daemon_that_refuses_is_1(void **state)
 	Culvert__Status__Error error = CULVERT__STATUS__ERROR__INIT;
 
 	(void)state;
-	error.code = (char *)(uintptr_t)"busy";
-	error.text = (char *)(uintptr_t)"too many clients";
+	error.code = (char *)(uintptr_t) "busy";
+	error.text = (char *)(uintptr_t) "too many clients";
 	pb.what_case = CULVERT__STATUS__RESPONSE__WHAT_ERROR;
 	pb.error = &error;
 	answer_with(&pb);
@@ -339,8 +339,8 @@ static void check_says_it_by_its_exit_status(void **state)
 	Culvert__Status__Finding finding = CULVERT__STATUS__FINDING__INIT, *findings[1] = { &finding };
 
 	(void)state;
-	finding.name = (char *)(uintptr_t)"ready";
-	finding.text = (char *)(uintptr_t)"the daemon is not ready: why ever";
+	finding.name = (char *)(uintptr_t) "ready";
+	finding.text = (char *)(uintptr_t) "the daemon is not ready: why ever";
 	check.findings = findings;
 	check.n_findings = 1;
 	pb.what_case = CULVERT__STATUS__RESPONSE__WHAT_CHECK;
@@ -363,17 +363,20 @@ static void check_says_it_by_its_exit_status(void **state)
 
 static void rates_are_of_the_same_stream(void **state)
 {
-	Culvert__Status__Stream old_a = CULVERT__STATUS__STREAM__INIT, old_b = CULVERT__STATUS__STREAM__INIT, now = CULVERT__STATUS__STREAM__INIT;
+	Culvert__Status__Stream old_a = CULVERT__STATUS__STREAM__INIT, old_b = CULVERT__STATUS__STREAM__INIT,
+				now = CULVERT__STATUS__STREAM__INIT;
 	Culvert__Status__Stream *old_list[2] = { &old_b, &old_a };
 	Culvert__Status__Streams old_streams = CULVERT__STATUS__STREAMS__INIT;
 	Culvert__Status__Response old = CULVERT__STATUS__RESPONSE__INIT;
-	struct top t = { .old_streams = &old, .old_taken = { .tv_sec = 10, .tv_nsec = 900000000 }, .taken = { .tv_sec = 12, .tv_nsec = 400000000 } };
+	struct top t = { .old_streams = &old,
+		         .old_taken = { .tv_sec = 10, .tv_nsec = 900000000 },
+		         .taken = { .tv_sec = 12, .tv_nsec = 400000000 } };
 
 	(void)state;
-	old_a.client = now.client = (char *)(uintptr_t)"10.0.0.1:1";
-	old_b.client = (char *)(uintptr_t)"10.0.0.2:1";
-	old_a.server = old_b.server = now.server = (char *)(uintptr_t)"10.0.1.1:80";
-	old_a.role = old_b.role = now.role = (char *)(uintptr_t)"client";
+	old_a.client = now.client = (char *)(uintptr_t) "10.0.0.1:1";
+	old_b.client = (char *)(uintptr_t) "10.0.0.2:1";
+	old_a.server = old_b.server = now.server = (char *)(uintptr_t) "10.0.1.1:80";
+	old_a.role = old_b.role = now.role = (char *)(uintptr_t) "client";
 	old_a.sent_bytes = 1000;
 	now.sent_bytes = 4000;
 	now.received_bytes = 300;
@@ -388,7 +391,7 @@ static void rates_are_of_the_same_stream(void **state)
 	now.sent_bytes = 500;
 	assert_int_equal(moved_of_stream(&t, &now).sent, 0);
 	/* One that was not there before. */
-	now.client = (char *)(uintptr_t)"10.0.0.3:1";
+	now.client = (char *)(uintptr_t) "10.0.0.3:1";
 	now.sent_bytes = 1500;
 	assert_int_equal(moved_of_stream(&t, &now).sent, 1000);
 	t.old_streams = NULL;

@@ -25,7 +25,8 @@ static void status_of_a_healthy_node(void **state)
 {
 	Culvert__Status__Status s = CULVERT__STATUS__STATUS__INIT;
 	Culvert__Status__Memory memory = CULVERT__STATUS__MEMORY__INIT;
-	Culvert__Status__Counter counters[3] = { CULVERT__STATUS__COUNTER__INIT, CULVERT__STATUS__COUNTER__INIT, CULVERT__STATUS__COUNTER__INIT };
+	Culvert__Status__Counter counters[3] = { CULVERT__STATUS__COUNTER__INIT, CULVERT__STATUS__COUNTER__INIT,
+		                                 CULVERT__STATUS__COUNTER__INIT };
 	Culvert__Status__Counter *list[3] = { &counters[0], &counters[1], &counters[2] };
 	Culvert__Status__Device device = CULVERT__STATUS__DEVICE__INIT, *devices[1] = { &device };
 	char *text;
@@ -80,7 +81,8 @@ static void status_of_a_node_in_trouble(void **state)
 	Culvert__Status__Status s = CULVERT__STATUS__STATUS__INIT;
 	Culvert__Status__Reload reload = CULVERT__STATUS__RELOAD__INIT, *reloads[1] = { &reload };
 	Culvert__Status__Ended ended = CULVERT__STATUS__ENDED__INIT, *ends[1] = { &ended };
-	Culvert__Status__Event events[2] = { CULVERT__STATUS__EVENT__INIT, CULVERT__STATUS__EVENT__INIT }, *happened[2] = { &events[0], &events[1] };
+	Culvert__Status__Event events[2] = { CULVERT__STATUS__EVENT__INIT, CULVERT__STATUS__EVENT__INIT },
+			       *happened[2] = { &events[0], &events[1] };
 	char *text;
 
 	(void)state;
@@ -186,7 +188,8 @@ static void certificates_and_findings(void **state)
 	Culvert__Status__Certificates c = CULVERT__STATUS__CERTIFICATES__INIT;
 	Culvert__Status__Authority authority = CULVERT__STATUS__AUTHORITY__INIT, *authorities[1] = { &authority };
 	Culvert__Status__Check check = CULVERT__STATUS__CHECK__INIT;
-	Culvert__Status__Finding findings[2] = { CULVERT__STATUS__FINDING__INIT, CULVERT__STATUS__FINDING__INIT }, *list[2] = { &findings[0], &findings[1] };
+	Culvert__Status__Finding findings[2] = { CULVERT__STATUS__FINDING__INIT, CULVERT__STATUS__FINDING__INIT },
+				 *list[2] = { &findings[0], &findings[1] };
 	uint8_t digest[32] = { 0xab, [31] = 0x01 };
 	char *names[1] = { T("URI:spiffe://x/node1") };
 	char *text;

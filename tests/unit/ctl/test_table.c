@@ -22,7 +22,8 @@ static void columns_are_aligned(void **state)
 	table_add(t, "a-long-name");
 	table_add(t, "");
 	table_add(t, "x");
-	table_add(t, "n\xc3\xb6" "de");
+	table_add(t, "n\xc3\xb6"
+	             "de");
 	table_add(t, "1.5 ms");
 	table_add(t, "");
 	assert_int_equal(table_rows(t), 3);
@@ -30,7 +31,8 @@ static void columns_are_aligned(void **state)
 	assert_string_equal(text, "PEER         ROUND TRIP  NOTE\n"
 	                          "node1            312 us  first\n"
 	                          "a-long-name           -  x\n"
-	                          "n\xc3\xb6" "de             1.5 ms  -\n");
+	                          "n\xc3\xb6"
+	                          "de             1.5 ms  -\n");
 	free(text);
 	table_destroy(t);
 }

@@ -76,8 +76,8 @@ static void utf8(void **state)
 		const char *text;
 		size_t length, width;
 	} cases[] = {
-		{ "a", 1, 1 },          { "\xc3\xbc", 2, 1 },   { "\xe2\x82\xac", 3, 1 }, { "\xf0\x9f\x98\x80", 4, 1 }, { "\xff", 0, 1 },
-		{ "\xc0\xaf", 0, 2 },   { "\xe2\x82", 0, 2 },   { "\xed\xa0\x80", 0, 3 }, { "\xf4\x90\x80\x80", 0, 4 }, { "", 1, 0 },
+		{ "a", 1, 1 },        { "\xc3\xbc", 2, 1 }, { "\xe2\x82\xac", 3, 1 }, { "\xf0\x9f\x98\x80", 4, 1 }, { "\xff", 0, 1 },
+		{ "\xc0\xaf", 0, 2 }, { "\xe2\x82", 0, 2 }, { "\xed\xa0\x80", 0, 3 }, { "\xf4\x90\x80\x80", 0, 4 }, { "", 1, 0 },
 	};
 
 	(void)state;
@@ -90,7 +90,8 @@ static void utf8(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bytes), cmocka_unit_test(counts), cmocka_unit_test(times), cmocka_unit_test(times_of_day), cmocka_unit_test(utf8),
+		cmocka_unit_test(bytes),        cmocka_unit_test(counts), cmocka_unit_test(times),
+		cmocka_unit_test(times_of_day), cmocka_unit_test(utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

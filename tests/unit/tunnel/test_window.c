@@ -362,7 +362,8 @@ static void sender_hears_one(struct model *m)
 		push(&m->to_receiver, (struct item){ .delivered = m->tx.sent, .limit = m->tx.limit, .is_accept = true });
 		return;
 	case WINDOW_INVALID:
-		fail_msg("an honest receiver was not believed: delivered %llu of %llu", (unsigned long long)i.delivered, (unsigned long long)m->tx.sent);
+		fail_msg("an honest receiver was not believed: delivered %llu of %llu", (unsigned long long)i.delivered,
+		         (unsigned long long)m->tx.sent);
 	}
 }
 
