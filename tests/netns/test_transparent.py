@@ -133,9 +133,9 @@ def test_nobody_listens_is_an_error_and_never_an_orderly_end(pair, version):
     with server.listen() as listener:
         port = listener.getsockname()[1]  # free from here on
     connection = outcome(client.connect, server.address(version), port)
-    if isinstance(connection, str):
-        assert connection == "ECONNREFUSED"
-    else:  # connect: optimistic says yes before the other node knows
+    if isinstance(connection, str):  # connect: optimistic says yes at once, but the reset may overtake the caller
+        assert connection in ("ECONNREFUSED", "ECONNRESET")
+    else:
         with connection:
             assert ending(connection) == "ECONNRESET"
 

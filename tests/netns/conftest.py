@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all tests over namespaces share: the daemons' logs beside a failure, and a mark for the tests that run under ThreadSanitizer too."""
+
+import pytest
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "threads: also run with daemons under ThreadSanitizer")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed:
+        for daemon in getattr(item.funcargs.get("mesh"), "daemons", ()):
+            report.sections.append((f"log of {daemon.host.node_name}", daemon.log()[-6000:]))
