@@ -174,6 +174,21 @@ class Mesh:
         words = [word for key, value in options.items() for word in (f"--{key}", value)]
         run(program("culvertctl"), "ca", "issue", *words, self.folder / "ca", *nodes)
 
+    def reset(self, **sections):
+        """Both daemons anew, with empty logs and these settings, the usual nodes, and good certificates."""
+        for daemon in self.daemons:
+            if daemon.is_running():
+                daemon.kill()
+            shutil.rmtree(daemon.identity, ignore_errors=True)
+        self.issue("node1", "node2")
+        self.write_nodes()
+        for daemon in self.daemons:
+            daemon.log_path.unlink(missing_ok=True)
+            daemon.write_config(**sections)
+            daemon.start(wait=False)
+        for daemon in self.daemons:
+            daemon.wait_ready()
+
     def usual_nodes(self):
         return [(host.node_name, addresses_of(host, self.shape), list(host.pod_prefixes)) for host in self.net.nodes]
 
@@ -278,6 +293,9 @@ def _parse(frame, link_type):
         number, source, destination = frame[at + 6], frame[at + 8:at + 24], frame[at + 24:at + 40]
         end = at + 40 + struct.unpack_from("!H", frame, at + 4)[0]
         at += 40
+        if number == 44:  # a fragment
+            number = frame[at]
+            at += 8
     else:
         return None
     source, destination = str(ipaddress.ip_address(source)), str(ipaddress.ip_address(destination))
@@ -296,12 +314,12 @@ def _parse(frame, link_type):
 
 
 class Capture:
-    """tcpdump on every place where the wire can be seen; it has begun when the constructor returns."""
+    """tcpdump on every place where the wire can be seen, or on the places (namespace, device) that are given; it has begun when the constructor returns."""
 
-    def __init__(self, mesh):
+    def __init__(self, mesh, places=None):
         self.packets = []
         self._running = []
-        for index, (space, device) in enumerate(mesh.net.places_of_capture()):
+        for index, (space, device) in enumerate(places or mesh.net.places_of_capture()):
             path = mesh.folder / f"capture{time.monotonic_ns()}-{index}.pcap"
             process = space.popen("tcpdump", "-i", device, "-w", path, "-s", "0", "--immediate-mode", "-U", stderr=subprocess.PIPE, text=True)
             line = process.stderr.readline()
@@ -311,9 +329,9 @@ class Capture:
                 raise Failure(f"tcpdump does not start on {device}")
             self._running.append((process, path))
 
-    def stop(self):
+    def stop(self, settle_s=0.2):
         """What was sent before this call is in packets afterwards."""
-        time.sleep(0.2)  # from the wire to tcpdump; nothing tells when the last one has come
+        time.sleep(settle_s)  # from the wire to tcpdump; nothing tells when the last one has come
         for process, path in self._running:
             process.send_signal(signal.SIGINT)
             process.wait()

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kernels of both nodes counted, held against a capture of the same traffic."""
+
+import contextlib
+import json
+import re
+import time
+
+from lib import HERE, run
+from mesh import Capture
+
+CLASSES = [name.lower() for name in re.findall(r"^\tCLASS_(\w+),", (HERE.parent.parent / "bpf" / "shared.h").read_text(), re.MULTILINE)]
+TUNNEL, CARRIER = "tunnel", "carrier"
+QUIET_READINGS = 6  # so many equal readings of the counters, 50 ms apart, are the end of the traffic
+
+
+def kernel_counters(daemon):
+    """{(class, "in" or "out", "passed" or "refused"): packets} from the pinned map itself: it is there when no daemon is."""
+    path = daemon.pins / "counters"
+    if not path.exists():
+        return {}
+    found = {}
+    for entry in json.loads(run("bpftool", "-j", "map", "dump", "pinned", path).stdout):
+        packets = sum(value["value"]["packets"] for value in entry["formatted"]["values"])
+        index = entry["formatted"]["key"]
+        if packets:
+            found[CLASSES[index // 4], ("out", "in")[index // 2 % 2], ("passed", "refused")[index % 2]] = packets
+    return found
+
+
+def _difference(later, earlier):
+    return {key: count - earlier.get(key, 0) for key, count in later.items() if count != earlier.get(key, 0)}
+
+
+def _without(reading, *names):
+    return {key: count for key, count in reading.items() if key[0] not in names}
+
+
+class Counted:
+    """packets: what was on the wire. at_pods: what the first node's pods sent and received, where none of our programs is.
+    one, two: what each node's kernel counted meanwhile, but for the tunnel; diverted: packets that each put into the tunnel."""
+
+    def __init__(self, mesh):
+        self._mesh = mesh
+        self._outer = self._readings()
+        self._wire = Capture(mesh)
+        self._pods = Capture(mesh, [(pod.host, pod.veth) for pod in mesh.net.a.pods])
+        self._inner = self._readings()
+
+    def _readings(self):
+        return [kernel_counters(daemon) for daemon in self._mesh.daemons]
+
+    def stop(self):
+        inner, quiet = self._readings(), 0
+        last = inner
+        while quiet < QUIET_READINGS:
+            time.sleep(0.05)
+            now = self._readings()
+            quiet = quiet + 1 if [_without(r, CARRIER) for r in now] == [_without(r, CARRIER) for r in last] else 0
+            last = now
+        self._wire.stop(settle_s=0)
+        self._pods.stop(settle_s=0)
+        self.packets, self.at_pods = self._wire.packets, self._pods.packets
+        whole = [_difference(later, earlier) for later, earlier in zip(self._readings(), self._outer)]
+        inner = [_difference(later, earlier) for later, earlier in zip(inner, self._inner)]
+        self.carrier = [{way: (i.get((CARRIER, way, "passed"), 0), w.get((CARRIER, way, "passed"), 0)) for way in ("in", "out")}
+                        for i, w in zip(inner, whole)]
+        self.diverted = [w.get((TUNNEL, "out", "passed"), 0) for w in whole]
+        self.one, self.two = (_without(w, CARRIER, TUNNEL) for w in whole)
+
+    @property
+    def clear(self):
+        """TCP on the wire that is not the tunnel's."""
+        return [p for p in self.packets if p.protocol == "tcp" and not p.is_tunnel]
+
+    def check(self, name, first, second, protocol="tcp", refused_by=()):
+        """All that passed in the clear between two addresses, first on the first node, is of one class, and each node counted as many packets each way as the
+        wire carried; nothing else was counted. refused_by: nodes whose ingress refused what came."""
+        out, back = (len([p for p in self.packets if p.protocol == protocol and (p.source, p.destination) == ends])
+                     for ends in ((first, second), (second, first)))
+        assert out + back > 0, "the wire carried nothing of it, so there is nothing to compare"
+        verdict = ["refused" if node in refused_by else "passed" for node in (1, 2)]
+        one = {(name, "out", "passed"): out, (name, "in", verdict[0]): back}
+        two = {(name, "in", verdict[1]): out, (name, "out", "passed"): back}
+        assert self.one == {key: count for key, count in one.items() if count}
+        passes_two = second in {place.address(version) for place in (self._mesh.net.b, *self._mesh.net.b.pods) for version in (4, 6)}
+        assert self.two == {key: count for key, count in two.items() if count and passes_two}
+
+    def check_carrier(self):
+        """The tunnels' own packets: their number is known only to lie between two readings, since a tunnel never falls silent."""
+        for host, ways in zip(self._mesh.net.nodes, self.carrier):
+            own = (host.v4, host.v6)
+            for way, (least, most) in ways.items():
+                seen = len([p for p in self.packets if p.is_tunnel and (p.source if way == "out" else p.destination) in own])
+                assert least <= seen <= most, f"{host.node_name} counted {least} to {most} packets of tunnels {way}, the wire carried {seen}"
+
+
+@contextlib.contextmanager
+def counted(mesh):
+    """with counted(mesh) as c: traffic; the figures are there afterwards."""
+    c = Counted(mesh)
+    try:
+        yield c
+    finally:
+        c.stop()
