@@ -122,7 +122,8 @@ struct edge_event {
 _Static_assert(sizeof(struct edge_event) == 8, "layout of edge_event");
 
 /* counters, per CPU: index edge_counter_index(class, direction, verdict). A packet is counted as tcpdump on the same device sees it: a
- * segmentation train is one packet, bytes are those of the frame. */
+ * segmentation train is one packet, bytes are those of the frame. At two edges one behind the other (a VLAN and the device under it) it is
+ * counted twice. */
 enum edge_class {
 	CLASS_TUNNEL,       /* diverted into the private namespace; also ICMP errors that answer our sockets */
 	CLASS_CARRIER,      /* the tunnels' own packets, node to node */

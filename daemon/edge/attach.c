@@ -284,8 +284,8 @@ void attach_remove(const char *pin_directory, uint32_t ifindex, const char *name
 	netlink_close(s);
 }
 
-bool attach_is_first(uint32_t ifindex, enum attach_direction direction, enum attach_method method, uint32_t program_id,
-                     char detail[ATTACH_DETAIL_BYTES])
+enum attach_place attach_find(uint32_t ifindex, enum attach_direction direction, enum attach_method method, uint32_t program_id,
+                              char detail[ATTACH_DETAIL_BYTES])
 {
 	uint32_t ids[PROGRAMS_MAX] = { 0 }, count = PROGRAMS_MAX;
 	struct filter_scan scan;
@@ -296,38 +296,38 @@ bool attach_is_first(uint32_t ifindex, enum attach_direction direction, enum att
 		count = 0;
 	if (method == ATTACH_TCX) {
 		if (count && ids[0] == program_id)
-			return true;
+			return ATTACH_FIRST;
 		for (uint32_t i = 1; i < count && i < PROGRAMS_MAX; i++) {
 			if (ids[i] == program_id) {
 				describe_program(ids[0], detail);
-				return false;
+				return ATTACH_BEHIND;
 			}
 		}
 		(void)snprintf(detail, ATTACH_DETAIL_BYTES, "our program is gone from the device");
-		return false;
-	}
-	/* The kernel runs tcx before clsact. */
-	if (count) {
-		describe_program(ids[0], detail);
-		return false;
+		return ATTACH_GONE;
 	}
 	s = netlink_open();
 	error = s ? scan_filters(s, ifindex, direction, &scan) : -ENOMEM;
 	netlink_close(s);
 	if (error) {
 		(void)snprintf(detail, ATTACH_DETAIL_BYTES, "the filters can not be read: %s", strerror(-error));
-		return false;
+		return ATTACH_UNREAD;
 	}
 	if (!scan.ours_handle || scan.ours_program_id != program_id) {
 		(void)snprintf(detail, ATTACH_DETAIL_BYTES, "our program is gone from the device");
-		return false;
+		return ATTACH_GONE;
+	}
+	/* The kernel runs tcx before clsact. */
+	if (count) {
+		describe_program(ids[0], detail);
+		return ATTACH_BEHIND;
 	}
 	if (scan.before) {
 		(void)snprintf(detail, ATTACH_DETAIL_BYTES, "filter %s at preference %u may run before ours", scan.before_name,
 		               scan.before);
-		return false;
+		return ATTACH_BEHIND;
 	}
-	return true;
+	return ATTACH_FIRST;
 }
 
 void attach_sweep(const char *pin_directory, bool (*is_kept)(void *ctx, uint32_t ifindex), void *ctx)

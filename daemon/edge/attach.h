@@ -23,9 +23,16 @@ int attach_program(const char *pin_directory, uint32_t ifindex, const char *name
 /* Takes ours off, by whichever method; harmless where there is none. */
 void attach_remove(const char *pin_directory, uint32_t ifindex, const char *name, enum attach_direction direction);
 
-/* Is ours the first program that a packet meets there? Else detail names who is before it, or says that ours is gone. */
-bool attach_is_first(uint32_t ifindex, enum attach_direction direction, enum attach_method method, uint32_t program_id,
-                     char detail[ATTACH_DETAIL_BYTES]);
+enum attach_place {
+	ATTACH_FIRST,  /* ours is the first program that a packet meets there */
+	ATTACH_BEHIND, /* somebody else's is before it */
+	ATTACH_GONE,   /* it is not there any more */
+	ATTACH_UNREAD, /* the kernel does not say */
+};
+
+/* Reads back where program_id stands. But for ATTACH_FIRST detail says it in words, with the name of who is before us. */
+enum attach_place attach_find(uint32_t ifindex, enum attach_direction direction, enum attach_method method, uint32_t program_id,
+                              char detail[ATTACH_DETAIL_BYTES]);
 
 /* Unpins the links of devices that are gone, or that is_kept does not want. */
 void attach_sweep(const char *pin_directory, bool (*is_kept)(void *ctx, uint32_t ifindex), void *ctx);

@@ -33,6 +33,8 @@ enum {
 	/* Changes of routes alone come in bursts, and judging reads the whole table: once in so long is soon enough for a device that has
 	 * its programs already. */
 	ROUTES_DEBOUNCE_MS = 100,
+	/* Nobody tells when a program is taken off a device, or another put before it. */
+	PLACES_INTERVAL_MS = 5000,
 	PATH_BYTES = 256,
 };
 
@@ -55,7 +57,7 @@ struct edge_device {
 	struct device_judgement judgement;
 	bool is_wanted; /* an edge, and named by the setting where it names some */
 	bool is_attached[ATTACH_DIRECTIONS];
-	char failure[ATTACH_DETAIL_BYTES]; /* why not, and logged */
+	char failure[ATTACH_DETAIL_BYTES]; /* why not, or who is before us; logged */
 };
 
 struct capture {
@@ -83,7 +85,7 @@ struct capture {
 	struct nl_sock *query; /* requests */
 	struct nl_sock *watch; /* notifications */
 	struct loop_source watch_source;
-	struct loop_timer routes_timer;
+	struct loop_timer routes_timer, places_timer;
 	struct ring_buffer *ring;
 	struct loop_source ring_source;
 	struct edge_count *per_cpu; /* one counter of each processor */
@@ -693,6 +695,12 @@ static void write_roles(struct capture *c)
 	}
 }
 
+static enum attach_place place_of(const struct capture *c, const struct edge_device *d, enum attach_direction direction,
+                                  char detail[ATTACH_DETAIL_BYTES])
+{
+	return attach_find(d->ifindex, direction, c->method, program_id(program_fd(c, direction, d->arp_type != ARPHRD_ETHER)), detail);
+}
+
 static void attach_device(struct capture *c, struct edge_device *d)
 {
 	bool is_l3 = d->arp_type != ARPHRD_ETHER;
@@ -738,6 +746,15 @@ static bool is_unfinished(const struct device_info *d)
 	return !d->is_up && !d->is_peer_elsewhere && (!strcmp(d->kind, "veth") || !strcmp(d->kind, "netkit"));
 }
 
+/* All that leaves by a port of a bond has met our programs on the bond, and would only be counted twice. */
+static bool is_bond_port(const struct device_table *t, const struct device_info *d)
+{
+	for (size_t i = 0; d->master && i < t->devices_count; i++)
+		if (t->devices[i].ifindex == d->master)
+			return !strcmp(t->devices[i].kind, "bond") || !strcmp(t->devices[i].kind, "team");
+	return false;
+}
+
 /* Judges all devices anew by the view in force, and attaches or releases what changed. */
 static int judge_devices(struct capture *c, const struct device_table *t)
 {
@@ -760,7 +777,7 @@ static int judge_devices(struct capture *c, const struct device_table *t)
 		d->arp_type = info->arp_type;
 		memcpy(d->name, info->name, sizeof(d->name));
 		d->judgement = device_judge(t, info, edge_netns_host_ifindex(c->netns), c->view);
-		d->is_wanted = d->judgement.face == DEVICE_FACES_OUTSIDE && is_named(c, d->name) &&
+		d->is_wanted = d->judgement.face == DEVICE_FACES_OUTSIDE && is_named(c, d->name) && !is_bond_port(t, info) &&
 		               (!is_unfinished(info) || d->is_attached[ATTACH_INGRESS] || d->is_attached[ATTACH_EGRESS]);
 		if (d->is_wanted && info->mtu > mtu && info->mtu <= 65535)
 			mtu = info->mtu;
@@ -824,6 +841,47 @@ static void refresh(struct capture *c)
 		log_error("devices not read", L_ERRNO(code));
 }
 
+/* Reads back where our programs stand, and puts back what somebody took off. */
+static void check_places(struct capture *c)
+{
+	char detail[ATTACH_DETAIL_BYTES];
+
+	for (size_t i = 0; i < c->devices_count; i++) {
+		struct edge_device *d = &c->devices[i];
+		enum attach_place worst = ATTACH_FIRST;
+
+		for (int direction = 0; direction < ATTACH_DIRECTIONS; direction++) {
+			enum attach_place place;
+
+			if (!d->is_wanted || !d->is_attached[direction])
+				continue;
+			place = place_of(c, d, (enum attach_direction)direction, detail);
+			if (place == ATTACH_GONE) {
+				log_error("program taken off a device", L_TEXT("device", d->name));
+				d->is_attached[direction] = false;
+			}
+			if (place > worst)
+				worst = place;
+		}
+		if (worst == ATTACH_BEHIND && strcmp(d->failure, detail)) {
+			(void)snprintf(d->failure, sizeof(d->failure), "%s", detail);
+			log_error("not first on a device", L_TEXT("device", d->name), L_TEXT("reason", detail));
+		}
+		if (d->is_wanted && (!d->is_attached[ATTACH_INGRESS] || !d->is_attached[ATTACH_EGRESS]))
+			attach_device(c, d);
+		else if (d->is_wanted && worst == ATTACH_FIRST)
+			d->failure[0] = '\0';
+	}
+}
+
+static void on_places_timer(struct loop_timer *timer)
+{
+	struct capture *c = container_of(timer, struct capture, places_timer);
+
+	check_places(c);
+	(void)loop_timer_set(c->loop, timer, instant_add_ms(loop_now(c->loop), PLACES_INTERVAL_MS));
+}
+
 static void on_routes_timer(struct loop_timer *timer)
 {
 	refresh(container_of(timer, struct capture, routes_timer));
@@ -882,6 +940,9 @@ static int start_watch(struct capture *c)
 	(void)nl_socket_set_buffer_size(c->watch, 1 << 20, 0);
 	c->watch_source = (struct loop_source){ .fd = nl_socket_get_fd(c->watch), .on_event = on_watch };
 	c->routes_timer = (struct loop_timer){ .on_expire = on_routes_timer };
+	c->places_timer = (struct loop_timer){ .on_expire = on_places_timer };
+	if (loop_timer_set(c->loop, &c->places_timer, instant_add_ms(loop_now(c->loop), PLACES_INTERVAL_MS)))
+		return -ENOMEM;
 	return loop_add(c->loop, &c->watch_source, EPOLLIN);
 }
 
@@ -1021,6 +1082,7 @@ void capture_destroy(struct capture *c)
 	if (!c)
 		return;
 	loop_timer_clear(c->loop, &c->routes_timer);
+	loop_timer_clear(c->loop, &c->places_timer);
 	if (c->watch_source.fd >= 0)
 		loop_remove(c->loop, &c->watch_source);
 	if (c->ring_source.fd >= 0)
@@ -1142,11 +1204,8 @@ size_t capture_counters(const struct capture *c, struct capture_counter *ret, si
 /* Are both our programs first on d? */
 static bool is_device_first(const struct capture *c, const struct edge_device *d, char detail[ATTACH_DETAIL_BYTES])
 {
-	bool is_l3 = d->arp_type != ARPHRD_ETHER;
-
 	for (int direction = 0; direction < ATTACH_DIRECTIONS; direction++)
-		if (!attach_is_first(d->ifindex, (enum attach_direction)direction, c->method,
-		                     program_id(program_fd(c, (enum attach_direction)direction, is_l3)), detail))
+		if (place_of(c, d, (enum attach_direction)direction, detail) != ATTACH_FIRST)
 			return false;
 	return true;
 }
@@ -1170,7 +1229,7 @@ size_t capture_devices(const struct capture *c, struct capture_device *ret, size
 			(void)snprintf(x->detail, sizeof(x->detail), "%s", d->failure);
 		} else if (d->judgement.face == DEVICE_FACES_OUTSIDE) {
 			(void)snprintf(x->detail, sizeof(x->detail), "%s",
-			               is_named(c, d->name) ? "not up yet" : "not named by capture.devices");
+			               is_named(c, d->name) ? "not up yet, or a port of a bond" : "not named by capture.devices");
 		} else {
 			(void)snprintf(x->detail, sizeof(x->detail), "%s", d->judgement.why);
 		}

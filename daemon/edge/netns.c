@@ -458,7 +458,7 @@ int edge_netns_create(struct edge_netns **ret, char error[EDGE_ERROR_BYTES])
 	if (!n)
 		return fail(error, -ENOMEM, "no memory");
 	n->private_fd = n->host_fd = n->id = -1;
-	n->has_v6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+	n->has_v6 = access("/proc/sys/net/ipv6/conf", F_OK) == 0;
 	n->host_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (n->host_fd < 0) {
 		code = fail(error, -errno, "/proc/thread-self/ns/net");

@@ -119,7 +119,7 @@ static int setup(void **state)
 	sh("ip link add eth0 type veth peer name eth0 netns wire && ip addr add 192.168.0.1/24 dev eth0 && ip link set eth0 up");
 	sh("ip link add cali1 type veth peer name eth0 netns pod && ip link set cali1 up && ip route add 10.1.0.5/32 dev cali1");
 	settings = (struct capture_settings){ .mode = CAPTURE_STRICT, .tunnel_port = 7117, .workers = 2, .pin_directory = PINS };
-	clock_init(&test_clock);
+	clock_init_fake(&test_clock, NS_PER_S);
 	return loop_create(&test_clock, &loop);
 }
 
@@ -370,6 +370,36 @@ static void a_program_before_ours_is_named(void **state)
 	}
 }
 
+/* Lets the time pass until places are read back. */
+static void wait_for_check(void)
+{
+	clock_fake_advance(&test_clock, 6 * NS_PER_S);
+	turn();
+}
+
+static void what_somebody_takes_off_is_put_back(void **state)
+{
+	(void)state;
+	for (int method = 0; method < 2; method++) {
+		if (method == 0 && !has_tcx())
+			continue;
+		settings.is_clsact_forced = method == 1;
+		start();
+		if (method == 0)
+			sh("bpftool link detach pinned " PINS "/link_eth0_egress");
+		else
+			sh("tc filter del dev eth0 egress pref 1");
+		assert_false(capture_is_healthy(capture, error));
+		assert_non_null(strstr(error, "gone"));
+		wait_for_check();
+		if (!capture_is_healthy(capture, error))
+			fail_msg("%s", error);
+		expect_edge("eth0", method == 0 ? "tcx" : "clsact");
+		stop();
+		assert_int_equal(capture_remove(PINS, error), 0);
+	}
+}
+
 static void without_tcx_clsact_is_used(void **state)
 {
 	int foreign;
@@ -392,7 +422,7 @@ static void without_tcx_clsact_is_used(void **state)
 	assert_true(capture_is_healthy(capture, error));
 	sh("tc filter del dev eth0 egress pref 1");
 	assert_false(capture_is_healthy(capture, error));
-	/* Restarted, over what is left. */
+	/* A restart goes on with what is left. */
 	stop();
 	start();
 	assert_true(capture_is_healthy(capture, error));
@@ -740,6 +770,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pins_need_a_bpf_file_system, setup, teardown),
 		cmocka_unit_test_setup_teardown(edges_are_found_and_programs_are_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_program_before_ours_is_named, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_somebody_takes_off_is_put_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_tcx_clsact_is_used, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_occupied_first_place_of_clsact_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_change_of_method_leaves_nothing_of_the_other, setup, teardown),
