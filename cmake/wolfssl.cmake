@@ -88,11 +88,16 @@ function(wolfssl_build archive version folder)
 		set(generator Ninja)
 	endif()
 	cmake_host_system_information(RESULT cores QUERY NUMBER_OF_LOGICAL_CORES)
+	# Before 5.8 one of the assembler's files does not read the settings.
+	set(old_flags "")
+	if(version VERSION_LESS 5.8 AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+		set(old_flags "-DCMAKE_ASM_FLAGS=-DWOLFSSL_X86_64_BUILD=")
+	endif()
 	foreach(step IN ITEMS configure build install)
 		if(step STREQUAL "configure")
 			set(command -S "${CMAKE_SOURCE_DIR}/cmake/wolfssl" -B "${work}/build" -G "${generator}" "-DCMAKE_C_COMPILER=${CMAKE_C_COMPILER}"
 				"-DWOLFSSL_SOURCE=${work}/source/wolfssl-${version}-stable" "-DWOLFSSL_SANITIZE=${CULVERT_SANITIZE}"
-				"-DCMAKE_INSTALL_PREFIX=${work}/install")
+				"-DCMAKE_INSTALL_PREFIX=${work}/install" ${old_flags})
 		elseif(step STREQUAL "build")
 			set(command --build "${work}/build" --parallel "${cores}")
 		else()

@@ -4,6 +4,7 @@
 #include "tls/cert.h"
 
 #include <wolfssl/wolfcrypt/settings.h>
+#include <wolfssl/version.h>
 #include <wolfssl/wolfcrypt/asn.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ecc.h>
@@ -306,7 +307,9 @@ static int authority_make(ecc_key *key, const char *common_name, int64_t not_bef
 	cert_set_common_name(c, common_name);
 	cert_set_times(c, not_before_s, not_after_s);
 	c->isCA = 1;
+#if LIBWOLFSSL_VERSION_HEX >= 0x05009000
 	c->basicConstCrit = 1;
+#endif
 	c->selfSigned = 1;
 	if (wc_SetKeyUsage(c, "keyCertSign,cRLSign") == 0 && wc_SetSubjectKeyIdFromPublicKey(c, NULL, key) == 0 &&
 	    wc_SetAuthKeyIdFromPublicKey(c, NULL, key) == 0)

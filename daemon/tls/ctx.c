@@ -26,7 +26,7 @@ static int ctx_fault(struct tls_fault *fault, enum tls_part part, size_t index, 
 static int ctx_set_rules(WOLFSSL_CTX *c, struct tls_fault *fault)
 {
 	int groups[] = {
-#ifdef WOLFSSL_HAVE_MLKEM
+#if TLS_HAS_HYBRID
 		WOLFSSL_X25519MLKEM768,
 #endif
 		WOLFSSL_ECC_X25519,

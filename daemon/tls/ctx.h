@@ -9,11 +9,15 @@
 
 #include <wolfssl/wolfcrypt/settings.h>
 #include <wolfssl/ssl.h>
+#include <wolfssl/version.h>
 
 #include <stdatomic.h>
 
 /* The application protocol (RFC 7301): a peer that does not speak it is no Culvert. */
 #define TLS_ALPN "culvert/1"
+
+/* The hybrid group under its final number came with wolfSSL 5.8; the build's last resort, 5.7.2, has only drafts of it. */
+#define TLS_HAS_HYBRID (LIBWOLFSSL_VERSION_HEX >= 0x05008000)
 
 struct tls_ctx {
 	atomic_uint refs;

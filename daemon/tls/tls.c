@@ -397,7 +397,7 @@ int tls_session_create(struct tls_ctx *ctx, int fd, enum tls_role role, struct t
 	if (wolfSSL_UseALPN(s->ssl, alpn, sizeof(alpn) - 1, WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS)
 		goto fail;
 		/* The group that we prefer, with its key at once, so that it costs no second round trip. */
-#ifdef WOLFSSL_HAVE_MLKEM
+#if TLS_HAS_HYBRID
 	if (role == TLS_CLIENT && wolfSSL_UseKeyShare(s->ssl, WOLFSSL_X25519MLKEM768) != WOLFSSL_SUCCESS)
 		goto fail;
 #else
