@@ -612,7 +612,8 @@ static void on_data(struct tunnel *t, struct link *l, struct stream *s, const st
 		tunnel_consumed(t, f->len_bytes);
 		return;
 	}
-	if (s->rx_half != HALF_OPEN || s->is_stash_ended) {
+	/* An END that is put aside came on the new link: what comes on the old one, up to the SWITCH, was sent before it. */
+	if (s->rx_half != HALF_OPEN || (s->is_stash_ended && l->kind != s->rx_link)) {
 		tunnel_broken(t, "DATA after END");
 		return;
 	}

@@ -211,6 +211,46 @@ static void a_switch_overtakes_the_hello_of_the_bulk_link(void **state)
 	close(server);
 }
 
+static bool has_stashed_end(void *ctx)
+{
+	return ((struct stream *)ctx)->is_stash_ended;
+}
+
+static void an_end_on_the_new_link_overtakes_data_on_the_old_one(void **state)
+{
+	struct stream *from, *to;
+	struct link *light;
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100);
+	tunnel_want_bulk(side_tunnel(&pair.side[0]));
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
+	pair_run(&pair, 20);
+	from = stream_of(0);
+	to = stream_of(1);
+	nearly_bulk(from);
+	from->tx.limit += 65536;
+	to->rx.limit += 65536;
+	/* Node 2 hears nothing on the light link for a while. */
+	light = side_tunnel(&pair.side[1])->link[FRAME_LINK_LIGHT];
+	loop_remove(pair.side[1].loop, &light->source);
+	send_bytes(client, STREAM_LARGE_READ_BYTES);
+	pair_run(&pair, 20);
+	assert_int_equal(from->tx_link, FRAME_LINK_BULK);
+	send_bytes(client, 1000);
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	assert_true(pair_pump(&pair, has_stashed_end, to));
+	assert_int_equal(loop_add(pair.side[1].loop, &light->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), 0);
+	expect_bytes(server, STREAM_LARGE_READ_BYTES + 1000);
+	assert_int_equal(wait_readable(server), 0);
+	carry(server, client, 100);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+}
+
 /* --- credit --- */
 
 static void credit_is_asked_back_while_data_is_on_its_way(void **state)
@@ -558,6 +598,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(an_end_right_behind_a_switch_that_is_due),
 		T(a_switch_overtakes_the_hello_of_the_bulk_link),
+		T(an_end_on_the_new_link_overtakes_data_on_the_old_one),
 		T(credit_is_asked_back_while_data_is_on_its_way),
 		T(streams_that_wait_do_not_use_up_the_tunnels_credit),
 		T(a_tunnels_credit_never_goes_back),
