@@ -447,7 +447,7 @@ static int load_make_context(struct cred_load *l, struct tls_ctx **ret)
 		return load_error(l, "", ENOMEM);
 	if (r)
 		return load_describe_fault(l, &fault);
-	r = tls_ctx_prove(ctx, &code, text);
+	r = tls_ctx_prove(ctx, &l->leaf.peer, &code, text);
 	if (r) {
 		tls_ctx_unref(ctx);
 		return load_describe_proof(l, code, text);

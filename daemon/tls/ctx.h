@@ -52,8 +52,8 @@ struct tls_fault {
 /* 0; -ENOMEM; -EINVAL with *ret_fault set. */
 int tls_ctx_create(const struct tls_material *m, struct tls_ctx **ret, struct tls_fault *ret_fault);
 
-/* A whole handshake of the context with itself, in memory: what every peer would find wrong comes out here. 0, or -EINVAL or -errno with a
- * sentence and the library's code, or 0, in *ret_code. */
-int tls_ctx_prove(struct tls_ctx *ctx, int *ret_code, char error[TLS_ERROR_BYTES]);
+/* A whole handshake of the context with itself, in memory: what every peer would find wrong comes out here. 0 and what peers will see of us
+ * in *ret_self; or -EINVAL or -errno with a sentence, and the library's code, or 0, in *ret_code. */
+int tls_ctx_prove(struct tls_ctx *ctx, struct tls_peer *ret_self, int *ret_code, char error[TLS_ERROR_BYTES]);
 
 #endif

@@ -555,7 +555,7 @@ static bool result_waits(enum tls_result r)
 	return r == TLS_WANT_READ || r == TLS_WANT_WRITE;
 }
 
-int tls_ctx_prove(struct tls_ctx *ctx, int *ret_code, char error[TLS_ERROR_BYTES])
+int tls_ctx_prove(struct tls_ctx *ctx, struct tls_peer *ret_self, int *ret_code, char error[TLS_ERROR_BYTES])
 {
 	struct tls_session *client = NULL, *server = NULL, *failed = NULL;
 	enum tls_result c = TLS_WANT_READ, v = TLS_WANT_READ;
@@ -600,7 +600,9 @@ int tls_ctx_prove(struct tls_ctx *ctx, int *ret_code, char error[TLS_ERROR_BYTES
 		r = -EINVAL;
 		*ret_code = failed->verdict.code;
 		snprintf(error, TLS_ERROR_BYTES, "%s", failed->verdict.fault[0] ? failed->verdict.fault : failed->error);
+		goto out;
 	}
+	*ret_self = client->verdict.peer;
 out:
 	tls_session_destroy(client);
 	tls_session_destroy(server);
@@ -617,6 +619,7 @@ int tls_init(void)
 	struct tls_fault fault;
 	struct tls_blob authority;
 	struct tls_material material;
+	struct tls_peer self;
 	char error[TLS_ERROR_BYTES];
 	int code, r = -EIO;
 
@@ -632,7 +635,7 @@ int tls_init(void)
 		.authorities = &authority,
 		.authorities_count = 1,
 	};
-	if (tls_ctx_create(&material, &ctx, &fault) == 0 && tls_ctx_prove(ctx, &code, error) == 0)
+	if (tls_ctx_create(&material, &ctx, &fault) == 0 && tls_ctx_prove(ctx, &self, &code, error) == 0)
 		r = 0;
 out:
 	tls_ctx_unref(ctx);

@@ -99,7 +99,7 @@ static int64_t chain_end(const struct verdict *v, const WOLFSSL_X509_STORE_CTX *
 int verify_peer(int preverify_ok, WOLFSSL_X509_STORE_CTX *store)
 {
 	struct verdict *v = store->userCtx;
-	char fault[CERT_FAULT_BYTES] = "";
+	char fault[CERT_FAULT_BYTES] = "", end[CERT_TIME_BYTES];
 	struct cert cert = { 0 };
 	int depth = store->error_depth;
 
@@ -134,6 +134,12 @@ int verify_peer(int preverify_ok, WOLFSSL_X509_STORE_CTX *store)
 	}
 	v->peer = cert.peer;
 	v->peer.not_after_s = chain_end(v, store, &cert);
+	/* The library looks at an authority's time only when the context is made, and contexts live for weeks. */
+	if (v->peer.not_after_s < time(NULL)) {
+		snprintf(v->fault, sizeof(v->fault), "an authority of the other node's certificate expired on %s (%s)",
+		         cert_time_text(v->peer.not_after_s, end), cert.issuer);
+		return 0;
+	}
 	v->code = 0;
 	v->is_good = true;
 	return 1;

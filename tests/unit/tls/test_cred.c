@@ -434,6 +434,20 @@ static void test_intermediate(void **state)
 	expect_good(&info);
 }
 
+static void test_end_is_the_authority_s_where_that_comes_first(void **state)
+{
+	struct ca_leaf leaf = tls_leaf();
+	struct cred_info info;
+	char error[CA_ERROR_BYTES];
+
+	(void)state;
+	assert_int_equal(ca_init(path("short"), "Short CA", 2, error), 0);
+	assert_int_equal(ca_issue(path("short"), dir, &leaf, error), 0);
+	expect_good(&info);
+	assert_int_equal(info.self.not_after_s, info.authorities[0].not_after_s);
+	assert_true(info.self.not_after_s < leaf.not_after_s);
+}
+
 static void make_list(const char *const *serials, size_t count, int days)
 {
 	char error[CA_ERROR_BYTES];
@@ -513,6 +527,7 @@ int main(void)
 		cmocka_unit_test_setup(test_bundle, setup),
 		cmocka_unit_test_setup(test_forms_of_keys, setup),
 		cmocka_unit_test_setup(test_intermediate, setup),
+		cmocka_unit_test_setup(test_end_is_the_authority_s_where_that_comes_first, setup),
 		cmocka_unit_test_setup(test_revocation_lists, setup),
 		cmocka_unit_test_setup(test_one_generation_behind_data, setup),
 	};

@@ -285,6 +285,25 @@ static void test_end_is_the_authority_s_where_that_comes_first(void **state)
 	tls_ctx_unref(ctx);
 }
 
+static void test_authority_that_ended_since_the_context_was_made(void **state)
+{
+	char ca_file[TLS_DIR_BYTES];
+	struct tls_ctx *judge;
+	struct tls_pair p;
+
+	(void)state;
+	snprintf(ca_file, sizeof(ca_file), "%s/ca.crt", pki_get()->ca_dir);
+	judge = tls_ctx_unjudged(pki_get()->nodes[1].dir, ca_file, NULL);
+	judge->authorities[0].peer.not_after_s = 978307200;
+	tls_pair_create(&p, pki_get()->nodes[0].ctx, judge);
+	tls_pair_shake(&p);
+	assert_int_equal(p.server_result, TLS_FAILED);
+	expect_sentence(tls_session_error(p.server),
+	                "an authority of the other node's certificate expired on 2001-01-01T00:00:00Z (/CN=Culvert CA)");
+	tls_pair_destroy(&p);
+	tls_ctx_unref(judge);
+}
+
 /* --- a foreign client: the library itself, over the other end of a socket pair --- */
 
 struct foreign {
@@ -575,6 +594,7 @@ int main(void)
 		cmocka_unit_test(test_revoked),
 		cmocka_unit_test(test_list_of_one_authority_only),
 		cmocka_unit_test(test_end_is_the_authority_s_where_that_comes_first),
+		cmocka_unit_test(test_authority_that_ended_since_the_context_was_made),
 		cmocka_unit_test(test_foreign_client_that_is_right),
 		cmocka_unit_test(test_no_certificate),
 		cmocka_unit_test(test_other_alpn),

@@ -52,6 +52,48 @@ static void test_handshake_tells_who_and_how(void **state)
 	assert_int_equal(pair.client->control_len + pair.server->control_len, 0);
 }
 
+/* Hands what lies at from over to to, one byte. */
+static bool relay_byte(int from, int to)
+{
+	uint8_t byte;
+
+	return recv(from, &byte, 1, MSG_DONTWAIT) == 1 && send(to, &byte, 1, MSG_DONTWAIT) == 1;
+}
+
+static void test_handshake_byte_by_byte(void **state)
+{
+	const struct pki *pki = pki_get();
+	struct tls_session *client, *server;
+	enum tls_result c = TLS_WANT_READ, v = TLS_WANT_READ;
+	int near[2], far[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, near), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, far), 0);
+	assert_int_equal(tls_session_create(pki->nodes[0].ctx, near[0], TLS_CLIENT, &client), 0);
+	assert_int_equal(tls_session_create(pki->nodes[1].ctx, far[0], TLS_SERVER, &server), 0);
+	for (bool is_moving = true; is_moving && !(c == TLS_OK && v == TLS_OK);) {
+		c = tls_handshake(client);
+		v = tls_handshake(server);
+		assert_true(c == TLS_OK || c == TLS_WANT_READ);
+		assert_true(v == TLS_OK || v == TLS_WANT_READ);
+		is_moving = relay_byte(near[1], far[1]);
+		is_moving = relay_byte(far[1], near[1]) || is_moving;
+	}
+	assert_int_equal(c, TLS_OK);
+	assert_int_equal(v, TLS_OK);
+	/* Neither has read or counted anything beyond its handshake. */
+	assert_true(server->handshake_bytes < 8192 && server->handshake_records < 16);
+	assert_false(relay_byte(near[1], far[1]));
+	tls_pair_carry(client, server, "hello");
+	tls_session_destroy(client);
+	tls_session_destroy(server);
+	for (int i = 0; i < 2; i++) {
+		close(near[i]);
+		close(far[i]);
+	}
+}
+
 static void carry_pattern(struct tls_session *from, struct tls_session *to, size_t len)
 {
 	uint8_t record[TLS_HEAD_BYTES + TLS_PLAIN_MAX + TLS_TAIL_BYTES + 1], *plain = NULL;
@@ -459,6 +501,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_handshake_tells_who_and_how, setup, teardown),
+		cmocka_unit_test(test_handshake_byte_by_byte),
 		cmocka_unit_test_setup_teardown(test_records_of_all_sizes_both_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_train_of_four_records, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_truncated_record_waits, setup, teardown),
