@@ -322,6 +322,7 @@ static __always_inline int egress_tcp_host(const struct edge *e, const struct fl
 	 * say) has no tunnel. */
 	bool is_possible = e->dest.kind == NET_POD && net_is_enrolled(&e->dest) &&
 	                   (e->source.kind == NET_SELF || e->source.kind == NET_OWN_POD) && !(e->source.flags & NET_UNNAMED);
+	bool is_as_pod;
 
 	if (!is_syn) {
 		if (is_lockdown)
@@ -332,7 +333,9 @@ static __always_inline int egress_tcp_host(const struct edge *e, const struct fl
 	 * client, and the node would reset it. */
 	if (e->origin == ORIGIN_EDGE && !(e->has_ct && is_known_to_netfilter(e, key)))
 		is_possible = false;
-	if (is_possible && (is_lockdown || is_peer_up(e->dest.node_id)) &&
+	/* In the clear the far side would refuse it as a pod's. */
+	is_as_pod = e->config->mode == EDGE_STRICT && (e->source.flags & NET_IN_POD_RANGE);
+	if (is_possible && (is_lockdown || is_as_pod || is_peer_up(e->dest.node_id)) &&
 	    is_daemon_alive(e->dest.worker, e->config->workers, e->packet->is_v6))
 		return divert_flow(key);
 	return is_lockdown ? drop(CLASS_REFUSED) : pass_flow(key, class);

@@ -71,12 +71,13 @@ enum net_kind {
 
 enum {
 	NET_NOT_ENROLLED = 1,
-	NET_UNNAMED = 2, /* NET_SELF: set on a device, but the view does not name it, so no peer takes it as ours */
+	NET_UNNAMED = 2,      /* NET_SELF: set on a device, but the view does not name it, so no peer takes it as ours */
+	NET_IN_POD_RANGE = 4, /* NET_SELF: the view names it only as a pod's, so peers take what comes from it for a pod's */
 };
 
 struct net_value {
 	__u8 kind;     /* enum net_kind */
-	__u8 flags;    /* NET_NOT_ENROLLED, NET_UNNAMED */
+	__u8 flags;    /* NET_NOT_ENROLLED, NET_UNNAMED, NET_IN_POD_RANGE */
 	__u16 worker;  /* home of the node's streams */
 	__u32 node_id; /* index into peers_up */
 };

@@ -538,6 +538,14 @@ static struct prefix prefix_of_addr(const struct addr *a)
 	return (struct prefix){ .addr = *a, .len_bits = 128 };
 }
 
+/* What peers make of an address that a device of ours has. */
+static uint8_t self_flags(const struct view_answer *answer)
+{
+	if (!answer->owner)
+		return NET_UNNAMED;
+	return answer->kind == VIEW_POD ? NET_IN_POD_RANGE : 0;
+}
+
 /* The nets of a view, with the addresses that the node's devices have. */
 static int list_nets(const struct capture *c, const struct view *v, const struct device_table *t, struct net_list *ret)
 {
@@ -572,8 +580,7 @@ static int list_nets(const struct capture *c, const struct view *v, const struct
 			continue;
 		p = prefix_of_addr(&a->addr);
 		code = net_list_add(ret, &p,
-		                    (struct net_value){
-					    .kind = NET_SELF, .flags = answer.owner ? 0 : NET_UNNAMED, .node_id = view_self(v)->id });
+		                    (struct net_value){ .kind = NET_SELF, .flags = self_flags(&answer), .node_id = view_self(v)->id });
 	}
 	if (!code)
 		net_list_sort(ret);

@@ -190,6 +190,8 @@ int fixture_load(struct fixture *f)
 	fixture_set_net(f, "10.1.0.0", 16, (struct net_value){ .kind = NET_OWN_POD, .node_id = 1 });
 	fixture_set_net(f, "fd01::", 64, (struct net_value){ .kind = NET_OWN_POD, .node_id = 1 });
 	fixture_set_net(f, "10.1.0.0", 32, (struct net_value){ .kind = NET_SELF, .node_id = 1 });
+	fixture_set_net(f, "10.1.0.1", 32, (struct net_value){ .kind = NET_SELF, .flags = NET_IN_POD_RANGE, .node_id = 1 });
+	fixture_set_net(f, "172.16.0.1", 32, (struct net_value){ .kind = NET_SELF, .flags = NET_UNNAMED, .node_id = 1 });
 	fixture_set_net(f, "192.168.0.1", 32, (struct net_value){ .kind = NET_SELF, .node_id = 1 });
 	fixture_set_net(f, "fdee::1", 128, (struct net_value){ .kind = NET_SELF, .node_id = 1 });
 	fixture_set_net(f, "10.2.0.0", 16, (struct net_value){ .kind = NET_POD, .node_id = PEER, .worker = 3 });

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* fixture.h - the edge programs loaded over a small made-up cluster, and one way to run a packet through them.
  *
- *   own pods       10.1.0.0/16  fd01::/64     this node's own address in its range: 10.1.0.0
+ *   own pods       10.1.0.0/16  fd01::/64     this node's own addresses in it: 10.1.0.0, and 10.1.0.1 that no view names
  *   node 2's pods  10.2.0.0/16  fd02::/64     192.168.0.2 fdee::2
  *   node 3's pods  10.3.0.0/16  fd03::/64     192.168.0.3 fdee::3, not enrolled
  *   pod space      10.0.0.0/8   fd00::/12     without an owner
- *   this node      192.168.0.1  fdee::1 */
+ *   this node      192.168.0.1  fdee::1       and 172.16.0.1, which no view names */
 #ifndef CULVERT_TEST_FIXTURE_H
 #define CULVERT_TEST_FIXTURE_H
 

@@ -490,7 +490,10 @@ static void devices_come_and_go(void **state)
 	expect_edge("flannel.1", best_method());
 	assert_int_equal(net_of("10.1.0.0").kind, NET_SELF);
 	assert_int_equal(net_of("10.1.0.1").kind, NET_OWN_POD);
+	assert_int_equal(net_of("10.1.0.0").flags, NET_IN_POD_RANGE);
 	assert_int_equal(net_of("172.16.0.1").kind, NET_SELF);
+	assert_int_equal(net_of("172.16.0.1").flags, NET_UNNAMED);
+	assert_int_equal(net_of("192.168.0.1").flags, 0);
 	assert_true(capture_is_healthy(capture, error));
 	if (has_tcx())
 		assert_int_equal(count_pins("link_"), 8);

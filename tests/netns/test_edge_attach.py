@@ -192,3 +192,17 @@ def test_pins_and_programs_stay_over_a_restart():
         mesh.one.end()
         mesh.one.remove()
         assert not mesh.one.pins.exists()
+
+
+def test_the_host_by_an_overlays_address_that_no_nodes_file_names():
+    """Flannel's address of a node lies in the range of its pods: what comes from it is a pod's for the other node, and so it is carried as a pod's."""
+    with Mesh(Shape("bridged", "vxlan", "none"), start=False) as mesh:
+        mesh.write_nodes([(host.node_name, [host.v4, host.v6], list(host.pod_prefixes)) for host in mesh.net.nodes])
+        for daemon in mesh.daemons:
+            daemon.start()
+        with mesh.capture() as wire:
+            echo(mesh.net.a, mesh.net.b1, 4)
+            echo(mesh.net.a, mesh.net.b1, 6)
+            echo(mesh.net.b, mesh.net.a1, 4)
+        assert wire.tunnel and not wire.leaked
+        assert not [key for daemon in mesh.daemons for key in daemon.counters() if key[2] == "refused"]
