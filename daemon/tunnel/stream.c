@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 enum {
-	DRAIN_CHECK_MS = 1000,     /* the kernel wakes us when the pod has acknowledged; this is for the case that it does not */
+	DIAL_AGAIN_MS = 5,       /* a port that the last connection between the same two pods still holds is tried again so soon, ... */
+	DIAL_PATIENCE_MS = 5000, /* ... and so long: the client has sent its SYN twice again by then */
+	DRAIN_CHECK_MS = 1000,   /* the kernel wakes us when the pod has acknowledged; this is for the case that it does not */
 	WANT_BULK_WINDOW = 256 * 1024, /* a window that grew to this is used by bulk */
 	QUEUE_PARTS = 16,
 	POD_EVENTS = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | (int)EPOLLET,
@@ -51,7 +53,8 @@ static void stream_free(struct loop_garbage *g)
 static void stream_on_deadline(struct loop_timer *t);
 static void stream_on_event(struct loop_source *src, uint32_t events);
 
-static struct stream *stream_create(struct pool *pool, enum stream_role role, int fd, const struct endpoint *client, const struct endpoint *server)
+static struct stream *stream_create(struct pool *pool, enum stream_role role, int fd, const struct endpoint *client,
+                                    const struct endpoint *server)
 {
 	struct stream *s = calloc(1, sizeof(*s));
 
@@ -162,6 +165,9 @@ void stream_step(struct stream *s, enum stream_event event)
 		break;
 	case STREAM_DIALING:
 		switch (event) {
+		case STREAM_EV_DIALED:
+			stream_set_state(s, STREAM_DIALING, event);
+			return;
 		case STREAM_EV_CONNECTED:
 			stream_set_state(s, STREAM_OPEN, event);
 			return;
@@ -300,8 +306,8 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 
 	s->state = state;
 	if (log_enabled(LOG_DEBUG)) {
-		log_debug("stream", L_U64("id", s->id), L_ENDPOINT("client", &s->client), L_ENDPOINT("server", &s->server), L_TEXT("from", state_names[old]),
-		          L_TEXT("to", state_names[state]), L_TEXT("on", event_names[event]));
+		log_debug("stream", L_U64("id", s->id), L_ENDPOINT("client", &s->client), L_ENDPOINT("server", &s->server),
+		          L_TEXT("from", state_names[old]), L_TEXT("to", state_names[state]), L_TEXT("on", event_names[event]));
 	}
 	switch (state) {
 	case STREAM_WAITING:
@@ -317,7 +323,10 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 		stream_update_turn(s);
 		return;
 	case STREAM_DIALING:
-		loop_timer_clear(s->pool->loop, &s->deadline);
+		if (s->source.fd < 0)
+			stream_set_deadline(s, pool_now(s->pool), DIAL_AGAIN_MS);
+		else
+			loop_timer_clear(s->pool->loop, &s->deadline);
 		return;
 	case STREAM_OPEN:
 		s->is_read_ready = true;
@@ -384,6 +393,8 @@ void stream_on_reset(struct stream *s, enum close_reason reason)
 		stream_fail(s, reason);
 }
 
+static void stream_dial(struct stream *s);
+
 static void stream_on_deadline(struct loop_timer *t)
 {
 	struct stream *s = container_of(t, struct stream, deadline);
@@ -395,6 +406,9 @@ static void stream_on_deadline(struct loop_timer *t)
 	case STREAM_JUDGING:
 		/* stream_judge left the reason that stands if nothing changes. */
 		stream_fail(s, s->reason);
+		return;
+	case STREAM_DIALING:
+		stream_dial(s);
 		return;
 	case STREAM_CLOSING:
 		stream_check_drained(s);
@@ -449,6 +463,14 @@ int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *ope
 	return 0;
 }
 
+/* A client may use its port again as soon as its own kernel is done with the last connection. Here that one's end may still be on its way,
+ * since an OPEN goes before what waits behind data, or the server pod has not acknowledged it. */
+static bool stream_waits_for_port(const struct stream *s, int error)
+{
+	return (error == -EADDRNOTAVAIL || error == -EADDRINUSE) &&
+	       instant_elapsed_ns(s->created, pool_now(s->pool)) < DIAL_PATIENCE_MS * NS_PER_MS;
+}
+
 static void stream_dial(struct stream *s)
 {
 	struct pool *pool = s->pool;
@@ -462,7 +484,10 @@ static void stream_dial(struct stream *s)
 	}
 	s->reason = REASON_FINISHED;
 	if (fd < 0) {
-		stream_fail(s, reason_from_errno(-fd));
+		if (stream_waits_for_port(s, fd))
+			stream_step(s, STREAM_EV_DIALED);
+		else
+			stream_fail(s, reason_from_errno(-fd));
 		return;
 	}
 	s->source.fd = fd;
@@ -692,7 +717,8 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 			stream_put_window(s, l, dst);
 		return;
 	case STREAM_SEND_ASK:
-		link_commit(l, frame_put_window(dst, s->id, FRAME_WINDOW_ASK, &(struct frame_window){ s->rx.delivered, window_receiver_asked(&s->rx) }));
+		link_commit(l, frame_put_window(dst, s->id, FRAME_WINDOW_ASK,
+		                                &(struct frame_window){ s->rx.delivered, window_receiver_asked(&s->rx) }));
 		return;
 	case STREAM_SEND_ACCEPT:
 		link_commit(l, frame_put_window(dst, s->id, FRAME_WINDOW_ACCEPT, &(struct frame_window){ s->tx.sent, s->tx.limit }));
@@ -829,7 +855,8 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 		}
 		if (queue_append(&s->queue, (const uint8_t *)part[i].iov_base + skip, part[i].iov_len - skip)) {
 			if (s->tunnel) /* what is not in the queue is given up here, the rest by the close */
-				tunnel_consumed(s->tunnel, s->rx.received - s->rx.delivered - s->queue.len_bytes - (s->stash ? s->stash->len_bytes : 0));
+				tunnel_consumed(s->tunnel, s->rx.received - s->rx.delivered - s->queue.len_bytes -
+				                                   (s->stash ? s->stash->len_bytes : 0));
 			stream_fail(s, REASON_NO_RESOURCES);
 			return;
 		}

@@ -591,6 +591,46 @@ static void urgent_data_does_not_stop_a_stream(void **state)
 	close(server);
 }
 
+static bool is_dialing(void *ctx)
+{
+	struct side *s = ctx;
+
+	return s->pool->streams_count && stream_of(s->index)->state == STREAM_DIALING;
+}
+
+static void a_client_port_that_the_last_connection_still_holds_is_waited_for(void **state)
+{
+	int client, server;
+
+	(void)state;
+	pair.side[1].connect_pod_error = -EADDRNOTAVAIL;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	send_bytes(client, 50);
+	assert_true(pair_pump(&pair, is_dialing, &pair.side[1]));
+	pair.side[1].connect_pod_error = 0;
+	clock_fake_advance(&pair.side[1].clock, 10 * NS_PER_MS);
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	expect_bytes(server, 50);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+}
+
+static void a_client_port_that_stays_in_use_is_refused_in_the_end(void **state)
+{
+	int client;
+
+	(void)state;
+	pair.side[1].connect_pod_error = -EADDRNOTAVAIL;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	assert_true(pair_pump(&pair, is_dialing, &pair.side[1]));
+	clock_fake_advance(&pair.side[1].clock, 6 * NS_PER_S);
+	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(pair.side[1].pool->counters.closed[REASON_NO_RESOURCES], 1);
+	close(client);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -613,6 +653,8 @@ int main(void)
 		T(a_reset_is_passed_on_although_the_far_pod_does_not_read),
 		T(a_reset_behind_data_is_passed_on_once_the_window_is_full),
 		T(urgent_data_does_not_stop_a_stream),
+		T(a_client_port_that_the_last_connection_still_holds_is_waited_for),
+		T(a_client_port_that_stays_in_use_is_refused_in_the_end),
 	};
 
 	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
