@@ -12,8 +12,8 @@
 enum { CRED_ERROR_BYTES = 512, CRED_AUTHORITIES_MAX = 16 };
 
 struct cred_info {
-	struct tls_peer
-		self; /* what peers see of us; not_after_s is the end of the first to end of the leaf, its chain and its authority */
+	/* What peers see of us: not_after_s is the first end among our certificate, its chain and its authority. */
+	struct tls_peer self;
 	int64_t not_before_s;
 	uint32_t authorities_count;
 	struct {

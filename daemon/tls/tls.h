@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* tls.h - mutual TLS 1.3 sessions and the contexts that they come from.
- * With cred.c and ca.c the only door to wolfSSL; knows nothing of loops, tunnels, frames or policy.
+ * This folder is the only door to wolfSSL; it knows nothing of loops, tunnels, frames or policy.
  * Thread: a session stays with the worker that made it; a context is immutable and may be shared.
  *
  * During the handshake a session reads and writes its socket itself (exactly its records, never more). Afterwards it only seals and opens

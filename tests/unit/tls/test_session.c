@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Sessions: what a handshake tells, records in place, key updates, and records that a peer must not send. */
-#include "tls/tls.c"
+#include "tls/cred.h"
+#include "tls/session.h"
 #include "tls_pair.h"
 #include "unit/pki.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
