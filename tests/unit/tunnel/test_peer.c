@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What one peer, and somebody who is none, can make a node hold by connecting to it. */
+#include "pair.h"
+
+#include "base/log.h"
+#include "unit/pki.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { LINKS_MAX = PEER_TUNNELS_MAX + 8 };
+
+static struct pair pair; /* node2, side 1, is connected to */
+
+/* Links of node1's identity, beside the honest ones of its pool. */
+static struct caller {
+	struct link *link; /* NULL: it was closed */
+	bool has_hello;
+} callers[LINKS_MAX];
+static struct link_stock stock;
+static uint64_t incarnation;
+
+static size_t put_hello(uint8_t *dst, int i)
+{
+	struct frame_hello m = { .node = "node1", .incarnation = incarnation, .initial_credit_bytes = 65536, .streams_max = 100,
+		                 .tunnel_credit_bytes = 1 << 20, .tunnel_id = { (uint8_t)i, 1 }, .is_peer_enrolled = true };
+
+	return frame_put_hello(dst, &m);
+}
+
+static void caller_up(struct link *l)
+{
+	struct caller *c = l->owner;
+	uint8_t *dst = link_reserve(l);
+
+	assert_non_null(dst);
+	link_commit(l, put_hello(dst, (int)(c - callers)));
+	assert_int_equal(link_flush(l), 0);
+}
+
+static void caller_wake(struct link *l)
+{
+	struct caller *c = l->owner;
+	enum link_result r;
+	struct frame f;
+
+	for (;;) {
+		r = link_next_frame(l, &f);
+		if (r == LINK_EMPTY && link_receive(l, TLS_RECORD_MAX) == LINK_FRAME)
+			continue;
+		if (r != LINK_FRAME)
+			return;
+		c->has_hello |= f.type == FRAME_HELLO;
+	}
+}
+
+static void caller_failed(struct link *l, enum close_reason reason, const char *text)
+{
+	struct caller *c = l->owner;
+
+	(void)reason;
+	(void)text;
+	c->link = NULL;
+	link_destroy(l, false);
+}
+
+static const struct link_ops caller_ops = { .up = caller_up, .wake = caller_wake, .failed = caller_failed };
+
+static bool caller_knows(void *ctx)
+{
+	struct caller *c = ctx;
+
+	return c->has_hello || !c->link;
+}
+
+static void call(int i)
+{
+	bool is_pending;
+	int fd = pair_connect_node(&pair.side[0], &is_pending);
+
+	assert_true(fd >= 0);
+	callers[i] = (struct caller){ 0 };
+	assert_int_equal(link_create(pair.side[0].loop, &stock, pki_get()->nodes[0].ctx, fd, is_pending, TLS_CLIENT, &caller_ops, &callers[i],
+	                             &callers[i].link),
+	                 0);
+	assert_true(pair_pump(&pair, caller_knows, &callers[i]));
+}
+
+static uint32_t tunnels_of_peer(void)
+{
+	struct peer *p = container_of(pair.side[1].pool->peers.next, struct peer, entry);
+	uint32_t count = 0;
+
+	list_for_each(at, &p->tunnels)
+		count++;
+	return count;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	memset(callers, 0, sizeof(callers));
+	link_stock_init(&stock);
+	incarnation = 77;
+	pair_init(&pair, 256 << 20);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	for (int i = 0; i < LINKS_MAX; i++)
+		link_destroy(callers[i].link, false);
+	pair_run(&pair, 10);
+	link_stock_done(&stock);
+	pair_done(&pair);
+	return 0;
+}
+
+static void a_peer_makes_only_so_many_tunnels(void **state)
+{
+	(void)state;
+	for (int i = 0; i < PEER_TUNNELS_MAX; i++) {
+		call(i);
+		assert_true(callers[i].has_hello);
+	}
+	call(PEER_TUNNELS_MAX);
+	assert_false(callers[PEER_TUNNELS_MAX].has_hello);
+	assert_int_equal(tunnels_of_peer(), PEER_TUNNELS_MAX);
+	/* One that has restarted is let in, and its old ones are gone. */
+	incarnation++;
+	call(PEER_TUNNELS_MAX + 1);
+	assert_true(callers[PEER_TUNNELS_MAX + 1].has_hello);
+	assert_int_equal(tunnels_of_peer(), 1);
+}
+
+static bool pod_has_come(void *ctx)
+{
+	return ((struct side *)ctx)->pods_count > 0;
+}
+
+static void handshakes_that_stand_still_do_not_keep_nodes_out(void **state)
+{
+	enum { N = 300 };
+	int fds[N], client;
+	bool is_pending;
+
+	(void)state;
+	for (int i = 0; i < N; i++) {
+		fds[i] = pair_connect_node(&pair.side[0], &is_pending);
+		assert_true(fds[i] >= 0);
+	}
+	pair_run(&pair, 5);
+	assert_true(pair.side[1].pool->strangers_count < N);
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	close(client);
+	for (int i = 0; i < N; i++)
+		close(fds[i]);
+}
+
+static void new_certificates_end_handshakes_under_old_ones(void **state)
+{
+	const struct pki_node *id = &pki_get()->nodes[1];
+	bool is_pending;
+	int fd = pair_connect_node(&pair.side[0], &is_pending);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(pair.side[1].pool->strangers_count, 1);
+	pool_set_tls(pair.side[1].pool, id->ctx, id->info.self.not_after_s);
+	assert_int_equal(pair.side[1].pool->strangers_count, 0);
+	close(fd);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_peer_makes_only_so_many_tunnels),
+		T(handshakes_that_stand_still_do_not_keep_nodes_out),
+		T(new_certificates_end_handshakes_under_old_ones),
+	};
+
+	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
+	if (tls_init())
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
