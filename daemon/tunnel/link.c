@@ -69,7 +69,8 @@ void link_fail(struct link *l, enum close_reason reason, const char *text)
 
 static void link_lost(struct link *l, int error)
 {
-	link_fail(l, error == ETIMEDOUT ? REASON_PEER_TIMEOUT : REASON_TUNNEL_LOST, error ? strerror(error) : "the peer closed the connection");
+	link_fail(l, error == ETIMEDOUT ? REASON_PEER_TIMEOUT : REASON_TUNNEL_LOST,
+	          error ? strerror(error) : "the peer closed the connection");
 }
 
 static void link_shake_hands(struct link *l)
@@ -136,13 +137,13 @@ static void link_on_deadline(struct loop_timer *t)
 	struct link *l = container_of(t, struct link, deadline);
 
 	link_fail(l, REASON_NO_TUNNEL,
-	          l->state == LINK_CONNECTING  ? "no answer to the connection within 10 s" :
-	          l->state == LINK_HANDSHAKE ? "the TLS handshake did not end within 10 s" :
-	                                       "no HELLO within 10 s of the TLS handshake");
+	          l->state == LINK_CONNECTING  ? "no answer to the connection within 10 s"
+	          : l->state == LINK_HANDSHAKE ? "the TLS handshake did not end within 10 s"
+	                                       : "no HELLO within 10 s of the TLS handshake");
 }
 
-int link_create(struct loop *loop, struct link_stock *stock, struct tls_ctx *ctx, int fd, bool is_pending, enum tls_role role, const struct link_ops *ops,
-                void *owner, struct link **ret)
+int link_create(struct loop *loop, struct link_stock *stock, struct tls_ctx *ctx, int fd, bool is_pending, enum tls_role role,
+                const struct link_ops *ops, void *owner, struct link **ret)
 {
 	struct link *l = calloc(1, sizeof(*l));
 	int r;

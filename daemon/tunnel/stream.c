@@ -572,6 +572,7 @@ void stream_update_turn(struct stream *s)
 static void stream_note_read(struct stream *s, struct link *l, size_t len_bytes)
 {
 	struct instant now = pool_now(s->pool);
+	bool is_known_open;
 
 	s->pool->counters.tx_bytes += len_bytes;
 	if (l->kind == FRAME_LINK_BULK)
@@ -588,7 +589,9 @@ static void stream_note_read(struct stream *s, struct link *l, size_t len_bytes)
 	if (s->large_bytes < STREAM_BULK_BYTES)
 		return;
 	s->large_bytes = 0;
-	if (tunnel_has_bulk(s->tunnel))
+	/* Only where the other side is known to have the stream open, by OPENED or by a WINDOW: they go on another connection than the data would. */
+	is_known_open = s->role == STREAM_CLIENT_SIDE ? s->state == STREAM_OPEN : s->tx.delivered > 0;
+	if (tunnel_has_bulk(s->tunnel) && is_known_open)
 		stream_wants_frames(s, STREAM_SEND_SWITCH);
 	else
 		tunnel_want_bulk(s->tunnel);
@@ -655,6 +658,7 @@ static void stream_put_window(struct stream *s, struct link *l, uint8_t *dst)
 {
 	struct instant now = pool_now(s->pool);
 	uint32_t size = window_receiver_wanted(&s->rx, (uint64_t)s->tunnel->rtt_us * 1000, now);
+	uint64_t granted;
 
 	if (size > s->rx.size && size > s->budgeted_bytes) {
 		if (budget_reserve_growth(s->pool->settings->budget, size - s->budgeted_bytes)) {
@@ -665,6 +669,10 @@ static void stream_put_window(struct stream *s, struct link *l, uint8_t *dst)
 		}
 	}
 	window_receiver_update(&s->rx, size, now);
+	/* After an ACCEPT more may have stood than the window; by now it was delivered. */
+	granted = window_receiver_granted(&s->rx);
+	if (s->budgeted_bytes > size && s->budgeted_bytes > granted)
+		stream_set_budgeted(s, granted > size ? (uint32_t)granted : size);
 	if (size >= WANT_BULK_WINDOW)
 		tunnel_want_bulk(s->tunnel);
 	link_commit(l, frame_put_window(dst, s->id, 0, &(struct frame_window){ s->rx.delivered, s->rx.limit }));

@@ -20,7 +20,8 @@ enum {
 };
 
 static const char *const state_names[TUNNEL_STATE_COUNT] = {
-	[TUNNEL_CONNECTING] = "connecting", [TUNNEL_UP] = "up", [TUNNEL_SUSPECT] = "suspect", [TUNNEL_DRAINING] = "draining", [TUNNEL_CLOSED] = "closed",
+	[TUNNEL_CONNECTING] = "connecting", [TUNNEL_UP] = "up",         [TUNNEL_SUSPECT] = "suspect",
+	[TUNNEL_DRAINING] = "draining",     [TUNNEL_CLOSED] = "closed",
 };
 
 const char *tunnel_state_text(enum tunnel_state state)
@@ -248,7 +249,8 @@ static void tunnel_take_identity(struct tunnel *t, const struct tls_peer *peer)
 	t->expires_s = peer->not_after_s < own_end ? peer->not_after_s : own_end;
 	memcpy(t->serial, peer->serial, sizeof(t->serial));
 	if (peer->names_count)
-		snprintf(t->certificate_name, sizeof(t->certificate_name), "%s:%s", peer->names[0].type == TLS_NAME_URI ? "URI" : "DNS", peer->names[0].text);
+		snprintf(t->certificate_name, sizeof(t->certificate_name), "%s:%s", peer->names[0].type == TLS_NAME_URI ? "URI" : "DNS",
+		         peer->names[0].text);
 }
 
 static void tunnel_up(struct tunnel *t, const struct frame_hello *hello)
@@ -265,8 +267,9 @@ static void tunnel_up(struct tunnel *t, const struct frame_hello *hello)
 	tunnel_set_state(t, TUNNEL_UP);
 	t->pending |= TUNNEL_SEND_PING; /* measures the round trip time */
 	tunnel_want_send(t, FRAME_LINK_LIGHT);
-	log_info("tunnel up", L_TEXT("peer", t->peer->name), L_TEXT("made_by", t->is_initiator ? "us" : "peer"), L_TEXT("tls", info.version),
-	         L_TEXT("group", info.group), L_TEXT("cipher", info.cipher), L_TEXT("certificate", t->certificate_name));
+	log_info("tunnel up", L_TEXT("peer", t->peer->name), L_TEXT("made_by", t->is_initiator ? "us" : "peer"),
+	         L_TEXT("tls", info.version), L_TEXT("group", info.group), L_TEXT("cipher", info.cipher),
+	         L_TEXT("certificate", t->certificate_name));
 	peer_tunnel_up(t->peer, t);
 }
 
@@ -364,8 +367,8 @@ static void tunnel_link_failed(struct link *l, enum close_reason reason, const c
 
 	if (t->state == TUNNEL_CLOSED)
 		return;
-	if (l->kind == FRAME_LINK_BULK && !l->has_hello) {
-		/* No stream is on it yet: the tunnel goes on without. */
+	if (l->kind == FRAME_LINK_BULK && !l->has_hello && !t->has_taken_switch) {
+		/* No stream is on it yet, either way: the tunnel goes on without. */
 		log_debug("bulk link failed", L_TEXT("peer", t->peer->name), L_TEXT("reason", text));
 		t->link[FRAME_LINK_BULK] = NULL;
 		t->bulk_retry = instant_add_ms(pool_now(t->pool), BULK_RETRY_MS);
@@ -400,7 +403,8 @@ void tunnel_want_bulk(struct tunnel *t)
 	if (!node)
 		return;
 	fd = t->pool->ops->connect_node(t->pool->ctx,
-	                                &(struct endpoint){ node->addresses[t->peer->next_address % node->addresses_count], t->pool->settings->tunnel_port },
+	                                &(struct endpoint){ node->addresses[t->peer->next_address % node->addresses_count],
+	                                                    t->pool->settings->tunnel_port },
 	                                &is_pending);
 	if (fd >= 0)
 		(void)tunnel_make_link(t, FRAME_LINK_BULK, fd, is_pending);
@@ -476,8 +480,8 @@ static bool tunnel_is_over(const struct tunnel *t)
 {
 	const struct link *light = t->link[FRAME_LINK_LIGHT];
 
-	return t->state == TUNNEL_DRAINING && !t->streams_count && t->has_goaway && !t->pending && !t->link[FRAME_LINK_BULK] && !light->tx &&
-	       sock_unacked_bytes(light->source.fd) <= 0;
+	return t->state == TUNNEL_DRAINING && !t->streams_count && t->has_goaway && !t->pending && !t->link[FRAME_LINK_BULK] &&
+	       !light->tx && sock_unacked_bytes(light->source.fd) <= 0;
 }
 
 void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
@@ -504,12 +508,15 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 		t->is_ping_out = true; /* counts from now also where the link is full and it can not go out */
 		t->ping_sent = now;
 	}
-	if (t->state == TUNNEL_UP && t->is_ping_out && silent_ms >= TUNNEL_SUSPECT_MS && instant_elapsed_ns(t->ping_sent, now) >= TUNNEL_SUSPECT_MS * NS_PER_MS) {
+	if (t->state == TUNNEL_UP && t->is_ping_out && silent_ms >= TUNNEL_SUSPECT_MS &&
+	    instant_elapsed_ns(t->ping_sent, now) >= TUNNEL_SUSPECT_MS * NS_PER_MS) {
 		tunnel_set_state(t, TUNNEL_SUSPECT);
-		log_warn("peer does not answer", L_TEXT("peer", t->peer->name), L_U64("silent_ms", silent_ms), L_U64("streams", t->streams_count));
+		log_warn("peer does not answer", L_TEXT("peer", t->peer->name), L_U64("silent_ms", silent_ms),
+		         L_U64("streams", t->streams_count));
 		peer_tunnel_changed(t->peer);
 	}
-	if (t->state == TUNNEL_UP && !t->streams_count && instant_elapsed_ns(t->idle_since, now) >= t->pool->settings->idle_timeout_ms * NS_PER_MS) {
+	if (t->state == TUNNEL_UP && !t->streams_count &&
+	    instant_elapsed_ns(t->idle_since, now) >= t->pool->settings->idle_timeout_ms * NS_PER_MS) {
 		t->peer->is_wanted = false;
 		tunnel_drain(t, REASON_IDLE);
 	}
@@ -676,7 +683,7 @@ static void on_switch(struct tunnel *t, struct stream *s, const struct frame *f)
 	}
 	if (!s || s->state == STREAM_CLOSED)
 		return;
-	if (m.link == s->rx_link || s->rx_half != HALF_OPEN || m.offset != s->rx.received - stashed(s) ||
+	if (m.link != FRAME_LINK_BULK || m.link == s->rx_link || s->rx_half != HALF_OPEN || m.offset != s->rx.received - stashed(s) ||
 	    !t->link[FRAME_LINK_BULK]) { /* its HELLO may still be on its way: another connection */
 		tunnel_broken(t, "SWITCH that does not fit the stream");
 		return;
@@ -685,6 +692,7 @@ static void on_switch(struct tunnel *t, struct stream *s, const struct frame *f)
 		tunnel_broken(t, "END with another offset than was sent");
 		return;
 	}
+	t->has_taken_switch = true;
 	stream_on_switch(s, m.link);
 }
 
@@ -787,8 +795,8 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 		tunnel_broken(t, "a frame before HELLO");
 		return;
 	}
-	if (l->kind == FRAME_LINK_BULK && f->type != FRAME_HELLO && f->type != FRAME_DATA && f->type != FRAME_END && f->type != FRAME_RESET &&
-	    !(f->type == FRAME_GOAWAY && !l->has_hello)) { /* instead of HELLO it refuses this link only */
+	if (l->kind == FRAME_LINK_BULK && f->type != FRAME_HELLO && f->type != FRAME_DATA && f->type != FRAME_END &&
+	    f->type != FRAME_RESET && !(f->type == FRAME_GOAWAY && !l->has_hello)) { /* instead of HELLO it refuses this link only */
 		tunnel_broken(t, "a control frame on the bulk link");
 		return;
 	}
@@ -872,7 +880,8 @@ bool tunnel_receive(struct tunnel *t, struct link *l, size_t max_bytes)
 			log_info("peer answers again", L_TEXT("peer", t->peer->name), L_U64("streams", t->streams_count));
 			peer_tunnel_changed(t->peer);
 		}
-		if (pool->delivery.stream && (f.type != FRAME_DATA || f.stream != pool->delivery.stream->id || pool->delivery.stream->tunnel != t)) {
+		if (pool->delivery.stream &&
+		    (f.type != FRAME_DATA || f.stream != pool->delivery.stream->id || pool->delivery.stream->tunnel != t)) {
 			(void)pool_flush_delivery(pool);
 			deliveries++;
 			if (t->state == TUNNEL_CLOSED)

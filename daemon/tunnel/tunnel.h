@@ -44,6 +44,7 @@ struct tunnel {
 	enum close_reason drain_reason;
 	bool has_goaway;     /* the peer said it: no more OPEN comes */
 	bool is_initiator;   /* we made the connection: our ids are odd, and the bulk link is ours to make */
+	bool has_taken_switch; /* a stream of the peer is on the bulk link: without that link the tunnel is lost */
 	uint8_t pending;
 	uint8_t id[16];
 	uint64_t generation; /* of the certificates that it was made with */

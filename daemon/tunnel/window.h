@@ -61,7 +61,7 @@ static inline uint64_t window_receiver_granted(const struct window_receiver *w)
 {
 	return w->limit - w->delivered;
 }
-/* Is a WINDOW frame due: a quarter of the window was delivered since the last, or half the floor? Not while an ASK is under way. */
+/* Is a WINDOW frame due: a quarter of the window was delivered since the last? Not while an ASK is under way. */
 bool window_receiver_is_due(const struct window_receiver *w);
 /* Should the window grow: it was used up to a quarter within twice rtt_ns? Returns the size that would be right, w->size where it should not. */
 uint32_t window_receiver_wanted(const struct window_receiver *w, uint64_t rtt_ns, struct instant now);

@@ -237,6 +237,11 @@ static size_t switch_without_bulk(uint8_t *dst)
 	return frame_put_switch(dst, 1, &(struct frame_switch){ 0, FRAME_LINK_BULK });
 }
 
+static size_t switch_to_light(uint8_t *dst)
+{
+	return frame_put_switch(dst, 1, &(struct frame_switch){ 0, FRAME_LINK_LIGHT });
+}
+
 static size_t opened_1(uint8_t *dst)
 {
 	return frame_put_opened(dst, 1, &(struct frame_opened){ .mss_bytes = 1448 });
@@ -383,6 +388,15 @@ static void switch_to_nowhere(void **state)
 	expect_goaway("SWITCH that does not fit the stream");
 }
 
+static void switch_back(void **state)
+{
+	(void)state;
+	liar_start(true);
+	put(open_1);
+	put(switch_to_light);
+	expect_goaway("SWITCH that does not fit the stream");
+}
+
 static void opened_unasked(void **state)
 {
 	(void)state;
@@ -484,6 +498,7 @@ int main(void)
 		T(accept_without_ask),
 		T(tunnel_window_for_what_was_not_sent),
 		T(switch_to_nowhere),
+		T(switch_back),
 		T(opened_unasked),
 		T(frame_beyond_its_record),
 		T(unknown_critical_frame),

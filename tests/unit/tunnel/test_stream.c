@@ -146,6 +146,7 @@ static struct stream *stream_of(int i)
 /* One more large read, and the stream is bulk. */
 static void nearly_bulk(struct stream *s)
 {
+	s->tx.delivered = s->tx.sent; /* as a WINDOW would have said */
 	s->large_since = pool_now(s->pool);
 	s->large_bytes = STREAM_BULK_BYTES - STREAM_LARGE_READ_BYTES;
 }
