@@ -78,6 +78,13 @@ def test_a_node_port_of_its_own_node_serves_a_pod(mesh, version):
     assert pod == "b1"
 
 
+def test_a_node_port_of_the_other_node_serves_a_pod(mesh, version):
+    if mesh.shape.wire != "direct":
+        return  # the answer leaves by another device than the question came in by, and is dropped without Culvert too
+    (pod, seen, _), _ = who(mesh.net.a1, mesh.net.b.address(version), SERVICES["one"].node_port)
+    assert pod == "b1" and seen != mesh.net.a1.address(version)  # masqueraded, as kube-proxy does it
+
+
 def test_what_a_service_answers_is_not_readable_on_the_wire(mesh, version):
     with mesh.capture() as capture:
         (pod, seen, port), _ = who(mesh.net.a1, cluster_ip("one", version), 80)
