@@ -938,8 +938,10 @@ static bool put_tunnel_frame(struct tunnel *t, struct link *l, uint8_t which)
 
 static bool put_control(struct tunnel *t, struct link *l)
 {
-	while (t->pending) {
-		if (!put_tunnel_frame(t, l, (uint8_t)(t->pending & -t->pending)))
+	uint8_t first;
+
+	while ((first = t->pending & (uint8_t)~TUNNEL_SEND_GOAWAY)) {
+		if (!put_tunnel_frame(t, l, (uint8_t)(first & -first)))
 			return false;
 	}
 	while (!list_is_empty(&t->control)) {
@@ -948,7 +950,8 @@ static bool put_control(struct tunnel *t, struct link *l)
 		if (t->state == TUNNEL_CLOSED)
 			return false;
 	}
-	return true;
+	/* Behind the OPENs that are owed: after it none comes. */
+	return !(t->pending & TUNNEL_SEND_GOAWAY) || put_tunnel_frame(t, l, TUNNEL_SEND_GOAWAY);
 }
 
 static bool put_last(struct tunnel *t, struct link *l)

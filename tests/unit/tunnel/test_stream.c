@@ -378,6 +378,27 @@ static void an_open_with_its_end_that_was_not_taken_goes_elsewhere(void **state)
 	reopens_elsewhere(true);
 }
 
+static void an_open_that_is_owed_goes_before_goaway(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	pair_run(&pair, 20);
+	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
+	tunnel_drain(side_tunnel(&pair.side[0]), REASON_FINISHED); /* as for new certificates */
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	carry(client, server, 1000);
+	carry(server, client, 1000);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+}
+
 /* --- the end of a node --- */
 
 static void an_open_that_crosses_a_drain_is_taken(void **state)
@@ -645,6 +666,7 @@ int main(void)
 		T(a_tunnels_credit_never_goes_back),
 		T(an_open_that_was_not_taken_goes_elsewhere),
 		T(an_open_with_its_end_that_was_not_taken_goes_elsewhere),
+		T(an_open_that_is_owed_goes_before_goaway),
 		T(an_open_that_crosses_a_drain_is_taken),
 		T(a_peer_that_does_not_answer_holds_a_drain_up_for_seconds_only),
 		T(drained_is_told_once),
