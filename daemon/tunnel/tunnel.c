@@ -270,6 +270,8 @@ static void tunnel_up(struct tunnel *t, const struct frame_hello *hello)
 	log_info("tunnel up", L_TEXT("peer", t->peer->name), L_TEXT("made_by", t->is_initiator ? "us" : "peer"),
 	         L_TEXT("tls", info.version), L_TEXT("group", info.group), L_TEXT("cipher", info.cipher),
 	         L_TEXT("certificate", t->certificate_name));
+	if (t->is_drain_due)
+		tunnel_drain(t, t->drain_reason);
 	peer_tunnel_up(t->peer, t);
 }
 
@@ -460,7 +462,13 @@ void tunnel_consumed(struct tunnel *t, uint64_t len_bytes)
 void tunnel_drain(struct tunnel *t, enum close_reason reason)
 {
 	if (t->state == TUNNEL_CONNECTING) {
-		tunnel_close(t, reason, "ended before it was up");
+		/* Once our HELLO is out the peer may use it, and have streams on it that an end would reset. */
+		if (t->link[FRAME_LINK_LIGHT]->has_sent_hello) {
+			t->is_drain_due = true;
+			t->drain_reason = reason;
+		} else {
+			tunnel_close(t, reason, "ended before it was up");
+		}
 		return;
 	}
 	if (t->state != TUNNEL_UP && t->state != TUNNEL_SUSPECT)

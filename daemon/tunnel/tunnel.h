@@ -42,6 +42,7 @@ struct tunnel {
 	struct loop_garbage garbage;
 	enum tunnel_state state;
 	enum close_reason drain_reason;
+	bool is_drain_due;   /* as soon as it is up, with drain_reason */
 	bool has_goaway;     /* the peer said it: no more OPEN comes */
 	bool is_initiator;   /* we made the connection: our ids are odd, and the bulk link is ours to make */
 	bool has_taken_switch; /* a stream of the peer is on the bulk link: without that link the tunnel is lost */

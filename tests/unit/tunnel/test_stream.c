@@ -3,6 +3,7 @@
 #include "pair.h"
 
 #include "base/log.h"
+#include "unit/pki.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -399,6 +400,40 @@ static void an_open_that_is_owed_goes_before_goaway(void **state)
 	assert_true(pair_pump(&pair, all_streams_gone, NULL));
 }
 
+static bool has_tunnel_up(void *ctx)
+{
+	struct tunnel *t = side_tunnel(ctx);
+
+	return t && t->state == TUNNEL_UP;
+}
+
+static void new_certificates_do_not_touch_a_tunnel_that_the_peer_uses_already(void **state)
+{
+	const struct pki_node *id = &pki_get()->nodes[0];
+	const struct view_node *node2 = view_node_by_name(pair.side[0].view, "node2");
+	int client, server;
+
+	(void)state;
+	/* Node 2 has node 1's HELLO and gives it a stream; node 1 has not read node 2's. */
+	pool_want_peer(pair.side[0].pool, node2->id);
+	pair.side[1].connect_node_error = -ECONNREFUSED; /* it has no other */
+	client = pair_open(&pair, 1, "10.2.0.5:40000", "10.1.0.7:80");
+	assert_true(pair_pump(&pair, has_tunnel_up, &pair.side[1]));
+	send_bytes(client, 100);
+	run_side(1, 5);
+	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_CONNECTING);
+	pool_set_tls(pair.side[0].pool, id->ctx, id->info.self.not_after_s);
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[0]));
+	server = side_take_pod(&pair.side[0]);
+	expect_bytes(server, 100);
+	carry(server, client, 100);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	pair_advance_s(&pair, 5);
+	assert_int_equal(side_tunnel(&pair.side[0])->generation, pair.side[0].pool->generation);
+}
+
 /* --- the end of a node --- */
 
 static void an_open_that_crosses_a_drain_is_taken(void **state)
@@ -667,6 +702,7 @@ int main(void)
 		T(an_open_that_was_not_taken_goes_elsewhere),
 		T(an_open_with_its_end_that_was_not_taken_goes_elsewhere),
 		T(an_open_that_is_owed_goes_before_goaway),
+		T(new_certificates_do_not_touch_a_tunnel_that_the_peer_uses_already),
 		T(an_open_that_crosses_a_drain_is_taken),
 		T(a_peer_that_does_not_answer_holds_a_drain_up_for_seconds_only),
 		T(drained_is_told_once),
