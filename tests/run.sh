@@ -51,11 +51,12 @@ rm -rf "$LOGS"
 mkdir -p "$LOGS" || exit 1
 report_begin
 
+# What runs has a process group of its own, and is interrupted and not terminated: pytest takes its namespaces out then.
 child=
 stop()
 {
 	trap - INT TERM
-	[ -z "$child" ] || kill -TERM "$child" 2> /dev/null
+	[ -z "$child" ] || kill -INT -- "-$child" 2> /dev/null
 	wait
 	exit "$1"
 }

@@ -19,13 +19,14 @@ build_preset()
 	return 1
 }
 
-# run_quietly LOG COMMAND...: in the background, so that a signal to run.sh is taken at once.
+# run_quietly LOG COMMAND...: in the background, so that a signal to run.sh is taken at once. Bash makes what runs in the background ignore
+# interrupts, and a shell that starts so can not undo it: hence env.
 run_quietly()
 {
 	local log=$1
 	shift
 
-	"$@" >> "$log" 2>&1 &
+	setsid env --default-signal=INT,QUIT "$@" >> "$log" 2>&1 &
 	child=$!
 	wait "$child"
 	local status=$?
