@@ -174,3 +174,9 @@ def test_the_kernel_counted_no_pod_to_pod_tcp_in_the_clear(mesh):
 def test_no_stream_is_left_when_all_have_ended(mesh):
     for daemon in mesh.daemons:
         wait_for(lambda: daemon.streams() == [], lambda: f"no stream on {daemon.host.node_name}: {daemon.streams()}")
+
+
+@pytest.mark.skipif(PLAIN, reason="no daemon to end")
+def test_daemons_without_streams_end_in_order(mesh):
+    for daemon in mesh.daemons:
+        assert daemon.end() == 0, daemon.log()[-3000:]
