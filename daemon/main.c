@@ -28,6 +28,7 @@
 enum {
 	EXIT_USAGE = 2,          /* bad usage, configuration, nodes file or certificates */
 	RELOAD_DELAY_MS = 200,   /* files of one change are written one after the other */
+	RELOAD_DELAY_MAX_MS = 1000, /* ones that change all the time are read all the same */
 	ACCEPT_PAUSE_MS = 100,
 	FILES_WANTED = 1048576,
 	TUNNEL_BACKLOG = 1024,
@@ -285,10 +286,12 @@ static void on_reload_timer(struct loop_timer *t)
 
 static void reload_later(struct daemon *d)
 {
-	/* Not moved: files that change all the time would never be read. */
-	if (d->reload_timer.heap_index)
-		return;
-	(void)loop_timer_set(d->loop, &d->reload_timer, instant_add_ms(loop_now(d->loop), RELOAD_DELAY_MS));
+	struct instant now = loop_now(d->loop), deadline = instant_add_ms(now, RELOAD_DELAY_MS), last;
+
+	if (!d->reload_timer.heap_index)
+		d->reload_since = now;
+	last = instant_add_ms(d->reload_since, RELOAD_DELAY_MAX_MS);
+	(void)loop_timer_set(d->loop, &d->reload_timer, instant_before(last, deadline) ? last : deadline);
 }
 
 static void on_cred_watch(struct loop_source *src, uint32_t events)
