@@ -225,7 +225,7 @@ void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *te
 		peer_set_error(p, text);
 	if (was_up) {
 		log_info("tunnel closed", L_TEXT("peer", p->name), L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text));
-	} else {
+	} else if (!is_orderly) {
 		uint32_t kept_back;
 
 		p->pool->counters.tunnels_failed++;
