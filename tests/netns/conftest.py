@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all tests over namespaces share: the daemons' logs beside a failure, and a mark for the tests that run under ThreadSanitizer too."""
+"""What all tests over namespaces share: the daemons' logs beside a failure, a mark for the tests that run under ThreadSanitizer too, and an end in order
+by TERM as by Ctrl-C."""
+
+import signal
 
 import pytest
 
 
+def _interrupt(*_):
+    raise KeyboardInterrupt  # pytest then takes the fixtures down: daemons, namespaces, pins
+
+
 def pytest_configure(config):
+    signal.signal(signal.SIGTERM, _interrupt)
     config.addinivalue_line("markers", "threads: also run with daemons under ThreadSanitizer")
 
 
