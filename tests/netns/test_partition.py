@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The wire is cut. What TCP would survive, streams survive, with every byte; a peer that comes back as another, or not in time, costs its streams, visibly and
+with that reason."""
+
+import contextlib
+import hashlib
+import random
+import socket
+import threading
+import time
+
+import pytest
+
+from lib import DEADLINE_S, Failure, wait_for
+from mesh import Mesh, read_all
+from traffic import ending, read_exactly, talk
+
+PORT = 8080
+CUT_S = 30
+MORE = 4 << 20  # what each stream must have carried before the cut, and again after it
+
+
+class Load:
+    """A stream that sends as fast as it can, until told to stop; the bytes of both ends are compared."""
+
+    def __init__(self, sender, receiver, seed):
+        self.sender, self.receiver = sender, receiver
+        self.received = 0
+        self.sums = {}
+        self._stop = threading.Event()
+        self._random = random.Random(seed)
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    def _send(self):
+        digest = hashlib.sha256()
+        block = self._random.randbytes(1 << 16)
+        number = 0
+        with contextlib.suppress(OSError):
+            while not self._stop.is_set():
+                piece = block[: 1 + number * 4099 % len(block)] + number.to_bytes(8, "big")
+                self.sender.sendall(piece)
+                digest.update(piece)
+                number += 1
+            self.sender.shutdown(socket.SHUT_WR)
+            self.sums["sent"] = digest.hexdigest()
+
+    def _receive(self):
+        digest = hashlib.sha256()
+        with contextlib.suppress(OSError):
+            while piece := self.receiver.recv(1 << 16):
+                digest.update(piece)
+                self.received += len(piece)
+            self.sums["received"] = digest.hexdigest()
+
+    def wait_more(self, what):
+        goal = self.received + MORE
+        wait_for(lambda: self.received >= goal or len(self.sums) == 2, what)
+        assert self.received >= goal, "it ended"
+
+    def finish(self):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(DEADLINE_S)
+            if thread.is_alive():
+                raise Failure("the stream did not come to its end")
+        assert self.sums["sent"] == self.sums["received"]
+
+
+def open_pair(client, server, version, stack):
+    """Both ends of a connection that works."""
+    with server.listen(PORT, address=server.address(version)) as listener:
+        here = stack.enter_context(client.connect(server.address(version), PORT))
+        here.sendall(b"x")
+        there = stack.enter_context(listener.accept()[0])
+    there.settimeout(DEADLINE_S)
+    assert there.recv(1) == b"x"
+    return here, there
+
+
+def states(mesh):
+    return [mesh.one.peers()["node2"]["state"], mesh.two.peers()["node1"]["state"]]
+
+
+def test_a_cut_of_30_s_under_load_loses_no_stream_and_no_byte():
+    with Mesh() as mesh, contextlib.ExitStack() as stack:
+        a1, a2, b1, b2 = mesh.net.a1, mesh.net.a2, mesh.net.b1, mesh.net.b2
+        loads = []
+        for seed, (client, server, version) in enumerate([(a1, b1, 4), (b2, a2, 6), (a2, b2, 4)]):
+            here, there = open_pair(client, server, version, stack)
+            for end in (here, there):
+                end.settimeout(None)  # they are silent for longer than a test waits elsewhere
+            loads += [Load(here, there, seed), Load(there, here, seed + 100)]
+        for load in loads:
+            load.wait_more("the load to run before the cut")
+        quiet = open_pair(b1, a1, 4, stack)
+
+        begin = time.monotonic()
+        mesh.net.cut(mesh.net.b)
+        wait_for(lambda: states(mesh) == ["suspect", "suspect"], lambda: f"both to be suspect: {states(mesh)}")
+        with b2.listen(PORT) as listener:
+            late = stack.enter_context(a1.connect(b2.v4, PORT))  # waits for a tunnel
+            late.settimeout(None)
+            late.sendall(b"late")
+            # the length of the cut is what this test is about
+            time.sleep(max(0, begin + CUT_S - time.monotonic()))
+            assert states(mesh) == ["suspect", "suspect"]
+            assert mesh.one.status()["streams_open"] >= 4
+            mesh.net.cut(mesh.net.b, False)
+            wait_for(lambda: states(mesh) == ["up", "up"], lambda: f"both to be up: {states(mesh)}", timeout=120)
+            with listener.accept()[0] as there:
+                assert read_exactly(there, 4) == b"late"
+
+        for load in loads:
+            load.wait_more("the load to run after the cut")
+        for load in loads:
+            load.finish()
+        for one, other in (quiet, quiet[::-1]):
+            one.sendall(b"still here")
+            assert read_exactly(other, 10) == b"still here"
+        for daemon in mesh.daemons:
+            assert set(daemon.ended()) <= {"finished"}
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    with Mesh(tunnel={"peer_timeout": "15s"}) as m:
+        yield m
+
+
+def test_a_peer_that_restarted_behind_the_cut_costs_its_old_streams_at_once(mesh):
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with contextlib.ExitStack() as stack:
+        pairs = [open_pair(a1, b1, version, stack) for version in (4, 6)]
+        before = mesh.one.ended()
+        mesh.net.cut(mesh.net.b)
+        mesh.two.kill()
+        for _, there in pairs:
+            assert ending(there) == "ECONNRESET"
+        mesh.two.start()
+        assert len(mesh.one.streams()) == 2  # nobody could tell it
+        mesh.net.cut(mesh.net.b, False)
+        for here, _ in pairs:
+            assert ending(here) == "ECONNRESET"
+        wait_for(lambda: not mesh.one.streams(), "the streams to be gone")
+        ended = {reason: count - before.get(reason, 0) for reason, count in mesh.one.ended().items() if count != before.get(reason, 0)}
+        assert sum(ended.values()) == 2 and set(ended) <= {"peer_restarted", "tunnel_lost"}, ended
+    assert talk(a1, b1, b1.v4, lambda c, _: c.sendall(b"new"), read_all)[1] == b"new"
+
+
+def test_a_peer_that_is_silent_for_peer_timeout_costs_its_streams(mesh):
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with contextlib.ExitStack() as stack:
+        pairs = [open_pair(a1, b1, 4, stack), open_pair(b1, a1, 6, stack)]
+        before = [daemon.ended().get("peer_timeout", 0) for daemon in mesh.daemons]
+        mesh.net.cut(mesh.net.b)
+        try:
+            for pair in pairs:
+                for end in pair:
+                    assert ending(end) == "ECONNRESET"
+        finally:
+            mesh.net.cut(mesh.net.b, False)
+        assert [daemon.ended().get("peer_timeout", 0) - count for daemon, count in zip(mesh.daemons, before)] == [2, 2]
+    for client, server in ((a1, b1), (b1, a1)):
+        assert talk(client, server, server.v4, lambda c, _: c.sendall(b"new"), read_all)[1] == b"new"
