@@ -6,6 +6,7 @@
 #include <wolfssl/wolfcrypt/asn_public.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -70,6 +71,7 @@ int crl_read(const uint8_t *der, size_t len_bytes, struct crl *ret)
 	struct reader file = { der, len_bytes }, list, body;
 	struct element e;
 	struct crl crl = { 0 };
+	bool is_there;
 	const byte *date;
 	struct tm tm = { 0 };
 	byte format;
@@ -85,12 +87,18 @@ int crl_read(const uint8_t *der, size_t len_bytes, struct crl *ret)
 	crl.issuer_len_bytes = e.content_len_bytes;
 	if (!reader_take(&body, &e) || !element_is_time(&e))
 		return -EINVAL;
-	if (reader_take(&body, &e) && element_is_time(&e)) {
+	is_there = reader_take(&body, &e);
+	if (is_there && element_is_time(&e)) {
 		if (wc_GetDateInfo(e.whole, (int)e.whole_len_bytes, &date, &format, &len) != 0 ||
 		    wc_GetDateAsCalendarTime(date, len, format, &tm) != 0)
 			return -EINVAL;
 		crl.has_next_update = true;
 		crl.next_update_s = timegm(&tm);
+		is_there = reader_take(&body, &e);
+	}
+	if (is_there && e.tag == (ASN_SEQUENCE | ASN_CONSTRUCTED)) {
+		crl.revoked = e.content;
+		crl.revoked_len_bytes = e.content_len_bytes;
 	}
 	*ret = crl;
 	return 0;
@@ -106,4 +114,35 @@ bool crl_is_of(const struct crl *crl, const uint8_t *cert_der, size_t cert_len_b
 	     memcmp(dc.subjectRaw, crl->issuer, crl->issuer_len_bytes) == 0;
 	wc_FreeDecodedCert(&dc);
 	return is;
+}
+
+/* The library's text of a number has no leading zero byte; a list's DER has one where the highest bit is set. */
+static bool serial_is(const struct element *e, const char *serial)
+{
+	const uint8_t *at = e->content, *end = at + e->content_len_bytes;
+	char text[3];
+
+	while (at < end && !*at)
+		at++;
+	while (serial[0] == '0' && serial[1] == '0')
+		serial += 2;
+	for (; at < end; at++, serial += 2) {
+		snprintf(text, sizeof(text), "%02x", *at);
+		if (strncmp(serial, text, 2) != 0)
+			return false;
+	}
+	return !*serial;
+}
+
+bool crl_revokes(const struct crl *crl, const char *serial)
+{
+	struct reader list = { crl->revoked, crl->revoked_len_bytes }, entry;
+	struct element e;
+
+	/* SEQUENCE OF SEQUENCE { userCertificate, revocationDate, ... } */
+	while (list.left && reader_enter(&list, &entry)) {
+		if (reader_take(&entry, &e) && e.tag == ASN_INTEGER && serial_is(&e, serial))
+			return true;
+	}
+	return false;
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* AES-128-GCM first: the fastest here, and enough. The server's order decides. */
 #define TLS_SUITES "TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384:TLS13-CHACHA20-POLY1305-SHA256"
@@ -98,6 +99,29 @@ static int ctx_read_authorities(struct tls_ctx *ctx, const struct tls_material *
 	return 0;
 }
 
+static int ctx_read_lists(struct tls_ctx *ctx, const struct tls_material *m, struct tls_fault *fault)
+{
+	ctx->lists = calloc(m->crls_count ? m->crls_count : 1, sizeof(*ctx->lists));
+	if (!ctx->lists)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->crls_count; i++) {
+		struct ctx_list *list = &ctx->lists[ctx->lists_count];
+
+		list->der = malloc(m->crls[i].len_bytes);
+		if (!list->der)
+			return -ENOMEM;
+		ctx->lists_count++;
+		memcpy(list->der, m->crls[i].der, m->crls[i].len_bytes);
+		if (crl_read(list->der, m->crls[i].len_bytes, &list->crl))
+			return ctx_fault(fault, TLS_PART_CRL, i, ASN_PARSE_E);
+		for (size_t k = 0; k < m->authorities_count; k++) {
+			if (crl_is_of(&list->crl, m->authorities[k].der, m->authorities[k].len_bytes))
+				memcpy(list->issuer_hash, ctx->authorities[k].subject_hash, CERT_ID_BYTES);
+		}
+	}
+	return 0;
+}
+
 int tls_ctx_create(const struct tls_material *m, struct tls_ctx **ret, struct tls_fault *ret_fault)
 {
 	struct tls_ctx *ctx = calloc(1, sizeof(*ctx));
@@ -121,6 +145,8 @@ int tls_ctx_create(const struct tls_material *m, struct tls_ctx **ret, struct tl
 		r = ctx_load(ctx->client, m, ret_fault);
 	if (!r)
 		r = ctx_load(ctx->server, m, ret_fault);
+	if (!r)
+		r = ctx_read_lists(ctx, m, ret_fault);
 	if (r)
 		goto fail;
 	*ret = ctx;
@@ -143,6 +169,9 @@ void tls_ctx_unref(struct tls_ctx *ctx)
 	/* The library counts its own contexts too; its last session may outlive ours. */
 	wolfSSL_CTX_free(ctx->client);
 	wolfSSL_CTX_free(ctx->server);
+	for (size_t i = 0; i < ctx->lists_count; i++)
+		free(ctx->lists[i].der);
+	free(ctx->lists);
 	free(ctx->authorities);
 	free(ctx);
 }

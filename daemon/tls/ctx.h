@@ -5,6 +5,7 @@
 #define CULVERT_TLS_CTX_H
 
 #include "tls/cert.h"
+#include "tls/crl.h"
 #include "tls/pem.h"
 
 #include <wolfssl/wolfcrypt/settings.h>
@@ -19,11 +20,20 @@
 /* The hybrid group under its final number came with wolfSSL 5.8; the build's last resort, 5.7.2, has only drafts of it. */
 #define TLS_HAS_HYBRID (LIBWOLFSSL_VERSION_HEX >= 0x05008000)
 
+/* A list that the library has verified. */
+struct ctx_list {
+	uint8_t *der;
+	struct crl crl; /* points into der */
+	uint8_t issuer_hash[CERT_ID_BYTES];
+};
+
 struct tls_ctx {
 	atomic_uint refs;
 	WOLFSSL_CTX *client, *server;
 	struct cert *authorities; /* to tell when the root of a chain ends */
 	size_t authorities_count;
+	struct ctx_list *lists; /* to judge peers again that an earlier context took */
+	size_t lists_count;     /* 0: revocation is not checked */
 };
 
 struct tls_blob {

@@ -204,6 +204,7 @@ void tls_session_destroy(struct tls_session *s)
 	if (!s)
 		return;
 	wolfSSL_free(s->ssl);
+	verdict_done(&s->verdict);
 	tls_ctx_unref(s->ctx);
 	free(s);
 }

@@ -72,6 +72,9 @@ void tls_session_destroy(struct tls_session *s); /* NULL is welcome; half-built 
 enum tls_result tls_handshake(struct tls_session *s);
 const struct tls_peer *tls_session_peer(const struct tls_session *s); /* after TLS_OK; lives as long as s */
 struct tls_info tls_session_info(const struct tls_session *s);
+/* Whether ctx, a later context than the session's own, would still take its peer: its chain ends at an authority of ctx, and ctx's lists
+ * revoke none of it. Signatures were verified in the handshake. false with a sentence in error. */
+bool tls_session_is_taken_by(const struct tls_session *s, const struct tls_ctx *ctx, char error[TLS_ERROR_BYTES]);
 /* One sentence about the last TLS_FAILED, in our words: which certificate, what is wrong, what would be right. */
 const char *tls_session_error(const struct tls_session *s);
 

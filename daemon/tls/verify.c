@@ -5,6 +5,7 @@
 #include <wolfssl/wolfcrypt/error-crypt.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -96,6 +97,36 @@ static int64_t chain_end(const struct verdict *v, const WOLFSSL_X509_STORE_CTX *
 	return authority_end != INT64_MIN && authority_end < end ? authority_end : end;
 }
 
+/* Kept to judge it again by later contexts. */
+static bool chain_keep(struct verdict *v, const WOLFSSL_X509_STORE_CTX *store)
+{
+	size_t len_bytes = 0;
+	uint8_t *at;
+
+	for (int i = 0; i < store->totalCerts; i++)
+		len_bytes += sizeof(uint32_t) + store->certs[i].length;
+	verdict_done(v);
+	at = v->chain = malloc(len_bytes);
+	if (!at)
+		return false;
+	v->chain_len_bytes = len_bytes;
+	for (int i = 0; i < store->totalCerts; i++) {
+		uint32_t n = store->certs[i].length;
+
+		memcpy(at, &n, sizeof(n));
+		memcpy(at + sizeof(n), store->certs[i].buffer, n);
+		at += sizeof(n) + n;
+	}
+	return true;
+}
+
+void verdict_done(struct verdict *v)
+{
+	free(v->chain);
+	v->chain = NULL;
+	v->chain_len_bytes = 0;
+}
+
 int verify_peer(int preverify_ok, WOLFSSL_X509_STORE_CTX *store)
 {
 	struct verdict *v = store->userCtx;
@@ -138,6 +169,10 @@ int verify_peer(int preverify_ok, WOLFSSL_X509_STORE_CTX *store)
 	if (v->peer.not_after_s < time(NULL)) {
 		snprintf(v->fault, sizeof(v->fault), "an authority of the other node's certificate expired on %s (%s)",
 		         cert_time_text(v->peer.not_after_s, end), cert.issuer);
+		return 0;
+	}
+	if (!chain_keep(v, store)) {
+		snprintf(v->fault, sizeof(v->fault), "out of memory");
 		return 0;
 	}
 	v->code = 0;

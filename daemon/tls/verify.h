@@ -17,9 +17,14 @@ struct verdict {
 	size_t authorities_count;
 	bool is_good;                /* the peer showed a certificate and it was taken */
 	struct tls_peer peer;        /* where is_good */
+	uint8_t *chain;              /* where is_good: the peer's certificates, each behind its length (uint32_t); owned */
+	size_t chain_len_bytes;
 	int code;                    /* the library's error where it was refused; VERIFY_CERT_ERROR where we refused it */
 	char fault[TLS_ERROR_BYTES]; /* a sentence where it was refused, else empty */
 };
+
+/* Frees what it owns. */
+void verdict_done(struct verdict *v);
 
 /* For wolfSSL_CTX_set_verify: any answer but 0 would override an error, so 0 is the answer to every error. */
 int verify_peer(int preverify_ok, WOLFSSL_X509_STORE_CTX *store);

@@ -475,7 +475,7 @@ void pool_set_tls(struct pool *p, struct tls_ctx *tls, int64_t certificate_end_s
 		list_for_each_safe(at, &peer->tunnels) {
 			struct tunnel *t = container_of(at, struct tunnel, entry);
 
-			if (t->generation != p->generation)
+			if (t->generation != p->generation && tunnel_is_trusted(t, tls))
 				tunnel_drain(t, REASON_FINISHED);
 		}
 	}

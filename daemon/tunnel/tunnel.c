@@ -482,6 +482,21 @@ void tunnel_drain(struct tunnel *t, enum close_reason reason)
 	peer_tunnel_changed(t->peer);
 }
 
+bool tunnel_is_trusted(struct tunnel *t, const struct tls_ctx *ctx)
+{
+	char text[TLS_ERROR_BYTES];
+
+	for (int kind = FRAME_LINK_LIGHT; kind <= FRAME_LINK_BULK; kind++) {
+		const struct link *l = t->link[kind];
+
+		if (!l || l->state != LINK_OPEN || tls_session_is_taken_by(l->tls, ctx, text))
+			continue;
+		tunnel_close(t, REASON_CERTIFICATE, text);
+		return false;
+	}
+	return true;
+}
+
 /* Nothing can come any more and nothing is on its way: it may be closed at once. Not with a bulk link: what lies in one connection may
  * be read after the end of the other, so that takes DRAIN_LINGER_MS. Unread bytes make a reset of the close, and that drops what is not acknowledged. */
 static bool tunnel_is_over(const struct tunnel *t)

@@ -121,6 +121,8 @@ bool tunnel_send(struct tunnel *t, struct link *l, size_t max_bytes);
 
 /* Once a second. May close it. */
 void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s);
+/* Would ctx take its peer? Else closes it. */
+bool tunnel_is_trusted(struct tunnel *t, const struct tls_ctx *ctx);
 /* GOAWAY: no new streams either way; closed when the last one ends. */
 void tunnel_drain(struct tunnel *t, enum close_reason reason);
 /* Ends it now; its streams are reset with the reason. text: for the log. */

@@ -3,12 +3,16 @@
 #include "pair.h"
 
 #include "base/log.h"
+#include "tls/ca.h"
 #include "unit/pki.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -178,6 +182,47 @@ static void new_certificates_end_handshakes_under_old_ones(void **state)
 	close(fd);
 }
 
+static void a_revoked_peer_is_cut_at_once_and_others_are_not(void **state)
+{
+	const struct pki *pki = pki_get();
+	const struct pki_node *id = &pki->nodes[1];
+	const char *serial = pki->nodes[0].info.self.serial;
+	char path[200], command[600], error[CA_ERROR_BYTES], byte;
+	struct tls_ctx *next;
+	struct cred_info info;
+	int client;
+
+	(void)state;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	snprintf(command, sizeof(command), "rm -rf %.90s/next && cp -r %.120s %.90s/next", pki->dir, id->dir, pki->dir);
+	assert_int_equal(system(command), 0);
+	snprintf(path, sizeof(path), "%s/next/crl.pem", pki->dir);
+	/* A list that names nobody: the stream goes on. */
+	assert_int_equal(ca_revoke(pki->ca_dir, path, NULL, 0, 1, 0, error), 0);
+	snprintf(path, sizeof(path), "%s/next", pki->dir);
+	assert_int_equal(cred_load(path, &id->name, &next, &info, error), 0);
+	pool_set_tls(pair.side[1].pool, next, info.self.not_after_s);
+	tls_ctx_unref(next);
+	pair_run(&pair, 200);
+	assert_int_equal(recv(client, &byte, 1, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	/* One that names node1. */
+	snprintf(path, sizeof(path), "%s/next/crl.pem", pki->dir);
+	assert_int_equal(ca_revoke(pki->ca_dir, path, &serial, 1, 2, 0, error), 0);
+	snprintf(path, sizeof(path), "%s/next", pki->dir);
+	assert_int_equal(cred_load(path, &id->name, &next, &info, error), 0);
+	pool_set_tls(pair.side[1].pool, next, info.self.not_after_s);
+	tls_ctx_unref(next);
+	assert_int_equal(pair.side[1].pool->streams_count, 0);
+	assert_int_equal(pair.side[1].pool->counters.closed[REASON_CERTIFICATE], 1);
+	pair_run(&pair, 200);
+	assert_int_equal(recv(client, &byte, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_null(peer_tunnel(container_of(pair.side[1].pool->peers.next, struct peer, entry)));
+	close(client);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -186,6 +231,7 @@ int main(void)
 		T(a_peer_makes_only_so_many_tunnels),
 		T(handshakes_that_stand_still_do_not_keep_nodes_out),
 		T(new_certificates_end_handshakes_under_old_ones),
+		T(a_revoked_peer_is_cut_at_once_and_others_are_not),
 	};
 
 	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
