@@ -49,7 +49,7 @@ struct daemon {
 	struct loop_source signals, cred_watch_source, nodes_watch_source, tunnel_listener;
 	struct cred_watch *cred_watch, *nodes_watch;
 	struct loop_timer reload_timer, accept_pause, stop_timer;
-	struct instant reload_since; /* the first change that the timer is set for */
+	struct instant reload_since;         /* the first change that the timer is set for */
 	bool is_reload_cred, is_reload_view; /* what the timer is set for */
 	bool is_draining;
 	struct log_limit accept_log;

@@ -126,7 +126,9 @@ static void drained(void *ctx)
 		mailbox_post(w->engine->mailbox, &m->base);
 }
 
-static const struct pool_ops pool_ops = { .connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .drained = drained };
+static const struct pool_ops pool_ops = {
+	.connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .drained = drained
+};
 
 static int engine_worker_start(void *ctx, struct worker *worker)
 {
@@ -233,8 +235,8 @@ static void engine_post(struct engine *e, uint32_t worker, struct engine_message
 	worker_post(e->workers[worker].worker, &m->base);
 }
 
-int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_ops *ops, void *ctx, struct view *view, struct tls_ctx *tls,
-                  int64_t certificate_end_s, struct engine **ret)
+int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_ops *ops, void *ctx, struct view *view,
+                  struct tls_ctx *tls, int64_t certificate_end_s, struct engine **ret)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 	int r;
@@ -349,7 +351,8 @@ void engine_accept(struct engine *e, int fd, const struct endpoint *from)
 	sock_tune_tunnel(fd, e->settings.pool.peer_timeout_ms);
 	m->fd = fd;
 	/* Behind a NAT the address is nobody's: any worker will do, but the same one for both links of a tunnel. */
-	worker = node ? view_home_worker(node->name, e->workers_count) : (uint32_t)(from->addr.bytes[15] + from->addr.bytes[14]) % e->workers_count;
+	worker = node ? view_home_worker(node->name, e->workers_count)
+	              : (uint32_t)(from->addr.bytes[15] + from->addr.bytes[14]) % e->workers_count;
 	engine_post(e, worker, m);
 }
 

@@ -26,8 +26,8 @@
 #include <unistd.h>
 
 enum {
-	EXIT_USAGE = 2,          /* bad usage, configuration, nodes file or certificates */
-	RELOAD_DELAY_MS = 200,   /* files of one change are written one after the other */
+	EXIT_USAGE = 2,             /* bad usage, configuration, nodes file or certificates */
+	RELOAD_DELAY_MS = 200,      /* files of one change are written one after the other */
 	RELOAD_DELAY_MAX_MS = 1000, /* ones that change all the time are read all the same */
 	ACCEPT_PAUSE_MS = 100,
 	FILES_WANTED = 1048576,
@@ -82,7 +82,9 @@ static void capture_settings_of(const struct daemon *d, const struct config *c, 
 		items[i] = (struct capture_exclude){ .is_port = e->is_port, .prefix = e->prefix, .port = e->port };
 	}
 	*ret = (struct capture_settings){
-		.mode = c->capture.mode == CONFIG_PERMISSIVE ? CAPTURE_PERMISSIVE : c->capture.mode == CONFIG_STRICT ? CAPTURE_STRICT : CAPTURE_LOCKDOWN,
+		.mode = c->capture.mode == CONFIG_PERMISSIVE ? CAPTURE_PERMISSIVE
+		        : c->capture.mode == CONFIG_STRICT   ? CAPTURE_STRICT
+		                                             : CAPTURE_LOCKDOWN,
 		.is_older_reset = c->capture.older_flows == CONFIG_OLDER_RESET,
 		.devices = (const char *const *)c->capture.devices.names,
 		.devices_count = c->capture.devices.count,
@@ -101,7 +103,8 @@ static int load_certificates(struct daemon *d, struct tls_ctx **ret_ctx, struct 
 	if (d->name.is_shared)
 		return cred_load(d->config.identity.directory, NULL, ret_ctx, ret_info, error);
 	if (name_of_node(&d->name, d->config.node, &own)) {
-		snprintf(error, CRED_ERROR_BYTES, "identity.peer_name: the name of node %.100s is longer than %d bytes", d->config.node, TLS_NAME_BYTES - 1);
+		snprintf(error, CRED_ERROR_BYTES, "identity.peer_name: the name of node %.100s is longer than %d bytes", d->config.node,
+		         TLS_NAME_BYTES - 1);
 		return -EINVAL;
 	}
 	return cred_load(d->config.identity.directory, &own, ret_ctx, ret_info, error);
@@ -125,7 +128,8 @@ static int load_all(struct daemon *d)
 	log_set_level(d->config.log.level);
 	pin_directory_of(&d->config, d->pin_directory);
 	if (name_template_parse(d->config.identity.peer_name, &d->name, error)) {
-		fprintf(stderr, "culvertd: %s:%u: identity.peer_name: %s\n", d->config_path, config_line(&d->config, "identity.peer_name"), error);
+		fprintf(stderr, "culvertd: %s:%u: identity.peer_name: %s\n", d->config_path, config_line(&d->config, "identity.peer_name"),
+		        error);
 		return EXIT_USAGE;
 	}
 	if (load_certificates(d, &d->tls, &d->cred, error)) {
@@ -165,8 +169,8 @@ static void reload_certificates(struct daemon *d)
 	d->cred = info;
 	reload_done(&d->cred_state);
 	engine_set_tls(d->engine, d->tls, d->cred.self.not_after_s);
-	log_info("new certificates", L_TEXT("name", info.self.names_count ? info.self.names[0].text : ""), L_TEXT("serial", info.self.serial),
-	         L_I64("not_after_s", info.self.not_after_s));
+	log_info("new certificates", L_TEXT("name", info.self.names_count ? info.self.names[0].text : ""),
+	         L_TEXT("serial", info.self.serial), L_I64("not_after_s", info.self.not_after_s));
 }
 
 /* The folder is watched, and other files may live in it: only a nodes file that is another one, or has other contents, is read. */
@@ -222,8 +226,10 @@ static void warn_of_fixed_settings(const struct config *old, const struct config
 		{ "identity.peer_name", strcmp(old->identity.peer_name, fresh->identity.peer_name) != 0 },
 		{ "nodes.file", strcmp(old->nodes.file, fresh->nodes.file) != 0 },
 		{ "tunnel", old->tunnel.port != fresh->tunnel.port || old->tunnel.workers != fresh->tunnel.workers ||
-		                    old->tunnel.peer_timeout_ms != fresh->tunnel.peer_timeout_ms || old->tunnel.drain_timeout_ms != fresh->tunnel.drain_timeout_ms ||
-		                    old->tunnel.idle_timeout_ms != fresh->tunnel.idle_timeout_ms || old->tunnel.memory_bytes != fresh->tunnel.memory_bytes },
+		                    old->tunnel.peer_timeout_ms != fresh->tunnel.peer_timeout_ms ||
+		                    old->tunnel.drain_timeout_ms != fresh->tunnel.drain_timeout_ms ||
+		                    old->tunnel.idle_timeout_ms != fresh->tunnel.idle_timeout_ms ||
+		                    old->tunnel.memory_bytes != fresh->tunnel.memory_bytes },
 	};
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++) {
@@ -545,7 +551,8 @@ static int start_listeners(struct daemon *d)
 	static const int families[2] = { AF_INET, AF_INET6 };
 
 	/* Other nodes first: a stream that begins needs a tunnel. */
-	d->tunnel_listener = (struct loop_source){ .fd = sock_listen_tunnel((uint16_t)d->config.tunnel.port, TUNNEL_BACKLOG), .on_event = on_tunnel_listener };
+	d->tunnel_listener = (struct loop_source){ .fd = sock_listen_tunnel((uint16_t)d->config.tunnel.port, TUNNEL_BACKLOG),
+		                                   .on_event = on_tunnel_listener };
 	if (d->tunnel_listener.fd < 0) {
 		log_error("the tunnel port can not be listened on", L_U64("port", d->config.tunnel.port), L_ERRNO(d->tunnel_listener.fd));
 		return d->tunnel_listener.fd;
@@ -652,8 +659,9 @@ static int run(struct daemon *d)
 	if (!r) {
 		bool is_ready = daemon_is_ready(d, detail);
 
-		LOG_AT(is_ready ? LOG_INFO : LOG_ERROR, is_ready ? "ready" : "not ready", L_TEXT("node", d->config.node), L_TEXT("version", CULVERT_VERSION),
-		       L_U64("nodes", view_nodes_count(d->view)), L_U64("workers", engine_workers(d->engine)), L_TEXT("detail", detail));
+		LOG_AT(is_ready ? LOG_INFO : LOG_ERROR, is_ready ? "ready" : "not ready", L_TEXT("node", d->config.node),
+		       L_TEXT("version", CULVERT_VERSION), L_U64("nodes", view_nodes_count(d->view)),
+		       L_U64("workers", engine_workers(d->engine)), L_TEXT("detail", detail));
 		r = loop_run(d->loop);
 		log_info("ended");
 	}
@@ -700,9 +708,12 @@ int main(int argc, char **argv)
 {
 	enum { OPT_CONFIG = 'c', OPT_CHECK, OPT_REMOVE, OPT_SETTINGS, OPT_VERSION, OPT_HELP };
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, OPT_CONFIG },   { "check", no_argument, NULL, OPT_CHECK },
-		{ "remove", no_argument, NULL, OPT_REMOVE },         { "settings", no_argument, NULL, OPT_SETTINGS },
-		{ "version", no_argument, NULL, OPT_VERSION },       { "help", no_argument, NULL, OPT_HELP },
+		{ "config", required_argument, NULL, OPT_CONFIG },
+		{ "check", no_argument, NULL, OPT_CHECK },
+		{ "remove", no_argument, NULL, OPT_REMOVE },
+		{ "settings", no_argument, NULL, OPT_SETTINGS },
+		{ "version", no_argument, NULL, OPT_VERSION },
+		{ "help", no_argument, NULL, OPT_HELP },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct daemon d = { .lock_fd = -1, .signals.fd = -1, .tunnel_listener.fd = -1, .started_s = time(NULL) };

@@ -15,9 +15,9 @@
 struct verdict {
 	const struct cert *authorities; /* of the session's context */
 	size_t authorities_count;
-	bool is_good;                /* the peer showed a certificate and it was taken */
-	struct tls_peer peer;        /* where is_good */
-	uint8_t *chain;              /* where is_good: the peer's certificates, each behind its length (uint32_t); owned */
+	bool is_good;         /* the peer showed a certificate and it was taken */
+	struct tls_peer peer; /* where is_good */
+	uint8_t *chain;       /* where is_good: the peer's certificates, each behind its length (uint32_t); owned */
 	size_t chain_len_bytes;
 	int code;                    /* the library's error where it was refused; VERIFY_CERT_ERROR where we refused it */
 	char fault[TLS_ERROR_BYTES]; /* a sentence where it was refused, else empty */

@@ -231,7 +231,8 @@ void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *te
 		p->pool->counters.tunnels_failed++;
 		p->next_address++;
 		if (log_limit_allow(&p->log, pool_now(p->pool).ns, &kept_back))
-			log_warn("no tunnel", L_TEXT("peer", p->name), L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text), L_U64("kept_back", kept_back));
+			log_warn("no tunnel", L_TEXT("peer", p->name), L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text),
+			         L_U64("kept_back", kept_back));
 	}
 	peer_tell_up(p);
 	if (p->is_wanted && !p->pool->is_draining && !peer_tunnel(p) && !peer_is_connecting(p) && !p->retry.heap_index)

@@ -23,15 +23,15 @@ struct peer {
 	struct list tunnels;
 	struct list waiting; /* streams that a tunnel shall take */
 	uint32_t waiting_count;
-	bool is_wanted; /* keep a tunnel: it had one or needs one */
-	bool is_told_up; /* what the pool's owner was told last */
+	bool is_wanted;        /* keep a tunnel: it had one or needs one */
+	bool is_told_up;       /* what the pool's owner was told last */
 	uint32_t next_address; /* which of its addresses is tried next */
 	uint32_t failures;
 	struct loop_timer retry;
 	uint64_t incarnation; /* the last that it showed; 0: none yet */
 	char last_error[PEER_ERROR_BYTES];
-	int64_t last_error_s; /* Unix time */
-	struct log_limit log; /* of failed attempts */
+	int64_t last_error_s;                       /* Unix time */
+	struct log_limit log;                       /* of failed attempts */
 	uint64_t streams_total, rx_bytes, tx_bytes; /* of streams that have ended */
 	struct loop_garbage garbage;
 };
@@ -48,8 +48,9 @@ void peer_assign(struct peer *p, struct stream *s);
 void peer_connect(struct peer *p);
 
 /* Facts from tunnels. */
-void peer_tunnel_up(struct peer *p, struct tunnel *t);     /* HELLO is there: waiting streams get it; another incarnation ends the old tunnels */
-void peer_tunnel_changed(struct peer *p);                  /* suspect, draining, better again */
+void peer_tunnel_up(struct peer *p,
+                    struct tunnel *t);    /* HELLO is there: waiting streams get it; another incarnation ends the old tunnels */
+void peer_tunnel_changed(struct peer *p); /* suspect, draining, better again */
 void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *text, bool was_up);
 bool peer_is_up(const struct peer *p);
 /* May the peer make one more? */

@@ -15,7 +15,7 @@
 
 enum {
 	ACCEPTS_PER_EVENT = 64,
-	ACCEPT_PAUSE_MS = 100,     /* no descriptors left: running streams give some back meanwhile */
+	ACCEPT_PAUSE_MS = 100, /* no descriptors left: running streams give some back meanwhile */
 	TICK_MS = 1000,
 	STRANGERS_MAX = 256,       /* handshakes under way at once */
 	LIGHT_RECENT_NS = 2000000, /* light traffic within this: bulk goes in small units, and others get the core between two turns */
@@ -160,11 +160,17 @@ void pool_stream_closed(struct pool *p, struct stream *s)
 	if (!log_enabled(level) || (level != LOG_DEBUG && !log_limit_allow(&p->end_log, pool_now(p).ns, &kept_back)))
 		return;
 	log_write(level, level == LOG_WARN ? "a node spoke for another node's pod" : "stream ended",
-	          (const struct log_field[]){ L_TEXT("peer", s->peer ? s->peer->name : NULL), L_U64("id", s->id),
-	                                      L_TEXT("side", s->role == STREAM_CLIENT_SIDE ? "client" : "server"), L_ENDPOINT("client", &s->client),
-	                                      L_ENDPOINT("server", &s->server), L_U64("to_peer_bytes", s->tx.sent), L_U64("from_peer_bytes", s->rx.delivered),
-	                                      L_U64("ms", instant_elapsed_ns(s->created, pool_now(p)) / NS_PER_MS), L_TEXT("reason", reason_text(s->reason)),
-	                                      L_U64("kept_back", kept_back), { .kind = LOG_END } });
+	          (const struct log_field[]){ L_TEXT("peer", s->peer ? s->peer->name : NULL),
+	                                      L_U64("id", s->id),
+	                                      L_TEXT("side", s->role == STREAM_CLIENT_SIDE ? "client" : "server"),
+	                                      L_ENDPOINT("client", &s->client),
+	                                      L_ENDPOINT("server", &s->server),
+	                                      L_U64("to_peer_bytes", s->tx.sent),
+	                                      L_U64("from_peer_bytes", s->rx.delivered),
+	                                      L_U64("ms", instant_elapsed_ns(s->created, pool_now(p)) / NS_PER_MS),
+	                                      L_TEXT("reason", reason_text(s->reason)),
+	                                      L_U64("kept_back", kept_back),
+	                                      { .kind = LOG_END } });
 }
 
 void pool_stream_gone(struct pool *p)
@@ -271,7 +277,8 @@ static void stranger_refuse(struct link *l, enum close_reason reason, const char
 		(void)link_flush(l);
 	}
 	if (log_limit_allow(&p->accept_log, pool_now(p).ns, &kept_back))
-		log_warn("refused a node's connection", L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text), L_U64("kept_back", kept_back));
+		log_warn("refused a node's connection", L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text),
+		         L_U64("kept_back", kept_back));
 	stranger_gone(l);
 	link_destroy(l, true);
 }
@@ -283,7 +290,8 @@ static void stranger_failed(struct link *l, enum close_reason reason, const char
 
 	p->counters.handshakes_refused++;
 	if (log_limit_allow(&p->accept_log, pool_now(p).ns, &kept_back))
-		log_warn("a node's connection failed", L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text), L_U64("kept_back", kept_back));
+		log_warn("a node's connection failed", L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text),
+		         L_U64("kept_back", kept_back));
 	stranger_gone(l);
 	link_destroy(l, false);
 }
@@ -578,8 +586,8 @@ void pool_random(struct pool *p, uint8_t *dst, size_t len_bytes)
 	memcpy(dst, p->random + p->random_left, len_bytes);
 }
 
-int pool_create(struct loop *loop, const struct pool_settings *settings, const struct pool_ops *ops, void *ctx, struct view *view, struct tls_ctx *tls,
-                int64_t certificate_end_s, struct pool **ret)
+int pool_create(struct loop *loop, const struct pool_settings *settings, const struct pool_ops *ops, void *ctx, struct view *view,
+                struct tls_ctx *tls, int64_t certificate_end_s, struct pool **ret)
 {
 	struct pool *p = calloc(1, sizeof(*p));
 	int r;

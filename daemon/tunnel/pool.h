@@ -54,7 +54,7 @@ struct pool_counters {
 	uint64_t accepted, requested;
 	uint64_t tunnels_opened, tunnels_failed, handshakes_refused;
 	uint64_t accept_pauses;
-	uint64_t foreign_claims; /* security: a node spoke for another node's pod */
+	uint64_t foreign_claims;     /* security: a node spoke for another node's pod */
 	uint64_t rx_bytes, tx_bytes; /* of all streams, payload */
 };
 
@@ -93,8 +93,8 @@ struct pool {
 };
 
 /* Borrows settings, ops and ctx for its life; takes references of view and tls. 0 or -errno. */
-int pool_create(struct loop *loop, const struct pool_settings *settings, const struct pool_ops *ops, void *ctx, struct view *view, struct tls_ctx *tls,
-                int64_t certificate_end_s, struct pool **ret);
+int pool_create(struct loop *loop, const struct pool_settings *settings, const struct pool_ops *ops, void *ctx, struct view *view,
+                struct tls_ctx *tls, int64_t certificate_end_s, struct pool **ret);
 /* Resets what is left, closes all. */
 void pool_destroy(struct pool *p);
 

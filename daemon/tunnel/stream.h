@@ -19,23 +19,24 @@ struct peer;
 struct tunnel;
 
 enum {
-	STREAM_JUDGE_MS = 5000,  /* how long an address may stay unknown: two nodes' views differ by up to seconds */
+	STREAM_JUDGE_MS = 5000,              /* how long an address may stay unknown: two nodes' views differ by up to seconds */
 	STREAM_READ_SMALL_BYTES = 40 * 1024, /* one turn of a light stream; also more than STREAM_LARGE_READ_BYTES */
-	STREAM_LARGE_READ_BYTES = 32 * 1024, /* a read that counts as bulk: reads are counted and not bytes, else a fast ping-pong looks like bulk */
-	STREAM_BULK_BYTES = 128 * 1024,      /* in large reads ... */
-	STREAM_BULK_MS = 20,                 /* ... within this time: the stream moves to the bulk link */
+	STREAM_LARGE_READ_BYTES =
+		32 * 1024, /* a read that counts as bulk: reads are counted and not bytes, else a fast ping-pong looks like bulk */
+	STREAM_BULK_BYTES = 128 * 1024, /* in large reads ... */
+	STREAM_BULK_MS = 20,            /* ... within this time: the stream moves to the bulk link */
 };
 
 enum stream_role { STREAM_CLIENT_SIDE, STREAM_SERVER_SIDE };
 
 enum stream_state {
-	STREAM_WAITING,  /* client side: accepted; waits for its addresses to be known and for a tunnel */
-	STREAM_OPENING,  /* client side: OPEN is on its way; data may be too */
-	STREAM_JUDGING,  /* server side: OPEN came; its addresses are not known here yet */
-	STREAM_DIALING,  /* server side: our connection to the server pod is under way */
-	STREAM_OPEN,     /* both sides are connected */
-	STREAM_CLOSING,  /* both directions ended in order; the pod has not acknowledged all of it */
-	STREAM_CLOSED,   /* the socket is gone; at most its RESET has still to be sent */
+	STREAM_WAITING, /* client side: accepted; waits for its addresses to be known and for a tunnel */
+	STREAM_OPENING, /* client side: OPEN is on its way; data may be too */
+	STREAM_JUDGING, /* server side: OPEN came; its addresses are not known here yet */
+	STREAM_DIALING, /* server side: our connection to the server pod is under way */
+	STREAM_OPEN,    /* both sides are connected */
+	STREAM_CLOSING, /* both directions ended in order; the pod has not acknowledged all of it */
+	STREAM_CLOSED,  /* the socket is gone; at most its RESET has still to be sent */
 	STREAM_STATE_COUNT
 };
 
@@ -90,9 +91,9 @@ struct stream {
 	uint8_t role, state, reason, pending;
 	uint8_t tx_half, rx_half; /* pod to tunnel, tunnel to pod */
 	uint8_t tx_link, rx_link; /* enum frame_link: where data of that direction goes now */
-	bool is_read_ready;   /* the pod's socket may have more; edge-triggered */
-	bool is_read_ending;  /* an end, an error or urgent data was announced: a short read is not the last */
-	bool is_pod_failed;   /* an error was announced; it shows when all that came before it is read */
+	bool is_read_ready;       /* the pod's socket may have more; edge-triggered */
+	bool is_read_ending;      /* an end, an error or urgent data was announced: a short read is not the last */
+	bool is_pod_failed;       /* an error was announced; it shows when all that came before it is read */
 	bool is_write_blocked;
 	bool is_write_failed; /* the pod takes nothing any more */
 	bool is_stash_ended;  /* END came on the new link before the SWITCH */
@@ -104,9 +105,9 @@ struct stream {
 	uint32_t budgeted_bytes; /* reserved in the budget for rx */
 	uint32_t large_bytes;    /* in large reads since large_since */
 	struct instant large_since, created;
-	uint64_t end_offset;     /* of END, while rx_half is HALF_DRAINING or is_stash_ended */
-	struct queue queue;      /* received, not taken by the pod yet */
-	struct queue *stash;     /* came on the bulk link before the SWITCH; NULL: none */
+	uint64_t end_offset; /* of END, while rx_half is HALF_DRAINING or is_stash_ended */
+	struct queue queue;  /* received, not taken by the pod yet */
+	struct queue *stash; /* came on the bulk link before the SWITCH; NULL: none */
 	uint8_t nonce[FRAME_NONCE_BYTES], peer_nonce[FRAME_NONCE_BYTES];
 };
 
@@ -131,7 +132,7 @@ void stream_on_opened(struct stream *s, const struct frame_opened *m);
 void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_t len_bytes);
 /* Puts data aside that came before the SWITCH. false: no memory. */
 bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes);
-void stream_on_end(struct stream *s);    /* rx.received is the final offset */
+void stream_on_end(struct stream *s); /* rx.received is the final offset */
 void stream_on_switch(struct stream *s, enum frame_link link);
 void stream_on_window(struct stream *s, uint8_t flags, const struct frame_window *m); /* may fail the tunnel */
 void stream_on_reset(struct stream *s, enum close_reason reason);

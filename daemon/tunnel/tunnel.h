@@ -13,21 +13,21 @@ struct pool;
 struct peer;
 
 enum {
-	TUNNEL_BUCKETS = 256,                /* of the table of streams, at first; it grows with them */
-	TUNNEL_STREAMS_MAX = 65536,          /* that a peer may have open at once on one tunnel */
-	TUNNEL_JUDGING_MAX = 1024,           /* OPENs of a peer that may wait for our view */
-	TUNNEL_CREDIT_MIN_BYTES = 4 << 20,   /* all streams of a tunnel together, or twice what they were granted */
-	TUNNEL_PING_MS = 3000,               /* silence after which a tunnel with streams is asked whether it lives */
-	TUNNEL_PING_IDLE_MS = 30000,         /* the same without streams */
-	TUNNEL_SUSPECT_MS = 10000,           /* no answer for so long: suspect */
-	TUNNEL_LAST_ID = 0x7ffffffe,         /* above it a tunnel takes no more streams: GOAWAY, and a new one */
+	TUNNEL_BUCKETS = 256,              /* of the table of streams, at first; it grows with them */
+	TUNNEL_STREAMS_MAX = 65536,        /* that a peer may have open at once on one tunnel */
+	TUNNEL_JUDGING_MAX = 1024,         /* OPENs of a peer that may wait for our view */
+	TUNNEL_CREDIT_MIN_BYTES = 4 << 20, /* all streams of a tunnel together, or twice what they were granted */
+	TUNNEL_PING_MS = 3000,             /* silence after which a tunnel with streams is asked whether it lives */
+	TUNNEL_PING_IDLE_MS = 30000,       /* the same without streams */
+	TUNNEL_SUSPECT_MS = 10000,         /* no answer for so long: suspect */
+	TUNNEL_LAST_ID = 0x7ffffffe,       /* above it a tunnel takes no more streams: GOAWAY, and a new one */
 };
 
 enum tunnel_state {
 	TUNNEL_CONNECTING, /* TCP, TLS, HELLO */
 	TUNNEL_UP,
-	TUNNEL_SUSPECT,    /* does not answer: new streams go elsewhere or wait, old ones stay */
-	TUNNEL_DRAINING,   /* one side said GOAWAY: streams live on, none begins */
+	TUNNEL_SUSPECT,  /* does not answer: new streams go elsewhere or wait, old ones stay */
+	TUNNEL_DRAINING, /* one side said GOAWAY: streams live on, none begins */
 	TUNNEL_CLOSED,
 	TUNNEL_STATE_COUNT
 };
@@ -42,18 +42,18 @@ struct tunnel {
 	struct loop_garbage garbage;
 	enum tunnel_state state;
 	enum close_reason drain_reason;
-	bool is_drain_due;   /* as soon as it is up, with drain_reason */
-	bool has_goaway;     /* the peer said it: no more OPEN comes */
-	bool is_initiator;   /* we made the connection: our ids are odd, and the bulk link is ours to make */
+	bool is_drain_due;     /* as soon as it is up, with drain_reason */
+	bool has_goaway;       /* the peer said it: no more OPEN comes */
+	bool is_initiator;     /* we made the connection: our ids are odd, and the bulk link is ours to make */
 	bool has_taken_switch; /* a stream of the peer is on the bulk link: without that link the tunnel is lost */
 	uint8_t pending;
 	uint8_t id[16];
-	uint64_t generation; /* of the certificates that it was made with */
-	int64_t expires_s;   /* Unix time: the end of our or the peer's certificate, what is earlier */
+	uint64_t generation;  /* of the certificates that it was made with */
+	int64_t expires_s;    /* Unix time: the end of our or the peer's certificate, what is earlier */
 	struct link *link[2]; /* by enum frame_link */
 	struct schedule turns[2];
-	struct list control;  /* streams with frames for the light link */
-	struct list last[2];  /* streams with END or RESET, by the link of their data */
+	struct list control; /* streams with frames for the light link */
+	struct list last[2]; /* streams with END or RESET, by the link of their data */
 	struct list judging;
 	uint32_t judging_count;
 	struct instant state_since, idle_since, bulk_retry;

@@ -123,16 +123,17 @@ static void a_chain_is_followed_to_its_end(void **state)
 	(void)state;
 	snprintf(dir, sizeof(dir), "%s/chained", pki->dir);
 	snprintf(ca, sizeof(ca), "%s/ca.crt", pki->ca_dir);
-	snprintf(command, sizeof(command),
-	         "cp -r %.120s %.120s && cd %.120s && (openssl ecparam -name prime256v1 -genkey -noout -out i.key && "
-	         "openssl req -new -key i.key -subj '/CN=Middle CA' -out i.csr && "
-	         "printf 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n' > iext && "
-	         "openssl x509 -req -in i.csr -CA ca.crt -CAkey %.120s/ca.key -CAserial s -CAcreateserial -days 2 -extfile iext -out i.crt && "
-	         "openssl req -new -key tls.key -subj /CN=node1 -out r.csr && "
-	         "printf 'extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=URI:%.120s\n' > ext && "
-	         "openssl x509 -req -in r.csr -CA i.crt -CAkey i.key -CAserial s -days 2 -extfile ext -out leaf.crt && "
-	         "cat leaf.crt i.crt > tls.crt) 2>/dev/null",
-	         pki->nodes[0].dir, dir, dir, pki->ca_dir, pki->nodes[0].name.text);
+	snprintf(
+		command, sizeof(command),
+		"cp -r %.120s %.120s && cd %.120s && (openssl ecparam -name prime256v1 -genkey -noout -out i.key && "
+		"openssl req -new -key i.key -subj '/CN=Middle CA' -out i.csr && "
+		"printf 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n' > iext && "
+		"openssl x509 -req -in i.csr -CA ca.crt -CAkey %.120s/ca.key -CAserial s -CAcreateserial -days 2 -extfile iext -out i.crt && "
+		"openssl req -new -key tls.key -subj /CN=node1 -out r.csr && "
+		"printf 'extendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=URI:%.120s\n' > ext && "
+		"openssl x509 -req -in r.csr -CA i.crt -CAkey i.key -CAserial s -days 2 -extfile ext -out leaf.crt && "
+		"cat leaf.crt i.crt > tls.crt) 2>/dev/null",
+		pki->nodes[0].dir, dir, dir, pki->ca_dir, pki->nodes[0].name.text);
 	assert_int_equal(system(command), 0);
 	tls_pair_destroy(&pair);
 	chained = tls_ctx_unjudged(dir, ca, NULL);

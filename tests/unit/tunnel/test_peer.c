@@ -31,8 +31,13 @@ static uint64_t incarnation;
 
 static size_t put_hello(uint8_t *dst, int i)
 {
-	struct frame_hello m = { .node = "node1", .incarnation = incarnation, .initial_credit_bytes = 65536, .streams_max = 100,
-		                 .tunnel_credit_bytes = 1 << 20, .tunnel_id = { (uint8_t)i, 1 }, .is_peer_enrolled = true };
+	struct frame_hello m = { .node = "node1",
+		                 .incarnation = incarnation,
+		                 .initial_credit_bytes = 65536,
+		                 .streams_max = 100,
+		                 .tunnel_credit_bytes = 1 << 20,
+		                 .tunnel_id = { (uint8_t)i, 1 },
+		                 .is_peer_enrolled = true };
 
 	return frame_put_hello(dst, &m);
 }
@@ -89,8 +94,8 @@ static void call(int i)
 
 	assert_true(fd >= 0);
 	callers[i] = (struct caller){ 0 };
-	assert_int_equal(link_create(pair.side[0].loop, &stock, pki_get()->nodes[0].ctx, fd, is_pending, TLS_CLIENT, &caller_ops, &callers[i],
-	                             &callers[i].link),
+	assert_int_equal(link_create(pair.side[0].loop, &stock, pki_get()->nodes[0].ctx, fd, is_pending, TLS_CLIENT, &caller_ops,
+	                             &callers[i], &callers[i].link),
 	                 0);
 	assert_true(pair_pump(&pair, caller_knows, &callers[i]));
 }
