@@ -3,80 +3,17 @@
 with that reason."""
 
 import contextlib
-import hashlib
-import random
-import socket
-import threading
 import time
 
 import pytest
 
-from lib import DEADLINE_S, Failure, wait_for
+from lib import wait_for
+from load import Load, open_pair
 from mesh import Mesh, read_all
 from traffic import ending, read_exactly, talk
 
 PORT = 8080
 CUT_S = 30
-MORE = 4 << 20  # what each stream must have carried before the cut, and again after it
-
-
-class Load:
-    """A stream that sends as fast as it can, until told to stop; the bytes of both ends are compared."""
-
-    def __init__(self, sender, receiver, seed):
-        self.sender, self.receiver = sender, receiver
-        self.received = 0
-        self.sums = {}
-        self._stop = threading.Event()
-        self._random = random.Random(seed)
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._receive)]
-        for thread in self._threads:
-            thread.start()
-
-    def _send(self):
-        digest = hashlib.sha256()
-        block = self._random.randbytes(1 << 16)
-        number = 0
-        with contextlib.suppress(OSError):
-            while not self._stop.is_set():
-                piece = block[: 1 + number * 4099 % len(block)] + number.to_bytes(8, "big")
-                self.sender.sendall(piece)
-                digest.update(piece)
-                number += 1
-            self.sender.shutdown(socket.SHUT_WR)
-            self.sums["sent"] = digest.hexdigest()
-
-    def _receive(self):
-        digest = hashlib.sha256()
-        with contextlib.suppress(OSError):
-            while piece := self.receiver.recv(1 << 16):
-                digest.update(piece)
-                self.received += len(piece)
-            self.sums["received"] = digest.hexdigest()
-
-    def wait_more(self, what):
-        goal = self.received + MORE
-        wait_for(lambda: self.received >= goal or len(self.sums) == 2, what)
-        assert self.received >= goal, "it ended"
-
-    def finish(self):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(DEADLINE_S)
-            if thread.is_alive():
-                raise Failure("the stream did not come to its end")
-        assert self.sums["sent"] == self.sums["received"]
-
-
-def open_pair(client, server, version, stack):
-    """Both ends of a connection that works."""
-    with server.listen(PORT, address=server.address(version)) as listener:
-        here = stack.enter_context(client.connect(server.address(version), PORT))
-        here.sendall(b"x")
-        there = stack.enter_context(listener.accept()[0])
-    there.settimeout(DEADLINE_S)
-    assert there.recv(1) == b"x"
-    return here, there
 
 
 def states(mesh):
@@ -93,7 +30,7 @@ def test_a_cut_of_30_s_under_load_loses_no_stream_and_no_byte():
                 end.settimeout(None)  # they are silent for longer than a test waits elsewhere
             loads += [Load(here, there, seed), Load(there, here, seed + 100)]
         for load in loads:
-            load.wait_more("the load to run before the cut")
+            load.wait_more()
         quiet = open_pair(b1, a1, 4, stack)
 
         begin = time.monotonic()
@@ -113,7 +50,7 @@ def test_a_cut_of_30_s_under_load_loses_no_stream_and_no_byte():
                 assert read_exactly(there, 4) == b"late"
 
         for load in loads:
-            load.wait_more("the load to run after the cut")
+            load.wait_more()
         for load in loads:
             load.finish()
         for one, other in (quiet, quiet[::-1]):
