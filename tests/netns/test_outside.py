@@ -46,7 +46,7 @@ def test_udp_between_pods_passes_and_is_counted(mesh, version):
             assert (question, peer[0]) == (b"question %d" % number, a1.address(version))
             server.sendto(question.upper(), peer)
             assert client.recv(100) == b"QUESTION %d" % number
-    c.check("udp", a1.address(version), b1.address(version), protocol="udp")
+    c.check("udp", a1, b1, protocol="udp")
     assert c.one["udp", "out", "passed"] == 7
     assert c.diverted == [0, 0]
 
@@ -57,7 +57,7 @@ def test_icmp_between_pods_passes_whole_and_is_counted(mesh, version, size):
     with counted(mesh) as c:
         for _ in range(3):
             assert a1.ping(b1.address(version), size, timeout=DEADLINE_S)
-    c.check("icmp", a1.address(version), b1.address(version), protocol="icmp")
+    c.check("icmp", a1, b1, protocol="icmp")
     assert c.one["icmp", "out", "passed"] == 3 * (1 if size < 1400 else 3)
 
 
@@ -67,7 +67,7 @@ def test_a_connection_to_a_host_that_is_not_enrolled_passes_and_is_counted(mesh,
         seen, answer = talk(a1, x1, x1.address(version), lambda s, peer: (peer, echo(s, peer))[0], ask(b"in the clear"))
     assert seen[0] == a1.address(version)
     assert answer == b"in the clear"
-    c.check("outside", a1.address(version), x1.address(version))
+    c.check("outside", a1, x1)
     assert any(b"in the clear" in p.payload for p in c.clear)
     assert c.diverted == [0, 0]
 
@@ -78,7 +78,7 @@ def test_a_connection_from_a_host_that_is_not_enrolled_passes_and_is_counted(mes
         seen, answer = talk(x1, a1, a1.address(version), lambda s, peer: (peer, echo(s, peer))[0], ask(b"in the clear"))
     assert seen[0] == x1.address(version)
     assert answer == b"in the clear"
-    c.check("outside", a1.address(version), x1.address(version))
+    c.check("outside", a1, x1)
     assert c.diverted == [0, 0]
 
 
@@ -133,8 +133,8 @@ def test_a_stream_in_the_tunnel_beside_it_is_counted_apart(mesh, version):
             return read_all(connection)
 
         assert talk(a1, b1, b1.address(version), echo, asking, port=PORT)[1] == b"encrypted"
-    c.check("udp", a1.address(version), b1.address(version), protocol="udp")
-    assert c.diverted[0] == len([p for p in c.at_pods if p.protocol == "tcp" and p.source == a1.address(version)])
+    c.check("udp", a1, b1, protocol="udp")
+    assert c.diverted[0] == len([p for p in c.at_pod if p.protocol == "tcp" and p.source == a1.address(version)])
     assert not c.clear
     assert [p.payload for p in c.packets if b"encrypted" in p.whole] == [b"not encrypted"]
     c.check_carrier()
