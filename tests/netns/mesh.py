@@ -68,7 +68,8 @@ class Daemon:
         assert self.process is None or self.process.poll() is not None, "it runs already"
         command = [program("culvertd"), "--config", self.config]
         if limit_files:
-            command = ["prlimit", f"--nofile={limit_files}", "--", *command]
+            # root could raise it again
+            command = ["setpriv", "--bounding-set=-sys_resource", "--", "prlimit", f"--nofile={limit_files}", "--", *command]
         with open(self.log_path, "ab") as log:
             self.process = self.host.popen(*command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
         if wait:
