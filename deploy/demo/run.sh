@@ -113,7 +113,7 @@ remove_daemons()
 
 cleanup()
 {
-	trap '' INT TERM
+	trap '' INT TERM PIPE # whoever read the output may be gone already
 	local p s
 
 	remove_daemons 2> /dev/null
@@ -308,7 +308,11 @@ if [ -n "$KEEP" ]; then
   $TMP                                                              configuration, certificates, logs
 Enter takes everything out.
 TRY
-	read -r _ || sleep infinity
+	read -r _ || {
+		sleep infinity & # without a terminal; wait, unlike a program in the foreground, is interrupted by a signal at once
+		PIDS+=($!)
+		wait $!
+	}
 fi
 
 title "The same without Culvert"
