@@ -63,3 +63,16 @@ def issue(ca, folder, *names, usages=(SERVER, CLIENT), valid_days=(-1, 30)):
     put(folder / "tls.crt", builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     os.chmod(folder / "tls.key", 0o600)
     return folder
+
+
+def revoke(ca, path, *serials):
+    """A revocation list of the authority, over these serial numbers (hex, as culvertctl shows them) and no others."""
+    now = datetime.datetime.utcnow()
+    key = serialization.load_pem_private_key((ca / "ca.key").read_bytes(), None)
+    builder = (x509.CertificateRevocationListBuilder().issuer_name(x509.load_pem_x509_certificate((ca / "ca.crt").read_bytes()).subject)
+               .last_update(now - datetime.timedelta(days=1)).next_update(now + datetime.timedelta(days=30))
+               .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+               .add_extension(x509.CRLNumber(len(serials) + 1), critical=False))
+    for serial in serials:
+        builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(int(serial, 16)).revocation_date(now).build())
+    put(path, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))

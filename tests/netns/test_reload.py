@@ -14,7 +14,7 @@ import pytest
 
 from lib import DEADLINE_S, run, wait_for
 from mesh import Mesh, log_fields, nodes_yaml, program, read_all, serve
-from pki import NAME, issue
+from pki import NAME, issue, revoke
 
 PORT = 8080
 
@@ -233,12 +233,32 @@ def test_new_certificates_are_used_for_new_tunnels_and_bad_ones_are_not_taken(sh
     one.wait_log('event="tunnel closed" peer=node2 reason=finished')
 
 
-def test_an_authority_is_replaced_without_a_break(shared, tmp_path):
-    """Both are trusted, then node2 changes over, then the old one goes: as an operator rotates it."""
-    one, two = shared.daemons
+@contextlib.contextmanager
+def idle_stream(client, server):
+    """Both ends of a stream that is open on a tunnel."""
+    with server.listen(PORT) as listener:
+        here = client.connect(server.v4, PORT)
+        there, _ = listener.accept()
+        with here, there:
+            here.sendall(b"x")
+            assert there.recv(1) == b"x"
+            for s in (here, there):
+                s.settimeout(DEADLINE_S)
+            yield here, there
+
+
+def assert_reset(*sockets):
+    for s in sockets:
+        with pytest.raises(ConnectionResetError):
+            s.recv(1)
+
+
+def test_an_authority_is_replaced_without_a_break_and_cuts_who_still_relies_on_it_when_it_goes(shared, tmp_path):
+    """Both are trusted, then the nodes change over, then the old one goes: as an operator rotates it."""
+    one, two, net = shared.one, shared.two, shared.net
     shared.reset()
-    run(program("culvertctl"), "ca", "init", shared.folder / "next-ca")
-    both = (shared.folder / "ca" / "ca.crt").read_bytes() + (shared.folder / "next-ca" / "ca.crt").read_bytes()
+    run(program("culvertctl"), "ca", "init", tmp_path / "next-ca")
+    both = (shared.folder / "ca" / "ca.crt").read_bytes() + (tmp_path / "next-ca" / "ca.crt").read_bytes()
     volumes = {}
     for daemon in shared.daemons:
         volumes[daemon] = Volume(tmp_path / daemon.host.node_name, "data_link")
@@ -246,58 +266,62 @@ def test_an_authority_is_replaced_without_a_break(shared, tmp_path):
         daemon.kill()
         daemon.write_config(identity={"directory": str(volumes[daemon].folder)})
         daemon.start()
-    with transfer(shared):
-        for daemon in shared.daemons:
-            volumes[daemon].write({**identity_files(daemon.identity), "ca.crt": both})
-            wait_for(lambda: len(daemon.show("certs")["authorities"]) == 2, "two authorities")
-        for daemon in shared.daemons:
-            files = identity_files(issue(shared.folder / "next-ca", tmp_path / f"next-{daemon.host.node_name}", NAME + daemon.host.node_name))
-            before = daemon.show("certs")["serial"]
-            volumes[daemon].write({**files, "ca.crt": both})
-            wait_for(lambda: daemon.show("certs")["serial"] != before, "the next authority's certificate")
-            exchange(shared.net.a2, shared.net.b1)
-            exchange(shared.net.b1, shared.net.a2)
+    with idle_stream(net.a2, net.b1) as old:
+        with transfer(shared):
+            for daemon in shared.daemons:
+                volumes[daemon].write({**identity_files(daemon.identity), "ca.crt": both})
+                wait_for(lambda: len(daemon.show("certs")["authorities"]) == 2, "two authorities")
+            for daemon in shared.daemons:
+                name, before = daemon.host.node_name, daemon.show("certs")["serial"]
+                volumes[daemon].write({**identity_files(issue(tmp_path / "next-ca", tmp_path / f"next-{name}", NAME + name)), "ca.crt": both})
+                wait_for(lambda: daemon.show("certs")["serial"] != before, "the next authority's certificate")
+                exchange(net.b1, net.a2)
+        assert set(one.ended()) == {"finished"} and set(two.ended()) == {"finished"}
         for daemon in shared.daemons:
             volumes[daemon].write(identity_files(tmp_path / f"next-{daemon.host.node_name}"))
             wait_for(lambda: len(daemon.show("certs")["authorities"]) == 1, "the old authority to go")
-            exchange(shared.net.a2, shared.net.b1)
-            exchange(shared.net.b1, shared.net.a2)
-    assert set(one.ended()) == {"finished"} and set(two.ended()) == {"finished"}
+        assert_reset(*old)
+    assert one.ended()["certificate"] == 1
+    exchange(net.a2, net.b1)
+    exchange(net.b1, net.a2)
+
+
+def test_a_revoked_node_is_cut_at_once_and_stays_out(shared, tmp_path):
+    one, two, net = shared.one, shared.two, shared.net
+    shared.reset()
+    revoke(shared.folder / "ca", one.identity / "crl.pem", "1234")
+    wait_for(lambda: one.show("certs")["has_crl"], lambda: f"the list to be taken: {one.show('certs')}")
+    with idle_stream(net.a1, net.b1) as ends:
+        revoke(shared.folder / "ca", one.identity / "crl.pem", "1234", two.show("certs")["serial"])
+        assert_reset(*ends)
+    assert one.ended() == {"certificate": 1}
+    with net.b1.connect(net.a1.v4, PORT) as waiting, net.a1.listen(PORT) as listener:
+        waiting.sendall(b"hello")
+        wait_for(lambda: "is revoked by crl.pem" in one.log(), lambda: f"node1 to say why:\n{one.log()}")
+        assert one.peers()["node2"]["state"] != "up"
+        shared.issue("node2")  # a new certificate, and all is well
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(5, socket.MSG_WAITALL) == b"hello"
 
 
 def test_an_address_that_moves_to_another_node_resets_its_streams_and_no_others(shared):
     one, net = shared.one, shared.net
     shared.reset()
     node1, (name2, addresses2, _) = shared.usual_nodes()
-    with transfer(shared), net.b1.listen(PORT) as listener:
-        client = net.a1.connect(net.b1.v4, PORT)
-        server, _ = listener.accept()
-        with client, server:
-            client.sendall(b"x")
-            assert server.recv(1) == b"x"
-            shared.write_nodes([node1, (name2, addresses2, [net.b2.v4 + "/32"]), ("node3", ["10.99.0.33"], [net.b1.v4 + "/32"])], one)
-            for s in (client, server):
-                s.settimeout(DEADLINE_S)
-                with pytest.raises(ConnectionResetError):
-                    s.recv(1)
-            assert one.ended() == {"moved": 1}
-            assert shared.two.ended() == {"moved": 1}
+    with transfer(shared), idle_stream(net.a1, net.b1) as ends:
+        shared.write_nodes([node1, (name2, addresses2, [net.b2.v4 + "/32"]), ("node3", ["10.99.0.33"], [net.b1.v4 + "/32"])], one)
+        assert_reset(*ends)
+        assert one.ended() == {"moved": 1}
+        assert shared.two.ended() == {"moved": 1}
 
 
 def test_a_node_taken_out_of_the_file_loses_its_tunnel_and_its_streams(shared):
     one, two, net = shared.one, shared.two, shared.net
     shared.reset()
-    with net.b1.listen(PORT) as listener:
-        client = net.a1.connect(net.b1.v4, PORT)
-        server, _ = listener.accept()
-        with client, server:
-            client.sendall(b"x")
-            assert server.recv(1) == b"x"
-            shared.write_nodes(shared.usual_nodes()[:1], one)
-            for s in (client, server):
-                s.settimeout(DEADLINE_S)
-                with pytest.raises(ConnectionResetError):
-                    s.recv(1)
+    with idle_stream(net.a1, net.b1) as ends:
+        shared.write_nodes(shared.usual_nodes()[:1], one)
+        assert_reset(*ends)
     assert one.peers() == {} and one.ended() == {"peer_removed": 1}
     line = next(line for line in one.log().splitlines() if 'event="tunnel closed"' in line)
     assert log_fields(line)["peer"] == "node2" and log_fields(line)["reason"] == "peer_removed"
