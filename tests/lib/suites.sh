@@ -46,16 +46,29 @@ run_ctest()
 	report_junit "$suite" "" "$junit"
 }
 
-# run_pytest SUITE PRESET [ARGUMENT...]: the tests over namespaces, with the programs of a preset.
+# run_pytest SUITE PRESET [ARGUMENT...]: the tests over namespaces, with the programs of a preset. What failed gets one more try: second_try.py says why.
 run_pytest()
 {
-	local suite=$1 preset=$2 junit=$LOGS/$1-netns.xml log=$LOGS/$1-pytest.log
+	local suite=$1 preset=$2 junit=$LOGS/$1-netns.xml again=$LOGS/$1-netns-again.xml log=$LOGS/$1-pytest.log
+	shift 2
+
+	pytest_once "$preset" "$log" --junitxml "$junit" "$@"
+	if grep -qE '<(failure|error)[ >]' "$junit" 2> /dev/null; then
+		pytest_once "$preset" "$log.again" --junitxml "$again" --last-failed --last-failed-no-failures none "$@"
+		/usr/bin/python3 "$ROOT/tests/lib/second_try.py" "$junit" "$again"
+	fi
+	report_junit "$suite" "" "$junit"
+}
+
+# pytest_once PRESET LOG ARGUMENT...
+pytest_once()
+{
+	local preset=$1 log=$2
 	shift 2
 
 	# shellcheck disable=SC2086
 	CULVERT_BIN_DIR=$BUILD_ROOT/$preset PYTHONDONTWRITEBYTECODE=1 run_quietly "$log" ${WRAPPER:-} /usr/bin/python3 -m pytest \
-		-p no:cacheprovider -q --junitxml "$junit" "$@" ${PYTEST_ARGS:-} "$ROOT/tests/netns"
-	report_junit "$suite" "" "$junit"
+		-o cache_dir="$LOGS/pytest-$preset" -q "$@" ${PYTEST_ARGS:-} "$ROOT/tests/netns"
 }
 
 # A sanitizer's report in a daemon that a test started is a failure, whatever the test thought of it.
