@@ -721,7 +721,7 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 		stream_update_turn(s);
 		return;
 	case STREAM_SEND_WINDOW:
-		if (window_receiver_is_due(&s->rx))
+		if (s->rx_half == HALF_OPEN && window_receiver_is_due(&s->rx))
 			stream_put_window(s, l, dst);
 		return;
 	case STREAM_SEND_ASK:
@@ -791,7 +791,14 @@ static void stream_write_failed(struct stream *s)
 /* All that came was handed over and no more will come. */
 static void stream_pass_end(struct stream *s)
 {
-	if (s->rx_half != HALF_DRAINING || s->queue.len_bytes || s->state != STREAM_OPEN)
+	uint64_t held = s->rx.received - s->rx.delivered;
+
+	if (s->rx_half != HALF_DRAINING || s->state != STREAM_OPEN)
+		return;
+	/* No more comes, so what lies here is all that the peer can make us hold; its answer may take hours. */
+	if (held < s->budgeted_bytes)
+		stream_set_budgeted(s, (uint32_t)held);
+	if (s->queue.len_bytes)
 		return;
 	s->rx_half = HALF_SHUT;
 	if (shutdown(s->source.fd, SHUT_WR) < 0) {
@@ -929,6 +936,8 @@ void stream_on_window(struct stream *s, uint8_t flags, const struct frame_window
 			tunnel_close(s->tunnel, REASON_PROTOCOL, "WINDOW with ACCEPT that was not asked for");
 			return;
 		}
+		if (s->rx_half != HALF_OPEN)
+			return;
 		granted = window_receiver_granted(&s->rx);
 		stream_set_budgeted(s, granted > s->rx.size ? (uint32_t)granted : s->rx.size);
 		if (window_receiver_is_due(&s->rx))
