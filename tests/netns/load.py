@@ -59,6 +59,51 @@ class Load:
         assert self.sums["sent"] == self.sums["received"]
 
 
+class Stuck:
+    """A writer whose reader does not read until told to. The length is more than all buffers and windows on the way take of a reader that never read."""
+
+    PERIOD = 999_983  # what is written repeats itself so; no buffer has such a length
+
+    def __init__(self, writer, reader, seed=0, length=16 << 20):
+        self._reader, self.length = reader, length
+        self._block = random.Random(seed).randbytes(self.PERIOD)
+        self.written = 0
+        self._thread = threading.Thread(target=self._write, args=(writer,), daemon=True)
+        self._thread.start()
+
+    def _write(self, writer):
+        view = memoryview(self._block)
+        writer.settimeout(None)
+        with contextlib.suppress(OSError):
+            while self.written < self.length:
+                at = self.written % self.PERIOD
+                self.written += writer.send(view[at:at + min(1 << 16, self.length - self.written)])
+            writer.shutdown(socket.SHUT_WR)
+
+    def read(self):
+        """All of it arrives."""
+        at = 0
+        while piece := self._reader.recv(1 << 18):
+            here = at % self.PERIOD
+            assert piece == (self._block[here:here + len(piece)] + self._block)[:len(piece)], f"other bytes after {at}"
+            at += len(piece)
+        self._thread.join(DEADLINE_S)
+        assert at == self.written == self.length
+
+
+def wait_stuck(stuck):
+    """Until none of them gets a byte further."""
+    last = [None]
+
+    def stands():
+        now = [s.written for s in stuck]
+        stood, last[0] = now == last[0], now
+        return stood
+
+    wait_for(stands, "the streams to stand still", interval=0.3)
+    assert all(0 < s.written < s.length for s in stuck), [s.written for s in stuck]
+
+
 def open_pair(client, server, version, stack):
     """Both ends of a connection that has carried a byte."""
     with server.listen(address=server.address(version)) as listener:

@@ -2,20 +2,15 @@
 """A pod that does not read stops its own stream and nothing else, and a busy stream leaves the others their turns."""
 
 import contextlib
-import hashlib
-import random
-import socket
-import threading
 
 import pytest
 
-from lib import DEADLINE_S, wait_for
-from load import Load, open_pair
+from lib import wait_for
+from load import Load, Stuck, open_pair, wait_stuck
 from mesh import Mesh
 from traffic import read_exactly
 
 MEMORY = 64 << 20
-STUCK_BYTES = 16 << 20  # more than every buffer and window on the way
 REQUESTS = 200
 
 
@@ -23,45 +18,6 @@ REQUESTS = 200
 def mesh():
     with Mesh(tunnel={"memory": f"{MEMORY >> 20}MiB"}) as m:
         yield m
-
-
-class Stuck:
-    """A writer whose reader does not read until told to."""
-
-    def __init__(self, writer, reader, seed=0):
-        self._reader = reader
-        self._data = random.Random(seed).randbytes(STUCK_BYTES)
-        self.written = 0
-        self._thread = threading.Thread(target=self._write, args=(writer,), daemon=True)
-        self._thread.start()
-
-    def _write(self, writer):
-        view = memoryview(self._data)
-        writer.settimeout(None)
-        while self.written < len(view):
-            self.written += writer.send(view[self.written:self.written + (1 << 16)])
-        writer.shutdown(socket.SHUT_WR)
-
-    def read(self):
-        """All of it arrives."""
-        digest = hashlib.sha256()
-        while piece := self._reader.recv(1 << 18):
-            digest.update(piece)
-        self._thread.join(DEADLINE_S)
-        assert digest.digest() == hashlib.sha256(self._data).digest()
-
-
-def wait_stuck(stuck):
-    """Until none of them gets a byte further."""
-    last = [None]
-
-    def stands():
-        now = [s.written for s in stuck]
-        stood, last[0] = now == last[0], now
-        return stood
-
-    wait_for(stands, "the streams to stand still", interval=0.3)
-    assert all(0 < s.written < STUCK_BYTES for s in stuck), [s.written for s in stuck]
 
 
 def exchange(pair, count=REQUESTS, size=1000):
