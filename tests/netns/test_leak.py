@@ -119,17 +119,17 @@ def test_killed_while_connections_are_made_each_is_whole_or_fails(mesh, victim, 
 def test_killed_while_it_starts(mesh, victim, after_s):
     victim.kill()
     client, server = (mesh.net.a1, mesh.net.b1) if victim is mesh.one else (mesh.net.b1, mesh.net.a1)
-    with server.listen(next(PORTS)) as listener:
-        fresh = begun(client, server, listener.getsockname()[1])
+    with server.listen(next(PORTS)) as first, server.listen(next(PORTS)) as second:
+        fresh = begun(client, server, first.getsockname()[1])
         victim.start(wait=False)
         time.sleep(after_s)  # no condition to wait for: this is the moment itself
         victim.kill()
         with contextlib.suppress(OSError):
             fresh.send(MARKER)
-        more = begun(client, server, listener.getsockname()[1], 6)
+        more = begun(client, server, second.getsockname()[1], 6)
         victim.start()
-        fresh.close()  # it may have been taken by the one that was killed
-        is_served(more, listener)
+        is_served(more, second)
+        fresh.close()  # taken by the first, or by the second, or not yet
 
 
 def test_killed_while_it_drains(mesh, victim):
