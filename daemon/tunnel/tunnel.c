@@ -15,7 +15,9 @@
 
 enum {
 	BULK_RETRY_MS = 10000,
-	DRAIN_LINGER_MS = 2000, /* after the last stream, for a peer that does not answer GOAWAY */
+	DRAIN_LINGER_MS = 2000, /* after the last stream, for a peer that does not answer GOAWAY ... */
+	DRAIN_ACK_MS = 10000,   /* ... and for one that did, but does not acknowledge */
+	LAST_READS_MAX = 1024,  /* of a bulk link whose tunnel ended; more than a socket holds */
 	DELIVERIES_MAX = 16,    /* in one turn of a link: more make whole batches march in step between the two nodes (measured) */
 };
 
@@ -363,6 +365,18 @@ static void tunnel_link_wake(struct link *l)
 	tunnel_want_send(t, l->kind);
 }
 
+/* The peer ends a tunnel when it has no stream left, and what ended ours may lie in the other connection. */
+static void read_rest_of_bulk(struct tunnel *t)
+{
+	struct link *bulk = t->link[FRAME_LINK_BULK];
+
+	if (!bulk || !bulk->has_hello)
+		return;
+	bulk->is_rx_ready = true;
+	for (int i = 0; i < LAST_READS_MAX && tunnel_receive(t, bulk, LINK_UNIT_BYTES); i++)
+		;
+}
+
 static void tunnel_link_failed(struct link *l, enum close_reason reason, const char *text)
 {
 	struct tunnel *t = l->owner;
@@ -376,6 +390,11 @@ static void tunnel_link_failed(struct link *l, enum close_reason reason, const c
 		t->bulk_retry = instant_add_ms(pool_now(t->pool), BULK_RETRY_MS);
 		link_destroy(l, false);
 		return;
+	}
+	if (l->kind == FRAME_LINK_LIGHT && t->has_goaway && t->streams_count) {
+		read_rest_of_bulk(t);
+		if (t->state == TUNNEL_CLOSED)
+			return;
 	}
 	if (t->state == TUNNEL_DRAINING && !t->streams_count)
 		reason = t->drain_reason; /* an expected end */
@@ -497,14 +516,17 @@ bool tunnel_is_trusted(struct tunnel *t, const struct tls_ctx *ctx)
 	return true;
 }
 
-/* Nothing can come any more and nothing is on its way: it may be closed at once. Not with a bulk link: what lies in one connection may
- * be read after the end of the other, so that takes DRAIN_LINGER_MS. Unread bytes make a reset of the close, and that drops what is not acknowledged. */
+static bool is_all_acknowledged(const struct link *l)
+{
+	return !l || (!l->tx && sock_unacked_bytes(l->source.fd) <= 0);
+}
+
+/* Nothing can come any more and the peer has all that was sent: it may be closed. Not before, since unread bytes make a reset of the close, and
+ * that drops what is not acknowledged. */
 static bool tunnel_is_over(const struct tunnel *t)
 {
-	const struct link *light = t->link[FRAME_LINK_LIGHT];
-
-	return t->state == TUNNEL_DRAINING && !t->streams_count && t->has_goaway && !t->pending && !t->link[FRAME_LINK_BULK] &&
-	       !light->tx && sock_unacked_bytes(light->source.fd) <= 0;
+	return t->state == TUNNEL_DRAINING && !t->streams_count && t->has_goaway && !t->pending &&
+	       is_all_acknowledged(t->link[FRAME_LINK_LIGHT]) && is_all_acknowledged(t->link[FRAME_LINK_BULK]);
 }
 
 void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
@@ -544,7 +566,7 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 		tunnel_drain(t, REASON_IDLE);
 	}
 	if (t->state == TUNNEL_DRAINING && !t->streams_count &&
-	    (tunnel_is_over(t) || instant_elapsed_ns(t->idle_since, now) >= DRAIN_LINGER_MS * NS_PER_MS))
+	    (tunnel_is_over(t) || instant_elapsed_ns(t->idle_since, now) >= (t->has_goaway ? DRAIN_ACK_MS : DRAIN_LINGER_MS) * NS_PER_MS))
 		tunnel_close(t, t->drain_reason, "drained");
 }
 

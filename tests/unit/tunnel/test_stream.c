@@ -434,6 +434,42 @@ static void new_certificates_do_not_touch_a_tunnel_that_the_peer_uses_already(vo
 	assert_int_equal(side_tunnel(&pair.side[0])->generation, pair.side[0].pool->generation);
 }
 
+static void the_last_of_a_bulk_link_is_read_behind_the_end_of_the_tunnel(void **state)
+{
+	const struct pki_node *id = &pki_get()->nodes[0];
+	struct link *bulk;
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100);
+	tunnel_want_bulk(side_tunnel(&pair.side[0]));
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
+	pair_run(&pair, 20);
+	assert_int_equal(shutdown(server, SHUT_WR), 0);
+	assert_int_equal(wait_readable(client), 0);
+	nearly_bulk(stream_of(0));
+	stream_of(0)->tx.limit += 65536;
+	stream_of(1)->rx.limit += 65536;
+	/* Node 2 hears nothing on the bulk link for a while. */
+	bulk = side_tunnel(&pair.side[1])->link[FRAME_LINK_BULK];
+	loop_remove(pair.side[1].loop, &bulk->source);
+	send_bytes(client, STREAM_LARGE_READ_BYTES);
+	pair_run(&pair, 20);
+	assert_int_equal(stream_of(0)->tx_link, FRAME_LINK_BULK);
+	send_bytes(client, 10000);
+	close(client);
+	pool_set_tls(pair.side[0].pool, id->ctx, id->info.self.not_after_s);
+	for (int i = 0; i < 20 && side_tunnel(&pair.side[1])->link[FRAME_LINK_BULK] == bulk; i++)
+		pair_advance_s(&pair, 1);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_FINISHED], 1);
+	expect_bytes(server, STREAM_LARGE_READ_BYTES + 10000);
+	assert_int_equal(wait_readable(server), 0);
+	close(server);
+	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_int_equal(pair.side[1].pool->counters.closed[REASON_FINISHED], 1);
+}
+
 /* --- the end of a node --- */
 
 static void an_open_that_crosses_a_drain_is_taken(void **state)
@@ -703,6 +739,7 @@ int main(void)
 		T(an_open_with_its_end_that_was_not_taken_goes_elsewhere),
 		T(an_open_that_is_owed_goes_before_goaway),
 		T(new_certificates_do_not_touch_a_tunnel_that_the_peer_uses_already),
+		T(the_last_of_a_bulk_link_is_read_behind_the_end_of_the_tunnel),
 		T(an_open_that_crosses_a_drain_is_taken),
 		T(a_peer_that_does_not_answer_holds_a_drain_up_for_seconds_only),
 		T(drained_is_told_once),
