@@ -17,7 +17,7 @@ enum {
 	BULK_RETRY_MS = 10000,
 	DRAIN_LINGER_MS = 2000, /* after the last stream, for a peer that does not answer GOAWAY ... */
 	DRAIN_ACK_MS = 10000,   /* ... and for one that did, but does not acknowledge */
-	LAST_READS_MAX = 1024,  /* of a bulk link whose tunnel ended; more than a socket holds */
+	LAST_READS_MAX = 1024,  /* of a link whose tunnel ended; more than a socket holds */
 	DELIVERIES_MAX = 16,    /* in one turn of a link: more make whole batches march in step between the two nodes (measured) */
 };
 
@@ -365,15 +365,13 @@ static void tunnel_link_wake(struct link *l)
 	tunnel_want_send(t, l->kind);
 }
 
-/* The peer ends a tunnel when it has no stream left, and what ended ours may lie in the other connection. */
-static void read_rest_of_bulk(struct tunnel *t)
+/* The peer ends a tunnel when it has no stream left; what ended ours, its GOAWAY even, may lie in the other connection. */
+static void read_rest_of(struct tunnel *t, struct link *l)
 {
-	struct link *bulk = t->link[FRAME_LINK_BULK];
-
-	if (!bulk || !bulk->has_hello)
+	if (!l || !l->has_hello)
 		return;
-	bulk->is_rx_ready = true;
-	for (int i = 0; i < LAST_READS_MAX && tunnel_receive(t, bulk, LINK_UNIT_BYTES); i++)
+	l->is_rx_ready = true;
+	for (int i = 0; i < LAST_READS_MAX && tunnel_receive(t, l, LINK_UNIT_BYTES); i++)
 		;
 }
 
@@ -391,8 +389,8 @@ static void tunnel_link_failed(struct link *l, enum close_reason reason, const c
 		link_destroy(l, false);
 		return;
 	}
-	if (l->kind == FRAME_LINK_LIGHT && t->has_goaway && t->streams_count) {
-		read_rest_of_bulk(t);
+	if (t->streams_count) {
+		read_rest_of(t, t->link[l->kind == FRAME_LINK_LIGHT ? FRAME_LINK_BULK : FRAME_LINK_LIGHT]);
 		if (t->state == TUNNEL_CLOSED)
 			return;
 	}
