@@ -22,7 +22,7 @@
 #endif
 
 /* The smallest that the kernel takes: after a cut of the wire a tunnel is back within about this time. */
-enum { TUNNEL_RTO_MAX_MS = 1000 };
+enum { TUNNEL_RTO_MAX_MS = 1000, KERNEL_RTO_MAX_MS = 120000 };
 
 static const char *congestion_control = "reno"; /* always in the kernel */
 static pthread_once_t congestion_control_once = PTHREAD_ONCE_INIT;
@@ -329,4 +329,21 @@ void sock_tune_tunnel(int fd, uint32_t user_timeout_ms)
 	(void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
 	(void)set_int(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, TUNNEL_RTO_MAX_MS);
+}
+
+bool sock_tune_silent_tunnel(int fd, uint32_t user_timeout_ms)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+	/* At least ten probes are left to who calls within a few seconds; the first of them come sooner, so eight must do. */
+	uint32_t apart_ms = user_timeout_ms / 8;
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || !info.tcpi_probes)
+		return false;
+	if (apart_ms < TUNNEL_RTO_MAX_MS)
+		apart_ms = TUNNEL_RTO_MAX_MS;
+	if (apart_ms > KERNEL_RTO_MAX_MS)
+		apart_ms = KERNEL_RTO_MAX_MS;
+	(void)set_int(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, (int)apart_ms);
+	return true;
 }

@@ -527,6 +527,27 @@ static bool tunnel_is_over(const struct tunnel *t)
 	       is_all_acknowledged(t->link[FRAME_LINK_LIGHT]) && is_all_acknowledged(t->link[FRAME_LINK_BULK]);
 }
 
+/* Does the kernel wait for the peer as long as we do? Only for a silent one it is asked. */
+static void tunnel_tune_links(struct tunnel *t, bool is_silent)
+{
+	uint32_t peer_timeout_ms = t->pool->settings->peer_timeout_ms;
+
+	if (!is_silent && !t->is_patient)
+		return;
+	for (int kind = FRAME_LINK_LIGHT; kind <= FRAME_LINK_BULK; kind++) {
+		const struct link *l = t->link[kind];
+
+		if (!l || l->source.fd < 0)
+			continue;
+		if (!is_silent)
+			sock_tune_tunnel(l->source.fd, peer_timeout_ms);
+		else if (sock_tune_silent_tunnel(l->source.fd, peer_timeout_ms))
+			t->is_patient = true;
+	}
+	if (!is_silent)
+		t->is_patient = false;
+}
+
 void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 {
 	struct link *light = t->link[FRAME_LINK_LIGHT], *bulk = t->link[FRAME_LINK_BULK];
@@ -551,6 +572,7 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 		t->is_ping_out = true; /* counts from now also where the link is full and it can not go out */
 		t->ping_sent = now;
 	}
+	tunnel_tune_links(t, t->is_ping_out && silent_ms >= ask_after_ms);
 	if (t->state == TUNNEL_UP && t->is_ping_out && silent_ms >= TUNNEL_SUSPECT_MS &&
 	    instant_elapsed_ns(t->ping_sent, now) >= TUNNEL_SUSPECT_MS * NS_PER_MS) {
 		tunnel_set_state(t, TUNNEL_SUSPECT);

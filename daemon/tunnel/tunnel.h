@@ -78,6 +78,7 @@ struct tunnel {
 	uint64_t ping_token, pong_token;
 	struct instant ping_sent;
 	bool is_ping_out;
+	bool is_patient; /* a link's socket probes slowly: see sock_tune_silent_tunnel */
 	uint32_t rtt_us; /* smoothed; 0: not measured yet */
 };
 

@@ -3,11 +3,12 @@
 with that reason."""
 
 import contextlib
+import signal
 import time
 
 import pytest
 
-from lib import wait_for
+from lib import TUNNEL_PORT, wait_for
 from load import Load, open_pair
 from mesh import Mesh, read_all
 from traffic import ending, read_exactly, talk
@@ -33,8 +34,12 @@ def test_a_cut_of_30_s_under_load_loses_no_stream_and_no_byte():
             load.wait_more()
         quiet = open_pair(b1, a1, 4, stack)
 
+        # One direction is cut while it flows, the other while the receiver's window is closed: then the kernel probes, and must not give up.
+        mesh.two.signal(signal.SIGSTOP)
+        wait_for(lambda: "persist" in mesh.net.a.run("ss", "-tno", f"( dport = :{TUNNEL_PORT} or sport = :{TUNNEL_PORT} )").stdout, "the window to be closed")
         begin = time.monotonic()
         mesh.net.cut(mesh.net.b)
+        mesh.two.signal(signal.SIGCONT)
         wait_for(lambda: states(mesh) == ["suspect", "suspect"], lambda: f"both to be suspect: {states(mesh)}")
         with b2.listen(PORT) as listener:
             late = stack.enter_context(a1.connect(b2.v4, PORT))  # waits for a tunnel
@@ -42,7 +47,7 @@ def test_a_cut_of_30_s_under_load_loses_no_stream_and_no_byte():
             late.sendall(b"late")
             # the length of the cut is what this test is about
             time.sleep(max(0, begin + CUT_S - time.monotonic()))
-            assert states(mesh) == ["suspect", "suspect"]
+            assert states(mesh) == ["suspect", "suspect"], states(mesh)
             assert mesh.one.status()["streams_open"] >= 4
             mesh.net.cut(mesh.net.b, False)
             wait_for(lambda: states(mesh) == ["up", "up"], lambda: f"both to be up: {states(mesh)}", timeout=120)
