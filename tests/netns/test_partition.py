@@ -24,6 +24,7 @@ def states(mesh):
 def test_a_cut_of_30_s_under_load_loses_no_stream_and_no_byte():
     with Mesh() as mesh, contextlib.ExitStack() as stack:
         a1, a2, b1, b2 = mesh.net.a1, mesh.net.a2, mesh.net.b1, mesh.net.b2
+        mesh.net.b.sysctl(**{"net.ipv4.tcp_rmem": "4096 131072 262144"})  # less than the streams' credit, so that the tunnel's window can be closed
         loads = []
         for seed, (client, server, version) in enumerate([(a1, b1, 4), (b2, a2, 6), (a2, b2, 4)]):
             here, there = open_pair(client, server, version, stack)
@@ -36,7 +37,8 @@ def test_a_cut_of_30_s_under_load_loses_no_stream_and_no_byte():
 
         # One direction is cut while it flows, the other while the receiver's window is closed: then the kernel probes, and must not give up.
         mesh.two.signal(signal.SIGSTOP)
-        wait_for(lambda: "persist" in mesh.net.a.run("ss", "-tno", f"( dport = :{TUNNEL_PORT} or sport = :{TUNNEL_PORT} )").stdout, "the window to be closed")
+        tunnel_sockets = ["ss", "-tno", f"( dport = :{TUNNEL_PORT} or sport = :{TUNNEL_PORT} )"]
+        wait_for(lambda: "persist" in mesh.net.a.run(*tunnel_sockets).stdout, "the window to be closed")
         begin = time.monotonic()
         mesh.net.cut(mesh.net.b)
         mesh.two.signal(signal.SIGCONT)
