@@ -19,6 +19,7 @@ struct view_node {
 	uint32_t id; /* 1..; small, kept over changes, what BPF maps call this node */
 	char name[VIEW_NODE_NAME_BYTES];
 	bool is_self;
+	bool is_enrolled; /* the nodes file: always. Kubernetes: it has its record */
 	size_t addresses_count, pods_count;
 	const struct addr *addresses; /* where its tunnels are reached, and what it may use as its own source */
 	const struct prefix *pods;    /* its pods, and nobody else's */
@@ -33,10 +34,48 @@ enum view_kind {
 
 struct view_answer {
 	enum view_kind kind;
+	uint8_t flags;                 /* VIEW_ENTRY_* */
 	const struct view_node *owner; /* lives as long as the view */
 };
 
 enum view_verdict { VIEW_YES, VIEW_OTHERS, VIEW_UNKNOWN };
+
+/* --- changes, by a source that says one thing after the other (cluster/registry) ---
+ * A view is made of another by an edit: what did not change is shared, so that one pod's change costs a few hundred bytes and no more than
+ * some microseconds, however large the view is. Contradictions are the caller's to settle: the last word counts. */
+
+enum {
+	VIEW_ENTRY_ENDING = 1, /* its pod ended, is terminating, or is gone: it is still told apart from "outside", but judged as unknown */
+	VIEW_ENTRY_OPTED_OUT = 2, /* its pod wants no tunnel: passes, counted as excluded */
+};
+
+struct view_entry {
+	enum view_kind kind; /* VIEW_POD, VIEW_NODE, VIEW_POD_SPACE */
+	uint8_t flags;
+	uint32_t node_id; /* 0: VIEW_POD_SPACE */
+};
+
+struct view_edit;
+/* before may be NULL: begins with nothing. Takes a reference. 0 or -ENOMEM. */
+int view_edit_begin(struct view *before, const char *self_name, struct view_edit **ret);
+/* Adds or replaces a node (by name; n->id is not read) and gives its id, kept as long as the name is known in some view of the chain. Its
+ * addresses become entries of kind VIEW_NODE and what it had before that is not there now goes. n->pods is not read. 0 or -errno. */
+int view_edit_put_node(struct view_edit *e, const struct view_node *n, uint32_t *ret_id);
+/* And all entries that are owned by it go as well. */
+int view_edit_remove_node(struct view_edit *e, const char *name);
+/* Sets what p is, or takes it out (entry NULL). 0 or -errno. */
+int view_edit_set(struct view_edit *e, const struct prefix *p, const struct view_entry *entry);
+/* The new view, or before again (with a reference) where nothing changed. Frees e in every case. 0 or -errno. */
+int view_edit_finish(struct view_edit *e, struct view **ret);
+void view_edit_abort(struct view_edit *e);
+
+/* Calls changed for each prefix whose entry differs between the two, in no order; NULL: not there. Costs as much as what differs. before
+ * may be NULL. Stops at the first negative return and gives it back. */
+int view_diff(const struct view *before, const struct view *after,
+              int (*changed)(void *ctx, const struct prefix *p, const struct view_entry *before, const struct view_entry *after),
+              void *ctx);
+
+/* --- the whole at once, by the nodes file --- */
 
 /* Builds a view from copies of what is given. before: the view whose ids are kept, or NULL. Checks everything: names (DNS-1123 subdomain),
  * no node without address, no prefix or address twice or inside another node's, self_name is there. 0, -ENOMEM, or -EINVAL with a sentence
@@ -68,7 +107,7 @@ const struct prefix *view_cluster_pods(const struct view *v, size_t *ret_count);
 
 struct view_answer view_lookup(const struct view *v, const struct addr *a);
 /* May node speak for a: is it a pod's of node, or (where own is allowed) one of node's own addresses? VIEW_OTHERS: another node has it;
- * VIEW_UNKNOWN: nobody has it, or it is node's own and that is not allowed. node may be of an older view: it is known by its name. */
+ * VIEW_UNKNOWN: nobody has it, its owner's pod is ending, or it is node's own and that is not allowed. node may be of an older view: it is known by its name. */
 enum view_verdict view_judge(const struct view *v, const struct addr *a, const struct view_node *node, bool is_own_allowed);
 
 /* The worker, 0..workers-1, that is home to all streams of a peer: by a hash of its name, the same everywhere in the daemon. */

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* object.h - what a cluster's API says of its nodes, pods, namespaces and records, as plain data without any library's types.
+ * kube/message fills it from protobuf, cluster/registry makes a view of it. Texts and arrays are borrowed: they live as long as the call
+ * that hands an object over. A text that is not there is "", never NULL. */
+#ifndef CULVERT_CLUSTER_OBJECT_H
+#define CULVERT_CLUSTER_OBJECT_H
+
+#include "base/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum object_kind { OBJECT_NODE, OBJECT_POD, OBJECT_NAMESPACE, OBJECT_RECORD, OBJECT_KINDS };
+
+/* metadata of every object (k8s.io/apimachinery, meta/v1 ObjectMeta). */
+struct object_meta {
+	const char *name_space, *name, *uid;
+	int64_t created_s; /* Unix time; 0: not said */
+	bool is_deleting;  /* deletionTimestamp is set */
+};
+
+struct object_node {
+	struct object_meta meta;
+	const struct addr *addresses; /* status.addresses of the types InternalIP and ExternalIP, InternalIP first; those that parse */
+	size_t addresses_count;
+	const struct prefix *ranges; /* spec.podCIDRs, or podCIDR */
+	size_t ranges_count;
+	bool is_unenrolled; /* annotation culvert.dev/enrolled: "false" */
+};
+
+enum object_phase { OBJECT_PHASE_UNKNOWN, OBJECT_PENDING, OBJECT_RUNNING, OBJECT_SUCCEEDED, OBJECT_FAILED };
+
+struct object_pod {
+	struct object_meta meta;
+	const char *node;             /* spec.nodeName; "": not scheduled */
+	const struct addr *addresses; /* status.podIPs, or podIP */
+	size_t addresses_count;
+	enum object_phase phase;
+	bool is_host_network;
+	bool is_opted_out; /* annotation culvert.dev/mode: disabled */
+	bool is_culvert;   /* label app.kubernetes.io/name: culvert, component: daemon; its node's identity may be named after it */
+};
+
+struct object_namespace {
+	struct object_meta meta;
+	bool is_opted_out; /* label culvert.dev/mode: disabled */
+};
+
+/* A Lease (coordination.k8s.io/v1) in the namespace of the records: this node is enrolled. */
+struct object_record {
+	struct object_meta meta;   /* its name is the node's */
+	const char *node_uid;      /* of the Node object that owns it (ownerReferences) */
+	uint32_t tunnel_port;      /* annotation culvert.dev/port; 0: not said */
+	const char *settings_hash; /* annotation culvert.dev/settings */
+};
+
+/* What a field said that could not be taken, for one line in the log and the status: the object is handed over without that field. */
+struct object_fault {
+	char text[256]; /* "status.podIPs[1].ip: \"10.1.2\" is no address" */
+};
+
+struct object {
+	enum object_kind kind;
+	union {
+		struct object_meta meta; /* the first member of all of them */
+		struct object_node node;
+		struct object_pod pod;
+		struct object_namespace name_space;
+		struct object_record record;
+	};
+	const struct object_fault *faults;
+	size_t faults_count;
+};
+
+#endif
