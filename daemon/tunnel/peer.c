@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "tunnel/pool.h"
+#include "tunnel/streams.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,7 +150,8 @@ void peer_assign(struct peer *p, struct stream *s)
 	struct tunnel *t = peer_tunnel(p);
 
 	p->is_wanted = true;
-	if (t && !tunnel_attach(t, s)) {
+	if (t) {
+		streams_attach(t, s);
 		stream_step(s, STREAM_EV_ATTACHED);
 		return;
 	}
@@ -177,10 +179,8 @@ static void peer_hand_over_waiting(struct peer *p, struct tunnel *t)
 		struct stream *s = container_of(at, struct stream, place);
 
 		p->waiting_count--;
-		if (tunnel_attach(t, s))
-			stream_fail(s, REASON_NO_RESOURCES);
-		else
-			stream_step(s, STREAM_EV_ATTACHED);
+		streams_attach(t, s);
+		stream_step(s, STREAM_EV_ATTACHED);
 	}
 }
 

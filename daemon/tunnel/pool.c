@@ -1,135 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tunnel/pool.h"
 
-#include "net/sock.h"
+#include "tunnel/admission.h"
+#include "tunnel/rx_half.h"
+#include "tunnel/stranger.h"
+#include "tunnel/turn.h"
 
 #include <errno.h>
-#include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
-enum {
-	ACCEPTS_PER_EVENT = 64,
-	ACCEPT_PAUSE_MS = 100, /* no descriptors left: running streams give some back meanwhile */
-	TICK_MS = 1000,
-	STRANGERS_MAX = 256,       /* handshakes under way at once */
-	LIGHT_RECENT_NS = 2000000, /* light traffic within this: bulk goes in small units, and others get the core between two turns */
-};
-
-/* --- turns --- */
-
-void pool_link_woken(struct pool *p, struct link *l)
-{
-	if (link_has_input(l) && !list_is_linked(&l->rx_entry))
-		list_append(&p->rx[l->kind], &l->rx_entry);
-}
-
-static void receive_all(struct pool *p, enum frame_link kind, size_t unit, uint32_t max_links)
-{
-	struct list batch, *at;
-
-	/* A link that has more comes behind those that wait already, and after the sending. */
-	list_init(&batch);
-	list_splice(&batch, &p->rx[kind]);
-	while (max_links-- && (at = list_pop(&batch))) {
-		struct link *l = container_of(at, struct link, rx_entry);
-
-		if (tunnel_receive(l->owner, l, unit))
-			pool_link_woken(p, l);
-	}
-	list_splice(&batch, &p->rx[kind]);
-	list_splice(&p->rx[kind], &batch);
-}
-
-static void send_all(struct pool *p, enum frame_link kind, size_t unit, uint32_t max_links)
-{
-	struct list batch, *at;
-
-	list_init(&batch);
-	list_splice(&batch, &p->tx[kind]);
-	while (max_links-- && (at = list_pop(&batch))) {
-		struct link *l = container_of(at, struct link, tx_entry);
-
-		if (tunnel_send(l->owner, l, unit) && !list_is_linked(&l->tx_entry))
-			list_append(&p->tx[kind], &l->tx_entry);
-	}
-	list_splice(&batch, &p->tx[kind]);
-	list_splice(&p->tx[kind], &batch);
-}
-
-static bool pool_turn(void *ctx)
-{
-	struct pool *p = ctx;
-	bool is_light_recent = instant_elapsed_ns(p->light_active, pool_now(p)) < LIGHT_RECENT_NS;
-	size_t unit = is_light_recent ? LINK_UNIT_SMALL_BYTES : LINK_UNIT_BYTES;
-	bool has_rx, has_tx, is_more;
-
-	receive_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
-	send_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
-	/* One bulk operation, then the light links again: an answer waits for one unit and never for two. */
-	has_rx = !list_is_empty(&p->rx[FRAME_LINK_BULK]);
-	has_tx = !list_is_empty(&p->tx[FRAME_LINK_BULK]);
-	if (has_tx && (p->is_bulk_tx_next || !has_rx)) {
-		send_all(p, FRAME_LINK_BULK, unit, 1);
-		p->is_bulk_tx_next = false;
-	} else if (has_rx) {
-		receive_all(p, FRAME_LINK_BULK, unit, 1);
-		p->is_bulk_tx_next = true;
-	}
-	is_more = !list_is_empty(&p->rx[0]) || !list_is_empty(&p->rx[1]) || !list_is_empty(&p->tx[0]) || !list_is_empty(&p->tx[1]);
-	/* Pods on the same core answer now instead of after the whole batch; without it the two nodes work in step, each idle half the time. */
-	if (is_more && is_light_recent)
-		sched_yield();
-	return is_more;
-}
-
-/* --- deliveries --- */
-
-bool pool_flush_delivery(struct pool *p)
-{
-	struct pool_delivery *d = &p->delivery;
-	struct stream *s = d->stream;
-
-	if (!s)
-		return false;
-	d->stream = NULL;
-	stream_deliver(s, d->part, d->parts, d->len_bytes);
-	return true;
-}
-
-void pool_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes)
-{
-	struct pool_delivery *d = &p->delivery;
-
-	if (d->stream && (d->stream != s || d->parts == LINK_RECORDS_MAX))
-		(void)pool_flush_delivery(p);
-	if (s->state == STREAM_CLOSED) { /* the flush found its pod gone */
-		if (s->tunnel)
-			tunnel_consumed(s->tunnel, len_bytes);
-		return;
-	}
-	if (!d->stream) {
-		d->stream = s;
-		d->parts = 0;
-		d->len_bytes = 0;
-	}
-	d->part[d->parts++] = (struct iovec){ (void *)bytes, len_bytes };
-	d->len_bytes += len_bytes;
-}
-
-void pool_forget_delivery(struct pool *p, const struct stream *s)
-{
-	if (p->delivery.stream != s)
-		return;
-	p->delivery.stream = NULL;
-	if (s->tunnel)
-		tunnel_consumed(s->tunnel, p->delivery.len_bytes);
-}
+enum { TICK_MS = 1000 };
 
 /* --- streams --- */
 
@@ -177,239 +60,6 @@ void pool_stream_gone(struct pool *p)
 {
 	p->streams_count--;
 	pool_check_drained(p);
-}
-
-/* --- accepting pods' connections --- */
-
-static void listeners_pause(struct pool *p, int error)
-{
-	uint32_t kept_back;
-
-	p->counters.accept_pauses++;
-	for (int i = 0; i < p->listeners_count; i++)
-		loop_remove(p->loop, &p->listeners[i].source);
-	(void)loop_timer_set(p->loop, &p->accept_pause, instant_add_ms(pool_now(p), ACCEPT_PAUSE_MS));
-	if (log_limit_allow(&p->accept_log, pool_now(p).ns, &kept_back))
-		log_warn("no more connections for now: raise the limit of open files", L_ERRNO(error), L_U64("streams", p->streams_count),
-		         L_U64("kept_back", kept_back));
-}
-
-static void on_accept_pause_over(struct loop_timer *t)
-{
-	struct pool *p = container_of(t, struct pool, accept_pause);
-
-	for (int i = 0; i < p->listeners_count; i++) {
-		if (loop_add(p->loop, &p->listeners[i].source, EPOLLIN)) {
-			listeners_pause(p, ENOMEM);
-			return;
-		}
-	}
-}
-
-static void listener_on_event(struct loop_source *src, uint32_t events)
-{
-	struct pool_listener *listener = container_of(src, struct pool_listener, source);
-	struct pool *p = listener->pool;
-
-	(void)events;
-	for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
-		struct endpoint client, server;
-		int fd = sock_accept(src->fd, &client, &server);
-
-		if (fd == -EAGAIN)
-			return;
-		if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
-			listeners_pause(p, -fd);
-			return;
-		}
-		if (fd < 0)
-			continue; /* that connection is gone already */
-		p->counters.accepted++;
-		stream_accepted(p, fd, &client, &server);
-	}
-}
-
-int pool_add_listener(struct pool *p, int fd)
-{
-	struct pool_listener *listener;
-
-	if (p->listeners_count == 2) {
-		close(fd);
-		return -ENOSPC;
-	}
-	listener = &p->listeners[p->listeners_count++];
-	*listener = (struct pool_listener){ .source = { .fd = fd, .on_event = listener_on_event }, .pool = p };
-	return loop_add(p->loop, &listener->source, EPOLLIN);
-}
-
-static void listeners_close(struct pool *p)
-{
-	loop_timer_clear(p->loop, &p->accept_pause);
-	for (int i = 0; i < p->listeners_count; i++) {
-		loop_remove(p->loop, &p->listeners[i].source);
-		close(p->listeners[i].source.fd);
-	}
-	p->listeners_count = 0;
-}
-
-/* --- links that other nodes make --- */
-
-static void stranger_gone(struct link *l)
-{
-	struct pool *p = l->owner;
-
-	list_remove(&l->tx_entry);
-	p->strangers_count--;
-}
-
-/* Says why and closes. */
-static void stranger_refuse(struct link *l, enum close_reason reason, const char *text)
-{
-	struct pool *p = l->owner;
-	struct frame_goaway m = { .reason = (uint16_t)reason };
-	uint32_t kept_back;
-	uint8_t *dst = link_reserve(l);
-
-	p->counters.handshakes_refused++;
-	if (dst) {
-		snprintf(m.text, sizeof(m.text), "%s", text);
-		link_commit(l, frame_put_goaway(dst, &m));
-		(void)link_flush(l);
-	}
-	if (log_limit_allow(&p->accept_log, pool_now(p).ns, &kept_back))
-		log_warn("refused a node's connection", L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text),
-		         L_U64("kept_back", kept_back));
-	stranger_gone(l);
-	link_destroy(l, true);
-}
-
-static void stranger_failed(struct link *l, enum close_reason reason, const char *text)
-{
-	struct pool *p = l->owner;
-	uint32_t kept_back;
-
-	p->counters.handshakes_refused++;
-	if (log_limit_allow(&p->accept_log, pool_now(p).ns, &kept_back))
-		log_warn("a node's connection failed", L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text),
-		         L_U64("kept_back", kept_back));
-	stranger_gone(l);
-	link_destroy(l, false);
-}
-
-/* The light link makes a tunnel, the bulk link belongs to one that is there. */
-static bool stranger_joins(struct peer *found, struct link *l, const struct frame_hello *m)
-{
-	if (m->link == FRAME_LINK_LIGHT)
-		return peer_takes_tunnels(found, m->incarnation) && tunnel_accept(found, l, m) == 0;
-	list_for_each(at, &found->tunnels) {
-		struct tunnel *t = container_of(at, struct tunnel, entry);
-
-		if (!memcmp(t->id, m->tunnel_id, sizeof(t->id)) && t->incarnation == m->incarnation)
-			return tunnel_take_bulk(t, l);
-	}
-	return false;
-}
-
-static void stranger_hello(struct link *l, const struct frame_hello *m)
-{
-	struct pool *p = l->owner;
-	const struct tls_peer *peer = link_peer(l);
-	const struct view_node *node;
-	struct peer *found;
-	char text[NAME_ERROR_BYTES] = "";
-
-	if (p->settings->name.is_shared) {
-		node = view_node_by_name(p->view, m->node);
-	} else {
-		node = name_find_node(&p->settings->name, peer, p->view, text);
-		if (node && strcmp(node->name, m->node) != 0) {
-			stranger_refuse(l, REASON_CERTIFICATE, "HELLO names another node than the certificate");
-			return;
-		}
-	}
-	if (!node || node->is_self) {
-		stranger_refuse(l, REASON_CERTIFICATE, text[0] ? text : "HELLO names a node that is not a peer of this one");
-		return;
-	}
-	found = peer_get(p, node);
-	if (!found) {
-		stranger_refuse(l, REASON_NO_RESOURCES, "no memory for a peer");
-		return;
-	}
-	loop_timer_clear(l->loop, &l->deadline);
-	l->kind = m->link;
-	l->has_hello = true;
-	stranger_gone(l);
-	if (!stranger_joins(found, l, m)) {
-		link_destroy(l, true);
-		return;
-	}
-	/* Nothing was put on the link before: frames are made in the turn. */
-	tunnel_put_hello(p, l, m->tunnel_id, true);
-	pool_link_woken(p, l);
-}
-
-static void stranger_wake(struct link *l)
-{
-	enum link_result r;
-	struct frame_hello m;
-	struct frame f;
-
-	while ((r = link_next_frame(l, &f)) == LINK_EMPTY) {
-		if (link_receive(l, TLS_RECORD_MAX) != LINK_FRAME)
-			return;
-	}
-	if (r == LINK_INVALID) {
-		stranger_refuse(l, REASON_PROTOCOL, l->invalid);
-	} else if (r == LINK_FRAME && f.type == FRAME_GOAWAY) {
-		link_fail(l, REASON_CERTIFICATE, "the node that connected took itself back");
-	} else if (r == LINK_FRAME && f.type != FRAME_HELLO) {
-		stranger_refuse(l, REASON_PROTOCOL, "a frame before HELLO");
-	} else if (r == LINK_FRAME) {
-		enum frame_result decoded = frame_get_hello(&f, &m);
-
-		if (decoded == FRAME_OK)
-			stranger_hello(l, &m);
-		else
-			stranger_refuse(l, REASON_PROTOCOL, frame_result_text(decoded));
-	}
-}
-
-static void stranger_up(struct link *l)
-{
-	/* The handshake's deadline goes on for HELLO: who proves a name and then says nothing does not stay. */
-	(void)loop_timer_set(l->loop, &l->deadline, instant_add_ms(loop_now(l->loop), LINK_HANDSHAKE_MS));
-	stranger_wake(l);
-}
-
-static const struct link_ops stranger_ops = { .up = stranger_up, .wake = stranger_wake, .failed = stranger_failed };
-
-/* Who connected tries again. */
-static void strangers_close(struct pool *p)
-{
-	while (!list_is_empty(&p->strangers)) {
-		struct link *l = container_of(p->strangers.next, struct link, tx_entry);
-
-		stranger_gone(l);
-		link_destroy(l, false);
-	}
-}
-
-void pool_accept_link(struct pool *p, int fd)
-{
-	struct link *l;
-
-	if (p->is_draining) {
-		close(fd);
-		return;
-	}
-	/* The oldest gives way: a node needs milliseconds, and somebody who only holds connections open must not keep nodes out. */
-	if (p->strangers_count >= STRANGERS_MAX)
-		stranger_failed(container_of(p->strangers.next, struct link, tx_entry), REASON_NO_RESOURCES, "too many handshakes at once");
-	if (link_create(p->loop, &p->stock, p->tls, fd, false, TLS_SERVER, &stranger_ops, p, &l))
-		return;
-	p->strangers_count++;
-	list_append(&p->strangers, &l->tx_entry); /* it has nothing to send before HELLO: the entry is free for this */
 }
 
 /* --- view, certificates --- */
@@ -600,7 +250,6 @@ int pool_create(struct loop *loop, const struct pool_settings *settings, const s
 	p->ctx = ctx;
 	p->certificate_end_s = certificate_end_s;
 	p->tick.on_expire = pool_on_tick;
-	p->accept_pause.on_expire = on_accept_pause_over;
 	p->drain_deadline.on_expire = pool_on_drain_deadline;
 	p->accept_log = (struct log_limit){ .interval_ns = 10 * NS_PER_S, .burst = 5 };
 	p->end_log = (struct log_limit){ .interval_ns = NS_PER_S, .burst = 20 };
@@ -620,7 +269,8 @@ int pool_create(struct loop *loop, const struct pool_settings *settings, const s
 	}
 	p->view = view_ref(view);
 	p->tls = tls_ctx_ref(tls);
-	loop_set_turn_hook(loop, pool_turn, p);
+	listeners_init(p);
+	loop_set_turn_hook(loop, turn_run, p);
 	*ret = p;
 	return 0;
 }

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* pool.h - all of one worker's tunnels and streams, and the order of its turn.
- * Built by main for each worker; no pool knows another. Thread: the worker's, except where a function says otherwise.
- *
- * A turn (docs in ARCHITECTURE.md): events -> receive on light links -> send on light links -> at most one bulk operation, receiving and
- * sending in turns. So an answer never waits behind more than one unit of bulk. */
+/* pool.h - all of one worker's tunnels and streams: what they share, and what changes for all of them.
+ * Built by the engine for each worker; no pool knows another. What a turn does is in turn.h. Thread: the worker's, except where a function says otherwise. */
 #ifndef CULVERT_TUNNEL_POOL_H
 #define CULVERT_TUNNEL_POOL_H
 
@@ -14,6 +11,7 @@
 #include "tls/tls.h"
 #include "tunnel/budget.h"
 #include "tunnel/link.h"
+#include "tunnel/listener.h"
 #include "tunnel/peer.h"
 #include "tunnel/reason.h"
 
@@ -56,11 +54,6 @@ struct pool_counters {
 	uint64_t accept_pauses;
 	uint64_t foreign_claims;     /* security: a node spoke for another node's pod */
 	uint64_t rx_bytes, tx_bytes; /* of all streams, payload */
-};
-
-struct pool_listener {
-	struct loop_source source;
-	struct pool *pool;
 };
 
 struct pool {
@@ -119,13 +112,6 @@ static inline struct instant pool_now(const struct pool *p)
 int pool_reserve_peer_id(struct pool *p, uint32_t node_id); /* peers_by_id has room for it: 0 or -ENOMEM */
 /* Random bytes for names, from the kernel, many at a time. */
 void pool_random(struct pool *p, uint8_t *dst, size_t len_bytes);
-void pool_link_woken(struct pool *p, struct link *l);
-/* Adds data to the delivery in hand, which is flushed first where it is another stream's or full. */
-void pool_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes);
-/* Hands over what is in hand. Returns whether there was anything. */
-bool pool_flush_delivery(struct pool *p);
-/* Forget a stream that closes. */
-void pool_forget_delivery(struct pool *p, const struct stream *s);
 /* Its socket is closed: counts and logs it. Then, once nothing is owed to its peer either, it is gone. */
 void pool_stream_closed(struct pool *p, struct stream *s);
 void pool_stream_gone(struct pool *p);

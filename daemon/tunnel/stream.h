@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* stream.h - one pod-to-pod TCP connection as this node sees it: its socket, two halves, its states.
  * Knows its tunnel's entry points, nothing of TLS. A stream lives on one worker; every function here runs in that worker's thread.
- * The state machine is the table in ARCHITECTURE.md: facts come in as events, stream_step decides, stream_set_state acts. */
+ * The state machine is the table in ARCHITECTURE.md: facts come in as events, stream_step decides, stream_set_state acts.
+ * How it begins is in admission.h, its two halves are in tx_half.h and rx_half.h. */
 #ifndef CULVERT_TUNNEL_STREAM_H
 #define CULVERT_TUNNEL_STREAM_H
 
@@ -111,11 +112,6 @@ struct stream {
 	uint8_t nonce[FRAME_NONCE_BYTES], peer_nonce[FRAME_NONCE_BYTES];
 };
 
-/* A diverted connection that was accepted: takes fd. Errors end in a reset of fd and a counter; nothing to do for the caller. */
-void stream_accepted(struct pool *pool, int fd, const struct endpoint *client, const struct endpoint *server);
-/* An OPEN from a peer. The stream is in the tunnel's table afterwards, closed with a RESET to send where it can not be. 0, or -ENOMEM: nothing was made. */
-int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *open);
-
 void stream_step(struct stream *s, enum stream_event event);
 /* Sets the reason and resets: the pod sees RST, the peer a RESET where it knows the stream. */
 void stream_fail(struct stream *s, enum close_reason reason);
@@ -123,30 +119,22 @@ void stream_fail(struct stream *s, enum close_reason reason);
 void stream_tunnel_lost(struct stream *s, enum close_reason reason);
 /* The peer says that it never took its OPEN: goes to another tunnel where nothing is lost by that. */
 void stream_not_taken(struct stream *s, enum close_reason reason);
-/* Is it known now who is behind its addresses? Goes on, or keeps waiting. Called at each change of the view, and for a new stream. */
-void stream_judge(struct stream *s);
 
-/* Facts from the tunnel. Each may close the stream. */
+/* Facts from the tunnel; those of its data are in rx_half.h. Each may close the stream. */
 void stream_on_opened(struct stream *s, const struct frame_opened *m);
-/* Data in order; the bytes were checked against the window. Parts lie in the link's buffer. */
-void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_t len_bytes);
-/* Puts data aside that came before the SWITCH. false: no memory. */
-bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes);
-void stream_on_end(struct stream *s); /* rx.received is the final offset */
-void stream_on_switch(struct stream *s, enum frame_link link);
-void stream_on_window(struct stream *s, uint8_t flags, const struct frame_window *m); /* may fail the tunnel */
 void stream_on_reset(struct stream *s, enum close_reason reason);
-
-/* Reads from the pod into DATA frames on l, at most max_bytes. Returns what was read; sets whether the stream wants another turn. */
-size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes);
-/* Puts the frames that are pending on l: END or RESET where is_last, else all others. false: the link has no room. May end the stream. */
-bool stream_send_frames(struct stream *s, struct link *l, bool is_last);
-
-/* Memory is short: an idle stream is asked to give credit back. */
-void stream_reclaim(struct stream *s);
-
-/* Does it want a turn to send data? Puts it into its link's schedule, or takes it out. */
-void stream_update_turn(struct stream *s);
 const char *stream_state_text(enum stream_state state);
+
+/* --- for the files that a stream is made of: admission, tx_half, rx_half --- */
+/* In the first state of its role. NULL: no memory. */
+struct stream *stream_create(struct pool *pool, enum stream_role role, int fd, const struct endpoint *client,
+                             const struct endpoint *server);
+/* Closed, and owes nothing any more: last of all. */
+void stream_destroy(struct stream *s);
+/* Its first credit comes out of the budget. false: the budget is used up. */
+bool stream_reserve(struct stream *s);
+void stream_set_budgeted(struct stream *s, uint32_t bytes);
+/* One half was shut: with the other too it has ended in order. */
+void stream_check_ended(struct stream *s);
 
 #endif

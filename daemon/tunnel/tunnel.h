@@ -89,22 +89,8 @@ int tunnel_accept(struct peer *p, struct link *l, const struct frame_hello *hell
 /* An accepted link said HELLO as the bulk link of t. Takes l. false: it has one, or is not of this peer. */
 bool tunnel_take_bulk(struct tunnel *t, struct link *l);
 
-/* The link's HELLO, to be sent first on it. */
-void tunnel_put_hello(struct pool *pool, struct link *l, const uint8_t id[16], bool is_peer_enrolled);
-
 /* May a new stream use it? */
 bool tunnel_takes_streams(const struct tunnel *t);
-/* Gives the stream an id and puts it into the table. 0 or -ENOMEM. */
-int tunnel_attach(struct tunnel *t, struct stream *s);
-int tunnel_insert(struct tunnel *t, struct stream *s); /* with its id set */
-/* The stream leaves the table; its id is never used again. */
-void tunnel_detach(struct tunnel *t, struct stream *s);
-struct stream *tunnel_find(const struct tunnel *t, uint32_t id);
-
-/* A stream of it may hold so much more: the tunnel's own credit follows, so that streams that stand still never use up that of the others. */
-void tunnel_granted(struct tunnel *t, uint64_t bytes);
-/* Bytes of a stream are done with: delivered, or discarded. */
-void tunnel_consumed(struct tunnel *t, uint64_t len_bytes);
 static inline uint64_t tunnel_send_room(const struct tunnel *t)
 {
 	return t->tx_limit - t->tx_sent;
@@ -115,11 +101,6 @@ void tunnel_want_send(struct tunnel *t, enum frame_link kind);
 void tunnel_want_bulk(struct tunnel *t);
 bool tunnel_has_bulk(const struct tunnel *t);
 
-/* One turn of a link: take in what is there, at most max_bytes and a bounded number of deliveries; send what wants to be sent. Each returns whether the link has
- * more of it. The tunnel may be gone afterwards. */
-bool tunnel_receive(struct tunnel *t, struct link *l, size_t max_bytes);
-bool tunnel_send(struct tunnel *t, struct link *l, size_t max_bytes);
-
 /* Once a second. May close it. */
 void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s);
 /* Would ctx take its peer? Else closes it. */
@@ -128,7 +109,13 @@ bool tunnel_is_trusted(struct tunnel *t, const struct tls_ctx *ctx);
 void tunnel_drain(struct tunnel *t, enum close_reason reason);
 /* Ends it now; its streams are reset with the reason. text: for the log. */
 void tunnel_close(struct tunnel *t, enum close_reason reason, const char *text);
+/* Draining, nothing can come any more, and the peer has all that was sent: it may be closed. */
+bool tunnel_is_over(const struct tunnel *t);
 const char *tunnel_state_text(enum tunnel_state state);
+
+/* For inbound.c: HELLO has come on the light link; something came from a peer that was suspect. */
+void tunnel_up(struct tunnel *t, const struct frame_hello *hello);
+void tunnel_answers_again(struct tunnel *t);
 
 extern const struct link_ops tunnel_link_ops;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pair.h"
 
+#include "tunnel/admission.h"
 #include "unit/pki.h"
 
 #include <assert.h>

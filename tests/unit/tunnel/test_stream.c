@@ -3,6 +3,7 @@
 #include "pair.h"
 
 #include "base/log.h"
+#include "tunnel/streams.h"
 #include "unit/pki.h"
 
 #include <errno.h>
@@ -323,7 +324,7 @@ static void a_tunnels_credit_never_goes_back(void **state)
 	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	t = side_tunnel(&pair.side[1]);
 	t->budgeted_bytes += 64 * MIB; /* as many streams would have it */
-	tunnel_consumed(t, 0);
+	streams_consumed(t, 0);
 	pair_run(&pair, 20);
 	told = t->rx_limit;
 	assert_int_equal(side_tunnel(&pair.side[0])->tx_limit, told);

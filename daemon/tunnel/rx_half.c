@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tunnel/rx_half.h"
+
+#include "tunnel/pool.h"
+#include "tunnel/streams.h"
+#include "tunnel/tx_half.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { QUEUE_PARTS = 16 };
+
+static void stream_delivered(struct stream *s, size_t len_bytes)
+{
+	window_receiver_delivered(&s->rx, len_bytes, pool_now(s->pool));
+	s->pool->counters.rx_bytes += len_bytes;
+	if (s->tunnel)
+		streams_consumed(s->tunnel, len_bytes);
+	if (s->rx_half == HALF_OPEN && window_receiver_is_due(&s->rx))
+		stream_wants_frames(s, STREAM_SEND_WINDOW);
+}
+
+/* The pod takes nothing any more. What it sent before may still wait to be read; the end of that decides. */
+static void stream_write_failed(struct stream *s)
+{
+	s->is_write_failed = true;
+	stream_delivered(s, s->queue.len_bytes);
+	queue_done(&s->queue);
+	if (s->tx_half != HALF_OPEN || window_sender_room(&s->tx) == 0 || !s->tunnel) {
+		stream_fail(s, REASON_POD_RESET);
+		return;
+	}
+	s->is_read_ready = s->is_read_ending = true;
+	stream_update_turn(s);
+}
+
+/* All that came was handed over and no more will come. */
+static void stream_pass_end(struct stream *s)
+{
+	uint64_t held = s->rx.received - s->rx.delivered;
+
+	if (s->rx_half != HALF_DRAINING || s->state != STREAM_OPEN)
+		return;
+	/* No more comes, so what lies here is all that the peer can make us hold; its answer may take hours. */
+	if (held < s->budgeted_bytes)
+		stream_set_budgeted(s, (uint32_t)held);
+	if (s->queue.len_bytes)
+		return;
+	s->rx_half = HALF_SHUT;
+	if (shutdown(s->source.fd, SHUT_WR) < 0) {
+		stream_fail(s, REASON_POD_RESET);
+		return;
+	}
+	stream_check_ended(s);
+}
+
+static ssize_t pod_write(int fd, const struct iovec *part, int parts)
+{
+	struct msghdr msg = { .msg_iov = (struct iovec *)part, .msg_iovlen = (size_t)parts };
+	ssize_t n;
+
+	do {
+		n = parts == 1 ? send(fd, part->iov_base, part->iov_len, MSG_NOSIGNAL) : sendmsg(fd, &msg, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n;
+}
+
+void stream_flush_queue(struct stream *s)
+{
+	while (s->queue.len_bytes && !s->is_write_blocked) {
+		struct iovec part[QUEUE_PARTS];
+		int parts = queue_peek(&s->queue, part, QUEUE_PARTS);
+		ssize_t n = pod_write(s->source.fd, part, parts);
+
+		if (n < 0) {
+			if (errno == EAGAIN)
+				s->is_write_blocked = true;
+			else
+				stream_write_failed(s);
+			return;
+		}
+		queue_drop(&s->queue, (size_t)n);
+		stream_delivered(s, (size_t)n);
+	}
+	stream_pass_end(s);
+}
+
+void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_t len_bytes)
+{
+	ssize_t n = 0;
+	size_t skip;
+
+	if (s->is_write_failed) {
+		stream_delivered(s, len_bytes);
+		return;
+	}
+	if (s->state == STREAM_OPEN && !s->queue.len_bytes && !s->is_write_blocked) {
+		n = pod_write(s->source.fd, part, parts);
+		if (n < 0 && errno != EAGAIN) {
+			stream_delivered(s, len_bytes);
+			stream_write_failed(s);
+			return;
+		}
+		if (n < (ssize_t)len_bytes)
+			s->is_write_blocked = n < 0; /* after a part the next try says EAGAIN, and only that promises an event */
+		if (n < 0)
+			n = 0;
+		if (n)
+			stream_delivered(s, (size_t)n);
+	}
+	skip = (size_t)n;
+	for (int i = 0; i < parts; i++) {
+		if (skip >= part[i].iov_len) {
+			skip -= part[i].iov_len;
+			continue;
+		}
+		if (queue_append(&s->queue, (const uint8_t *)part[i].iov_base + skip, part[i].iov_len - skip)) {
+			if (s->tunnel) /* what is not in the queue is given up here, the rest by the close */
+				streams_consumed(s->tunnel, s->rx.received - s->rx.delivered - s->queue.len_bytes -
+				                                    (s->stash ? s->stash->len_bytes : 0));
+			stream_fail(s, REASON_NO_RESOURCES);
+			return;
+		}
+		skip = 0;
+	}
+	if (s->queue.len_bytes && s->state == STREAM_OPEN && !s->is_write_blocked)
+		stream_flush_queue(s);
+}
+
+bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes)
+{
+	if (!s->stash) {
+		s->stash = malloc(sizeof(*s->stash));
+		if (!s->stash)
+			return false;
+		queue_init(s->stash);
+	}
+	return queue_append(s->stash, bytes, len_bytes) == 0;
+}
+
+void stream_on_switch(struct stream *s, enum frame_link link)
+{
+	s->rx_link = link;
+	if (s->stash) {
+		queue_splice(&s->queue, s->stash);
+		free(s->stash);
+		s->stash = NULL;
+	}
+	if (s->is_stash_ended) {
+		s->is_stash_ended = false;
+		s->rx_half = HALF_DRAINING;
+	}
+	if (s->is_write_failed) {
+		size_t held = s->queue.len_bytes;
+
+		queue_done(&s->queue);
+		stream_delivered(s, held);
+	} else if (s->state == STREAM_OPEN && !s->is_write_blocked) {
+		stream_flush_queue(s);
+	}
+}
+
+void stream_on_end(struct stream *s)
+{
+	s->rx_half = HALF_DRAINING;
+	stream_pass_end(s);
+}
+
+void stream_on_window(struct stream *s, uint8_t flags, const struct frame_window *m)
+{
+	if (flags & FRAME_WINDOW_ACCEPT) {
+		uint64_t granted;
+
+		if (!window_receiver_accepted(&s->rx, m->limit)) {
+			tunnel_close(s->tunnel, REASON_PROTOCOL, "WINDOW with ACCEPT that was not asked for");
+			return;
+		}
+		if (s->rx_half != HALF_OPEN)
+			return;
+		granted = window_receiver_granted(&s->rx);
+		stream_set_budgeted(s, granted > s->rx.size ? (uint32_t)granted : s->rx.size);
+		if (window_receiver_is_due(&s->rx))
+			stream_wants_frames(s, STREAM_SEND_WINDOW);
+		return;
+	}
+	switch (window_sender_update(&s->tx, m->delivered, m->limit, flags & FRAME_WINDOW_ASK)) {
+	case WINDOW_TAKEN:
+		break;
+	case WINDOW_ACCEPT:
+		stream_wants_frames(s, STREAM_SEND_ACCEPT);
+		break;
+	case WINDOW_INVALID:
+		tunnel_close(s->tunnel, REASON_PROTOCOL, "WINDOW acknowledges more than was sent");
+		return;
+	}
+	stream_update_turn(s);
+}
+
+void stream_reclaim(struct stream *s)
+{
+	if (s->state == STREAM_OPEN && s->rx_half == HALF_OPEN && window_receiver_ask(&s->rx, WINDOW_FLOOR_BYTES, pool_now(s->pool)))
+		stream_wants_frames(s, STREAM_SEND_ASK);
+}

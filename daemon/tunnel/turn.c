@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tunnel/turn.h"
+
+#include "tunnel/inbound.h"
+#include "tunnel/outbound.h"
+#include "tunnel/rx_half.h"
+#include "tunnel/streams.h"
+
+#include <sched.h>
+
+enum {
+	LIGHT_RECENT_NS = 2000000, /* light traffic within this: bulk goes in small units, and others get the core between two turns */
+};
+
+void turn_link_woken(struct pool *p, struct link *l)
+{
+	if (link_has_input(l) && !list_is_linked(&l->rx_entry))
+		list_append(&p->rx[l->kind], &l->rx_entry);
+}
+
+static void receive_all(struct pool *p, enum frame_link kind, size_t unit, uint32_t max_links)
+{
+	struct list batch, *at;
+
+	/* A link that has more comes behind those that wait already, and after the sending. */
+	list_init(&batch);
+	list_splice(&batch, &p->rx[kind]);
+	while (max_links-- && (at = list_pop(&batch))) {
+		struct link *l = container_of(at, struct link, rx_entry);
+
+		if (inbound_turn(l->owner, l, unit))
+			turn_link_woken(p, l);
+	}
+	list_splice(&batch, &p->rx[kind]);
+	list_splice(&p->rx[kind], &batch);
+}
+
+static void send_all(struct pool *p, enum frame_link kind, size_t unit, uint32_t max_links)
+{
+	struct list batch, *at;
+
+	list_init(&batch);
+	list_splice(&batch, &p->tx[kind]);
+	while (max_links-- && (at = list_pop(&batch))) {
+		struct link *l = container_of(at, struct link, tx_entry);
+
+		if (outbound_turn(l->owner, l, unit) && !list_is_linked(&l->tx_entry))
+			list_append(&p->tx[kind], &l->tx_entry);
+	}
+	list_splice(&batch, &p->tx[kind]);
+	list_splice(&p->tx[kind], &batch);
+}
+
+bool turn_run(void *ctx)
+{
+	struct pool *p = ctx;
+	bool is_light_recent = instant_elapsed_ns(p->light_active, pool_now(p)) < LIGHT_RECENT_NS;
+	size_t unit = is_light_recent ? LINK_UNIT_SMALL_BYTES : LINK_UNIT_BYTES;
+	bool has_rx, has_tx, is_more;
+
+	receive_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
+	send_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
+	/* One bulk operation, then the light links again: an answer waits for one unit and never for two. */
+	has_rx = !list_is_empty(&p->rx[FRAME_LINK_BULK]);
+	has_tx = !list_is_empty(&p->tx[FRAME_LINK_BULK]);
+	if (has_tx && (p->is_bulk_tx_next || !has_rx)) {
+		send_all(p, FRAME_LINK_BULK, unit, 1);
+		p->is_bulk_tx_next = false;
+	} else if (has_rx) {
+		receive_all(p, FRAME_LINK_BULK, unit, 1);
+		p->is_bulk_tx_next = true;
+	}
+	is_more = !list_is_empty(&p->rx[0]) || !list_is_empty(&p->rx[1]) || !list_is_empty(&p->tx[0]) || !list_is_empty(&p->tx[1]);
+	/* Pods on the same core answer now instead of after the whole batch; without it the two nodes work in step, each idle half the time. */
+	if (is_more && is_light_recent)
+		sched_yield();
+	return is_more;
+}
+
+/* --- deliveries --- */
+
+bool turn_flush_delivery(struct pool *p)
+{
+	struct pool_delivery *d = &p->delivery;
+	struct stream *s = d->stream;
+
+	if (!s)
+		return false;
+	d->stream = NULL;
+	stream_deliver(s, d->part, d->parts, d->len_bytes);
+	return true;
+}
+
+void turn_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes)
+{
+	struct pool_delivery *d = &p->delivery;
+
+	if (d->stream && (d->stream != s || d->parts == LINK_RECORDS_MAX))
+		(void)turn_flush_delivery(p);
+	if (s->state == STREAM_CLOSED) { /* the flush found its pod gone */
+		if (s->tunnel)
+			streams_consumed(s->tunnel, len_bytes);
+		return;
+	}
+	if (!d->stream) {
+		d->stream = s;
+		d->parts = 0;
+		d->len_bytes = 0;
+	}
+	d->part[d->parts++] = (struct iovec){ (void *)bytes, len_bytes };
+	d->len_bytes += len_bytes;
+}
+
+void turn_forget_delivery(struct pool *p, const struct stream *s)
+{
+	if (p->delivery.stream != s)
+		return;
+	p->delivery.stream = NULL;
+	if (s->tunnel)
+		streams_consumed(s->tunnel, p->delivery.len_bytes);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* turn.h - whose turn it is on a worker: the links that have work, and what is delivered to one pod by one call.
+ * A turn: receive on light links -> send on light links -> at most one bulk operation, receiving and sending in turns. So an answer never waits behind more than
+ * one unit of bulk. Thread: the pool's worker. */
+#ifndef CULVERT_TUNNEL_TURN_H
+#define CULVERT_TUNNEL_TURN_H
+
+#include "tunnel/pool.h"
+
+/* The loop's turn hook; ctx is the pool. Returns whether there is more to do at once. */
+bool turn_run(void *ctx);
+/* The link has input: it gets a turn. */
+void turn_link_woken(struct pool *p, struct link *l);
+
+/* Adds data to the delivery in hand, which is flushed first where it is another stream's or full. */
+void turn_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes);
+/* Hands over what is in hand. Returns whether there was anything. */
+bool turn_flush_delivery(struct pool *p);
+/* Forget a stream that closes. */
+void turn_forget_delivery(struct pool *p, const struct stream *s);
+
+#endif
