@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* daemon.h - the running daemon: what main starts, reloads and ends, and what the report reads. Thread: main. */
+/* daemon.h - the running daemon: start-up in order, reverse undo, signals and the orderly end. Its parts are plain data, which reload, accept
+ * and report use. Thread: main. */
 #ifndef CULVERT_DAEMON_H
 #define CULVERT_DAEMON_H
 
@@ -57,5 +58,11 @@ struct daemon {
 
 /* Is it ready to carry traffic? Else one sentence in text. */
 bool daemon_is_ready(const struct daemon *d, char text[EDGE_ERROR_BYTES]);
+
+/* Starts what reload_first has read, runs until it is told to end, and takes everything down again. 0 or -errno, logged. */
+int daemon_run(struct daemon *d);
+
+/* Takes out all that a daemon left in the kernel. It must not run. 0 or -errno, logged. */
+int daemon_remove(struct daemon *d);
 
 #endif

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon.h"
+
+#include "accept.h"
+#include "base/log.h"
+#include "reload.h"
+#include "report.h"
+#include "settings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { FILES_WANTED = 1048576 };
+
+bool daemon_is_ready(const struct daemon *d, char text[EDGE_ERROR_BYTES])
+{
+	if (d->is_draining) {
+		snprintf(text, EDGE_ERROR_BYTES, "the daemon is ending");
+		return false;
+	}
+	if (d->cred.self.not_after_s <= time(NULL)) {
+		snprintf(text, EDGE_ERROR_BYTES, "the node's certificate has expired");
+		return false;
+	}
+	return capture_is_healthy(d->capture, text);
+}
+
+/* --- what the modules tell --- */
+
+static void on_want_tunnel(void *ctx, uint32_t node_id)
+{
+	struct daemon *d = ctx;
+
+	engine_want_peer(d->engine, node_id);
+}
+
+static void on_peer_up(void *ctx, uint32_t node_id, bool is_up)
+{
+	struct daemon *d = ctx;
+	int r = capture_set_peer_up(d->capture, node_id, is_up);
+
+	if (r)
+		log_warn("the kernel was not told whether a tunnel is up", L_U64("node_id", node_id), L_ERRNO(r));
+}
+
+/* --- end --- */
+
+static void on_drained(void *ctx)
+{
+	loop_stop(((struct daemon *)ctx)->loop);
+}
+
+/* The workers' own deadline should have come; nothing may hold the end up for ever. */
+static void on_stop_timer(struct loop_timer *t)
+{
+	loop_stop(container_of(t, struct daemon, stop_timer)->loop);
+}
+
+static void on_signal(struct loop_source *src, uint32_t events)
+{
+	struct daemon *d = container_of(src, struct daemon, signals);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	while (read(src->fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP) {
+			reload_now(d);
+			continue;
+		}
+		if (d->is_draining) {
+			loop_stop(d->loop);
+			continue;
+		}
+		d->is_draining = true;
+		log_info("ending: running streams may finish", L_U64("drain_timeout_ms", d->config.tunnel.drain_timeout_ms));
+		accept_stop(d);
+		(void)loop_timer_set(d->loop, &d->stop_timer, instant_add_ms(loop_now(d->loop), d->config.tunnel.drain_timeout_ms + 5000));
+		engine_drain(d->engine);
+	}
+}
+
+/* --- start --- */
+
+static void raise_limits(void)
+{
+	struct rlimit r = { FILES_WANTED, FILES_WANTED };
+
+	if (setrlimit(RLIMIT_NOFILE, &r) && !getrlimit(RLIMIT_NOFILE, &r)) {
+		r.rlim_cur = r.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &r);
+	}
+	/* BPF maps count against it before Linux 5.11; without CAP_SYS_RESOURCE it may fail, and then is not needed or loading says so. */
+	(void)setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY });
+}
+
+static int make_directory(const char *path)
+{
+	char part[CONFIG_PATH_BYTES];
+
+	snprintf(part, sizeof(part), "%s", path);
+	for (char *p = part + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(part, 0755) && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	return mkdir(part, 0755) && errno != EEXIST ? -errno : 0;
+}
+
+static int take_lock(struct daemon *d)
+{
+	char path[CONFIG_PATH_BYTES];
+	int r = make_directory(d->config.runtime_directory);
+
+	if (r) {
+		log_error("runtime_directory can not be made", L_TEXT("path", d->config.runtime_directory), L_ERRNO(r));
+		return r;
+	}
+	snprintf(path, sizeof(path), "%s/lock", d->config.runtime_directory);
+	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (d->lock_fd < 0) {
+		r = -errno;
+		log_error("the lock can not be made", L_TEXT("path", path), L_ERRNO(r));
+		return r;
+	}
+	if (flock(d->lock_fd, LOCK_EX | LOCK_NB)) {
+		r = -errno;
+		log_error("another culvertd has this runtime_directory", L_TEXT("path", path), L_ERRNO(r));
+		return r;
+	}
+	return 0;
+}
+
+static int start_signals(struct daemon *d)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -errno;
+	d->signals = (struct loop_source){ .fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .on_event = on_signal };
+	if (d->signals.fd < 0)
+		return -errno;
+	return loop_add(d->loop, &d->signals, EPOLLIN);
+}
+
+static int start_engine(struct daemon *d)
+{
+	struct engine_settings s = {
+		.workers = settings_workers(&d->config),
+		.host_netns_fd = edge_netns_host_fd(d->netns),
+		.private_netns_fd = edge_netns_fd(d->netns),
+		.memory_bytes = d->config.tunnel.memory_bytes,
+		.pool = {
+			.incarnation = d->incarnation,
+			.tunnel_port = (uint16_t)d->config.tunnel.port,
+			.name = d->name,
+			.peer_timeout_ms = (uint32_t)d->config.tunnel.peer_timeout_ms,
+			.idle_timeout_ms = (uint32_t)d->config.tunnel.idle_timeout_ms,
+			.drain_timeout_ms = (uint32_t)d->config.tunnel.drain_timeout_ms,
+			.settings_hash = 1 + (uint64_t)d->config.capture.mode,
+		},
+	};
+	struct engine_ops ops = { .peer_up = on_peer_up, .drained = on_drained };
+
+	memcpy(s.pool.node, d->config.node, sizeof(s.pool.node));
+	return engine_create(d->loop, &s, &ops, d, d->view, d->tls, d->cred.self.not_after_s, &d->engine);
+}
+
+static int start_capture(struct daemon *d)
+{
+	struct capture_exclude *items = calloc(d->config.capture.exclude.count + 1, sizeof(*items));
+	char error[EDGE_ERROR_BYTES];
+	struct capture_settings s;
+	int r;
+
+	if (!items)
+		return -ENOMEM;
+	settings_capture(&d->config, d->pin_directory, items, &s);
+	r = capture_create(&s, d->netns, d->loop, on_want_tunnel, d, &d->capture, error);
+	free(items);
+	if (r)
+		log_error("interception does not start", L_TEXT("detail", error), L_ERRNO(r));
+	return r;
+}
+
+static int start(struct daemon *d)
+{
+	char error[EDGE_ERROR_BYTES];
+	int r;
+
+	while (!d->incarnation) {
+		if (getrandom(&d->incarnation, sizeof(d->incarnation), 0) != sizeof(d->incarnation))
+			return -EIO;
+	}
+	r = take_lock(d);
+	if (r)
+		return r;
+	r = loop_create(&d->clock, &d->loop);
+	if (r)
+		return r;
+	r = start_signals(d);
+	if (r)
+		return r;
+	r = edge_netns_create(&d->netns, error);
+	if (r) {
+		log_error("the private network namespace can not be made", L_TEXT("detail", error), L_ERRNO(r));
+		return r;
+	}
+	/* The programs come before the listeners: while there is none they refuse, and never pass. */
+	r = start_capture(d);
+	if (r)
+		return r;
+	r = capture_set_view(d->capture, d->view);
+	if (r) {
+		log_error("the kernel's map does not take the nodes", L_ERRNO(r));
+		return r;
+	}
+	r = start_engine(d);
+	if (r)
+		return r;
+	r = accept_start(d);
+	if (r)
+		return r;
+	r = reload_start(d);
+	if (r)
+		return r;
+	return report_start(d);
+}
+
+static void stop(struct daemon *d)
+{
+	report_stop(d);
+	accept_stop(d);
+	engine_destroy(d->engine);
+	if (d->capture)
+		capture_destroy(d->capture);
+	edge_netns_destroy(d->netns);
+	reload_stop(d);
+	if (d->loop) {
+		loop_timer_clear(d->loop, &d->stop_timer);
+		loop_remove(d->loop, &d->signals);
+	}
+	if (d->signals.fd >= 0)
+		close(d->signals.fd);
+	loop_destroy(d->loop);
+	if (d->lock_fd >= 0)
+		close(d->lock_fd);
+}
+
+int daemon_run(struct daemon *d)
+{
+	char detail[EDGE_ERROR_BYTES] = "";
+	int r;
+
+	d->stop_timer.on_expire = on_stop_timer;
+	raise_limits();
+	(void)prctl(PR_SET_DUMPABLE, 0); /* the node's key is in our memory */
+	r = start(d);
+	if (!r) {
+		bool is_ready = daemon_is_ready(d, detail);
+
+		LOG_AT(is_ready ? LOG_INFO : LOG_ERROR, is_ready ? "ready" : "not ready", L_TEXT("node", d->config.node),
+		       L_TEXT("version", CULVERT_VERSION), L_U64("nodes", view_nodes_count(d->view)),
+		       L_U64("workers", engine_workers(d->engine)), L_TEXT("detail", detail));
+		r = loop_run(d->loop);
+		log_info("ended");
+	}
+	stop(d);
+	return r;
+}
+
+int daemon_remove(struct daemon *d)
+{
+	char error[EDGE_ERROR_BYTES], path[CONFIG_PATH_BYTES];
+	int r = take_lock(d);
+
+	if (!r && (r = capture_remove(d->pin_directory, error)))
+		log_error("the programs can not be taken out", L_TEXT("detail", error), L_ERRNO(r));
+	if (!r && (r = edge_netns_remove_leftovers(error)))
+		log_error("the veth pair can not be taken out", L_TEXT("detail", error), L_ERRNO(r));
+	if (!r) {
+		snprintf(path, sizeof(path), "%s/lock", d->config.runtime_directory);
+		(void)unlink(path);
+		snprintf(path, sizeof(path), "%s/status.sock", d->config.runtime_directory);
+		(void)unlink(path);
+		(void)rmdir(d->config.runtime_directory); /* stays where something else is in it */
+	}
+	if (d->lock_fd >= 0)
+		close(d->lock_fd);
+	return r;
+}
