@@ -27,6 +27,7 @@ struct reload_state {
 
 struct daemon {
 	const char *config_path;
+	const char *node_flag; /* --node; NULL: not given */
 	struct config config;
 	struct clock clock;
 	struct loop *loop;

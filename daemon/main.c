@@ -13,10 +13,11 @@ enum { EXIT_USAGE = 2 }; /* bad usage, configuration, nodes file or certificates
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: culvertd --config FILE [--check | --remove]\n"
+	fprintf(out, "usage: culvertd --config FILE [--node NAME] [--check | --remove]\n"
 	             "       culvertd --settings | --version | --help\n"
 	             "\n"
 	             "  --config FILE  the configuration (YAML); runs in the foreground and logs to standard error\n"
+	             "  --node NAME    this node's name, in place of the one in the file: so all nodes of a cluster can share one file\n"
 	             "  --check        only checks configuration, nodes file and certificates\n"
 	             "  --remove       takes every program, device, rule and pin of a daemon that has ended out of the node\n"
 	             "  --settings     prints all settings with their defaults, as a table in Markdown\n"
@@ -25,15 +26,12 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
-	enum { OPT_CONFIG = 'c', OPT_CHECK, OPT_REMOVE, OPT_SETTINGS, OPT_VERSION, OPT_HELP };
+	enum { OPT_CONFIG = 'c', OPT_NODE, OPT_CHECK, OPT_REMOVE, OPT_SETTINGS, OPT_VERSION, OPT_HELP };
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, OPT_CONFIG },
-		{ "check", no_argument, NULL, OPT_CHECK },
-		{ "remove", no_argument, NULL, OPT_REMOVE },
-		{ "settings", no_argument, NULL, OPT_SETTINGS },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ NULL, 0, NULL, 0 },
+		{ "config", required_argument, NULL, OPT_CONFIG }, { "node", required_argument, NULL, OPT_NODE },
+		{ "check", no_argument, NULL, OPT_CHECK },         { "remove", no_argument, NULL, OPT_REMOVE },
+		{ "settings", no_argument, NULL, OPT_SETTINGS },   { "version", no_argument, NULL, OPT_VERSION },
+		{ "help", no_argument, NULL, OPT_HELP },           { NULL, 0, NULL, 0 },
 	};
 	struct daemon d = { .lock_fd = -1, .signals.fd = -1, .tunnel_listener.fd = -1, .started_s = time(NULL) };
 	bool is_check = false, is_remove = false;
@@ -43,6 +41,9 @@ int main(int argc, char **argv)
 		switch (opt) {
 		case OPT_CONFIG:
 			d.config_path = optarg;
+			break;
+		case OPT_NODE:
+			d.node_flag = optarg;
 			break;
 		case OPT_CHECK:
 			is_check = true;

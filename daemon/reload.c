@@ -65,7 +65,7 @@ static int refuse(int error, const char *text)
 int reload_first_settings(struct daemon *d)
 {
 	char error[CONFIG_ERROR_BYTES];
-	int r = config_load(d->config_path, &d->config, error);
+	int r = config_load(d->config_path, d->node_flag, &d->config, error);
 
 	if (r)
 		return refuse(r, error);
@@ -207,7 +207,7 @@ static void reload_config(struct daemon *d)
 	struct capture_exclude *items;
 	struct config fresh;
 
-	if (config_load(d->config_path, &fresh, error)) {
+	if (config_load(d->config_path, d->node_flag, &fresh, error)) {
 		set_failed(&d->config_state, error);
 		log_error("kept the old configuration", L_TEXT("detail", error));
 		return;

@@ -78,7 +78,8 @@ static const struct choice levels[] = {
 #define TEXT_AT(field) AT(field), .cap_bytes = sizeof(((struct config *)0)->field)
 
 static const struct key keys[] = {
-	{ "", "node", KIND_NODE, TEXT_AT(node), .about = "the name of this node, as in the list of nodes" },
+	{ "", "node", KIND_NODE, TEXT_AT(node),
+	  .about = "the name of this node, as in the list of nodes; culvertd --node NAME takes its place" },
 	{ "", "runtime_directory", KIND_RUNTIME, TEXT_AT(runtime_directory), .standard = "/run/culvert",
 	  .about = "status socket and lock; a folder of the same name in the bpffs holds what is pinned in the kernel" },
 	{ "identity", "directory", KIND_PATH, TEXT_AT(identity.directory),
@@ -119,6 +120,7 @@ static const struct key keys[] = {
 
 enum { KEYS = sizeof(keys) / sizeof(keys[0]), DOTTED_BYTES = 64, FORM_BYTES = 160, DURATION_BYTES = 24 };
 
+static_assert((int)CONFIG_NODE_BYTES == 254, "every subdomain fits");
 static_assert((int)KEYS <= (int)CONFIG_KEYS_MAX, "each key has its line");
 static_assert((int)TREE_ERROR_BYTES <= (int)CONFIG_ERROR_BYTES, "a fault of the tree fits");
 static_assert(sizeof(enum config_mode) == sizeof(int) && sizeof(enum log_level) == sizeof(int), "choices are stored as int");
@@ -137,6 +139,7 @@ struct reading {
 	const char *path;
 	char *error;
 	struct config *config;
+	const char *node; /* given beside the file; NULL: it is not */
 };
 
 static const char *dotted(const struct key *k, char text[DOTTED_BYTES])
@@ -636,6 +639,21 @@ static int take_default(const struct reading *r, const struct key *k)
 	return take_value(r, k, &n);
 }
 
+/* The name of this node where one file serves many. The file's own, if it has one, was checked like every value. */
+static int take_node_flag(const struct reading *r)
+{
+	const struct key *k = key_find("", "node");
+	char form[FORM_BYTES], quoted[TEXT_QUOTE_BYTES];
+
+	if (!text_is_subdomain(r->node)) {
+		(void)snprintf(r->error, CONFIG_ERROR_BYTES, "--node: %s is no node's name; %s would be right", text_quote(r->node, quoted),
+		               form_of(k, form));
+		return -EINVAL;
+	}
+	memcpy(r->config->node, r->node, strlen(r->node) + 1);
+	return 0;
+}
+
 /* What can only be judged when all is read. */
 static int check_whole(const struct reading *r)
 {
@@ -651,7 +669,7 @@ static int check_whole(const struct reading *r)
 			return fault(r, c->lines[i], "%s: %s", dotted(&keys[i], name), keys[i].refusal);
 	}
 	for (size_t i = 0; i < KEYS; i++) {
-		if (!keys[i].standard && keys[i].kind != KIND_ABSENT && c->lines[i] == 0)
+		if (!keys[i].standard && keys[i].kind != KIND_ABSENT && c->lines[i] == 0 && !(keys[i].kind == KIND_NODE && r->node))
 			return fault(r, 0, "%s is missing; %s would be right", dotted(&keys[i], name), form_of(&keys[i], form));
 	}
 	if (c->metrics.listen.is_on)
@@ -659,10 +677,10 @@ static int check_whole(const struct reading *r)
 	return 0;
 }
 
-static int config_from_tree(const char *path, const struct tree *t, struct config *ret, char error[CONFIG_ERROR_BYTES])
+static int config_from_tree(const char *path, const struct tree *t, const char *node, struct config *ret, char error[CONFIG_ERROR_BYTES])
 {
 	struct config c = { 0 };
-	struct reading r = { .path = path, .error = error, .config = &c };
+	struct reading r = { .path = path, .error = error, .config = &c, .node = node };
 	int rc = 0;
 
 	for (size_t i = 0; i < KEYS && rc == 0; i++) {
@@ -671,6 +689,8 @@ static int config_from_tree(const char *path, const struct tree *t, struct confi
 	}
 	if (rc == 0)
 		rc = read_all(&r, tree_root(t));
+	if (rc == 0 && node)
+		rc = take_node_flag(&r);
 	if (rc == 0)
 		rc = check_whole(&r);
 	if (rc < 0) {
@@ -681,26 +701,26 @@ static int config_from_tree(const char *path, const struct tree *t, struct confi
 	return 0;
 }
 
-int config_load(const char *path, struct config *ret, char error[CONFIG_ERROR_BYTES])
+int config_load(const char *path, const char *node, struct config *ret, char error[CONFIG_ERROR_BYTES])
 {
 	struct tree *t;
 	int rc = tree_load(path, &t, error);
 
 	if (rc < 0)
 		return rc;
-	rc = config_from_tree(path, t, ret, error);
+	rc = config_from_tree(path, t, node, ret, error);
 	tree_destroy(t);
 	return rc;
 }
 
-int config_parse(const char *path, const char *text, size_t len_bytes, struct config *ret, char error[CONFIG_ERROR_BYTES])
+int config_parse(const char *path, const char *text, size_t len_bytes, const char *node, struct config *ret, char error[CONFIG_ERROR_BYTES])
 {
 	struct tree *t;
 	int rc = tree_parse(path, text, len_bytes, &t, error);
 
 	if (rc < 0)
 		return rc;
-	rc = config_from_tree(path, t, ret, error);
+	rc = config_from_tree(path, t, node, ret, error);
 	tree_destroy(t);
 	return rc;
 }

@@ -87,11 +87,12 @@ struct config {
 	unsigned lines[CONFIG_KEYS_MAX]; /* config_line */
 };
 
-/* Reads, checks and fills in defaults. 0; or -EINVAL, -ENOMEM or the errno of reading, with file, line, key, value and what would be right
+/* Reads, checks and fills in defaults. node takes the place of the key of that name, which need not be there then; NULL: the key holds. 0; or -EINVAL, -ENOMEM or the errno of reading, with file, line, key, value and what would be right
  * in error, and *ret untouched. */
-int config_load(const char *path, struct config *ret, char error[CONFIG_ERROR_BYTES]);
+int config_load(const char *path, const char *node, struct config *ret, char error[CONFIG_ERROR_BYTES]);
 /* The same from memory; path only names the source in messages. */
-int config_parse(const char *path, const char *text, size_t len_bytes, struct config *ret, char error[CONFIG_ERROR_BYTES]);
+int config_parse(const char *path, const char *text, size_t len_bytes, const char *node, struct config *ret,
+                 char error[CONFIG_ERROR_BYTES]);
 void config_done(struct config *c); /* of a config that was filled, or zeroed */
 
 /* The line in which key ("tunnel.port") was set; 0: it has its default. */

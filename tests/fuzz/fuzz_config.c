@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes)
 	char error[CONFIG_ERROR_BYTES] = "", *first, *second;
 	struct config c, again;
 
-	if (config_parse("fuzz", (const char *)bytes, len_bytes, &c, error) != 0) {
+	if (config_parse("fuzz", (const char *)bytes, len_bytes, NULL, &c, error) != 0) {
 		if (strncmp(error, "fuzz:", 5) != 0 || strlen(error) < 10)
 			abort();
 		for (const char *p = error; *p != '\0'; p++) {
@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes)
 		return 0;
 	}
 	first = print(&c);
-	if (config_parse("fuzz", first, strlen(first), &again, error) != 0)
+	if (config_parse("fuzz", first, strlen(first), NULL, &again, error) != 0)
 		abort();
 	second = print(&again);
 	if (strcmp(first, second) != 0)

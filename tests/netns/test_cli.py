@@ -39,8 +39,8 @@ def config(folder, more="", node="node: node1", runtime="runtime_directory: /run
     return path
 
 
-def check(path):
-    return run(program("culvertd"), "--config", path, "--check", check=False)
+def check(path, *words):
+    return run(program("culvertd"), "--config", path, *words, "--check", check=False)
 
 
 def refusal(path):
@@ -58,6 +58,25 @@ def test_check_says_that_good_files_are_good(folder):
     done = check(path)
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout == f"{path}: good: node node1, 2 nodes, certificate spiffe://cluster.local/ns/culvert/node/node1\n"
+
+
+@pytest.mark.parametrize("line", ["node: node3", "log: {}"], ids=["other", "none"])
+def test_node_on_the_command_line_takes_the_place_of_the_files(folder, line):
+    path = config(folder, node=line)
+    done = check(path, "--node", "node1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{path}: good: node node1, 2 nodes, certificate spiffe://cluster.local/ns/culvert/node/node1\n"
+
+
+@pytest.mark.parametrize("node, sentence", [
+    ("Node_1", "--node: \"Node_1\" is no node's name; a node's name (small letters, digits, and inside them - and .), such as node1 would be right"),
+    ("", "--node: \"\" is no node's name; "),
+    ("node9", "this node's must be for URI:spiffe://cluster.local/ns/culvert/node/node9"),
+], ids=["form", "empty", "stranger"])
+def test_a_bad_node_on_the_command_line_gets_one_sentence(folder, node, sentence):
+    done = check(config(folder), "--node", node)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and sentence in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("more, sentence", [
@@ -158,6 +177,7 @@ def test_the_table_in_docs_is_what_the_program_prints():
     ([], "culvertd: --config FILE is needed"),
     (["--check"], "culvertd: --config FILE is needed"),
     (["--config"], "option '--config' requires an argument"),
+    (["--config", "x", "--node"], "option '--node' requires an argument"),
     (["--frob"], "unrecognized option '--frob'"),
     (["--config", "x", "more"], 'culvertd: unexpected argument "more"'),
     (["--config", "x", "--check", "--remove"], "culvertd: --check and --remove exclude each other"),

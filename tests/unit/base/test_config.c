@@ -19,7 +19,7 @@ static void parse(const char *text, struct config *ret)
 {
 	char error[CONFIG_ERROR_BYTES] = "";
 
-	if (config_parse("c", text, strlen(text), ret, error) != 0)
+	if (config_parse("c", text, strlen(text), NULL, ret, error) != 0)
 		fail_msg("%s", error);
 }
 
@@ -260,7 +260,7 @@ static void each_fault_has_its_sentence(void **state)
 		struct config c;
 
 		(void)snprintf(text, sizeof(text), LEAST "%s\n", cases[i][0]);
-		assert_int_equal(config_parse("c", text, strlen(text), &c, error), -EINVAL);
+		assert_int_equal(config_parse("c", text, strlen(text), NULL, &c, error), -EINVAL);
 		assert_string_equal(error, cases[i][1]);
 	}
 }
@@ -288,9 +288,43 @@ static void what_must_be_given_is_asked_for(void **state)
 		char error[CONFIG_ERROR_BYTES] = "";
 		struct config c;
 
-		assert_int_equal(config_parse("c", cases[i][0], strlen(cases[i][0]), &c, error), -EINVAL);
+		assert_int_equal(config_parse("c", cases[i][0], strlen(cases[i][0]), NULL, &c, error), -EINVAL);
 		assert_string_equal(error, cases[i][1]);
 	}
+}
+
+static void a_node_given_beside_the_file_takes_the_keys_place(void **state)
+{
+	static const char without[] = "identity: {directory: /i}\nnodes: {file: /n}\n";
+	static const char wrong[] = "node: N\nidentity: {directory: /i}\nnodes: {file: /n}\n";
+	char error[CONFIG_ERROR_BYTES] = "", longest[CONFIG_NODE_BYTES + 1];
+	struct config c;
+
+	(void)state;
+	assert_int_equal(config_parse("c", without, strlen(without), "node7", &c, error), 0);
+	assert_string_equal(c.node, "node7");
+	config_done(&c);
+	assert_int_equal(config_parse("c", LEAST, strlen(LEAST), "node7", &c, error), 0);
+	assert_string_equal(c.node, "node7");
+	assert_int_equal(config_line(&c, "node"), 1);
+	config_done(&c);
+	assert_int_equal(config_parse("c", wrong, strlen(wrong), "node7", &c, error), -EINVAL);
+	assert_memory_equal(error, "c:1: node: \"N\" is no node's name; ", 32);
+	assert_int_equal(config_parse("c", LEAST, strlen(LEAST), "Node7", &c, error), -EINVAL);
+	assert_string_equal(error,
+	                    "--node: \"Node7\" is no node's name; a node's name (small letters, digits, and inside them - and .), such as "
+	                    "node1 would be right");
+	assert_int_equal(config_parse("c", without, strlen(without), "", &c, error), -EINVAL);
+	assert_memory_equal(error, "--node: \"\" is no node's name; ", 30);
+	memset(longest, 'n', sizeof(longest) - 1);
+	for (size_t i = 63; i < sizeof(longest) - 1; i += 64)
+		longest[i] = '.';
+	longest[CONFIG_NODE_BYTES] = '\0';
+	assert_int_equal(config_parse("c", without, strlen(without), longest, &c, error), -EINVAL);
+	longest[CONFIG_NODE_BYTES - 1] = '\0';
+	assert_int_equal(config_parse("c", without, strlen(without), longest, &c, error), 0);
+	assert_string_equal(c.node, longest);
+	config_done(&c);
 }
 
 static void a_file_is_loaded(void **state)
@@ -302,11 +336,11 @@ static void a_file_is_loaded(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, LEAST, sizeof(LEAST) - 1), sizeof(LEAST) - 1);
-	assert_int_equal(config_load(path, &c, error), 0);
+	assert_int_equal(config_load(path, NULL, &c, error), 0);
 	assert_string_equal(c.node, "node1");
 	config_done(&c);
 	assert_int_equal(write(fd, "x: 1\n", 5), 5);
-	assert_int_equal(config_load(path, &c, error), -EINVAL);
+	assert_int_equal(config_load(path, NULL, &c, error), -EINVAL);
 	(void)snprintf(
 		expected, sizeof(expected),
 		"%s:4: key \"x\" is not known; the keys here are node, runtime_directory, identity, nodes, tunnel, capture, metrics, log",
@@ -314,7 +348,7 @@ static void a_file_is_loaded(void **state)
 	assert_string_equal(error, expected);
 	assert_int_equal(close(fd), 0);
 	assert_int_equal(unlink(path), 0);
-	assert_int_equal(config_load(path, &c, error), -ENOENT);
+	assert_int_equal(config_load(path, NULL, &c, error), -ENOENT);
 }
 
 static void every_key_is_described(void **state)
@@ -346,6 +380,7 @@ int main(void)
 		cmocka_unit_test(a_section_may_be_empty),
 		cmocka_unit_test(each_fault_has_its_sentence),
 		cmocka_unit_test(what_must_be_given_is_asked_for),
+		cmocka_unit_test(a_node_given_beside_the_file_takes_the_keys_place),
 		cmocka_unit_test(a_file_is_loaded),
 		cmocka_unit_test(every_key_is_described),
 	};
