@@ -14,6 +14,7 @@ enum {
 	CA_DAYS = 3650,          /* of an authority, where nothing else is asked for */
 	CA_LEAF_DAYS = 90,       /* of a node's certificate, likewise */
 	CA_CRL_DAYS = 30,        /* until a revocation list's next update, likewise */
+	CA_CLOCK_SKEW_S = 300,   /* what is made is valid since so long: clocks differ */
 	CA_COMMON_NAME_MAX = 63, /* bytes (RFC 5280, upper bound 64 with the library's NUL) */
 };
 

@@ -80,3 +80,40 @@ size_t der_time(int64_t time_s, uint8_t ret[DER_TIME_BYTES])
 	memcpy(ret + 2, text, n);
 	return n + 2;
 }
+
+bool der_take(struct der_reader *r, struct der_element *ret)
+{
+	size_t head = 2, len;
+
+	if (r->left < 2)
+		return false;
+	len = r->at[1];
+	if (len & 0x80) {
+		size_t n = len & 0x7f;
+
+		if (n == 0 || n > 4 || r->left < 2 + n)
+			return false;
+		len = 0;
+		for (size_t i = 0; i < n; i++)
+			len = len << 8 | r->at[2 + i];
+		head += n;
+	}
+	if (len > r->left - head)
+		return false;
+	*ret = (struct der_element){
+		.tag = r->at[0], .whole = r->at, .whole_len_bytes = head + len, .content = r->at + head, .content_len_bytes = len
+	};
+	r->at += head + len;
+	r->left -= head + len;
+	return true;
+}
+
+bool der_enter(struct der_reader *r, uint8_t tag, struct der_reader *ret)
+{
+	struct der_element e;
+
+	if (!der_take(r, &e) || e.tag != tag)
+		return false;
+	*ret = (struct der_reader){ e.content, e.content_len_bytes };
+	return true;
+}

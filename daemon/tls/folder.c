@@ -122,7 +122,7 @@ void ca_done(struct ca *ca)
 	free(ca->der);
 }
 
-static int ca_take_key(struct ca *ca, const struct pem_block *block)
+int ca_take_key(struct ca *ca, const struct pem_block *block)
 {
 	word32 at = 0;
 
@@ -137,8 +137,7 @@ static int ca_take_key(struct ca *ca, const struct pem_block *block)
 	return 0;
 }
 
-/* Whether key belongs to the authority's certificate: by the key identifier, which is the hash of the public key in what ca_init makes. */
-static bool ca_key_fits(struct ca *ca)
+bool ca_key_fits(struct ca *ca)
 {
 	Cert *c = wc_CertNew(NULL);
 	bool fits;

@@ -35,4 +35,9 @@ int ca_file_write(int dir_fd, const char *dir, const char *name, mode_t mode, co
 int ca_load(const char *dir, struct ca *ret, char error[CA_ERROR_BYTES]);
 void ca_done(struct ca *ca);
 
+/* The key of a PRIVATE KEY or EC PRIVATE KEY block. 0, -EINVAL or -EIO. */
+int ca_take_key(struct ca *ca, const struct pem_block *block);
+/* Whether key belongs to the authority's certificate: by the key identifier, which is the hash of the public key in what we make. */
+bool ca_key_fits(struct ca *ca);
+
 #endif
