@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* object.h - what a cluster's API says of its nodes, pods, namespaces and records, as plain data without any library's types.
+/* object.h - what a cluster's API says of its nodes, pods, namespaces, records and requests for certificates, as plain data without any
+ * library's types.
  * kube/message fills it from protobuf, cluster/registry makes a view of it. Texts and arrays are borrowed: they live as long as the call
  * that hands an object over. A text that is not there is "", never NULL. */
 #ifndef CULVERT_CLUSTER_OBJECT_H
@@ -11,13 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum object_kind { OBJECT_NODE, OBJECT_POD, OBJECT_NAMESPACE, OBJECT_RECORD, OBJECT_KINDS };
+enum object_kind { OBJECT_NODE, OBJECT_POD, OBJECT_NAMESPACE, OBJECT_RECORD, OBJECT_REQUEST, OBJECT_KINDS };
 
 /* metadata of every object (k8s.io/apimachinery, meta/v1 ObjectMeta). */
 struct object_meta {
 	const char *name_space, *name, *uid;
-	int64_t created_s; /* Unix time; 0: not said */
-	bool is_deleting;  /* deletionTimestamp is set */
+	const char *version; /* resourceVersion: opaque, compared for equality only */
+	int64_t created_s;   /* Unix time; 0: not said */
+	bool is_deleting;    /* deletionTimestamp is set */
 };
 
 struct object_node {
@@ -55,6 +57,30 @@ struct object_record {
 	const char *settings_hash; /* annotation culvert.dev/settings */
 };
 
+/* What the API server says of who made a request, beside the name: "authentication.kubernetes.io/pod-name" and so on. */
+struct object_extra {
+	const char *key;
+	const char *const *values;
+	size_t values_count;
+};
+
+/* A CertificateSigningRequest (certificates.k8s.io/v1). The last condition of each type counts. */
+struct object_request {
+	struct object_meta meta;
+	const char *signer, *username, *user_uid;
+	const void *pem; /* the request */
+	size_t pem_bytes;
+	const char *const *usages;
+	size_t usages_count;
+	const struct object_extra *extra;
+	size_t extra_count;
+	int32_t lifetime_s; /* asked for; 0: not said */
+	bool is_approved, is_denied, is_failed;
+	const char *verdict;     /* the message, or else the reason, of Denied or Failed */
+	const void *certificate; /* PEM; NULL: not issued */
+	size_t certificate_bytes;
+};
+
 /* What a field said that could not be taken, for one line in the log and the status: the object is handed over without that field. */
 struct object_fault {
 	char text[256]; /* "status.podIPs[1].ip: \"10.1.2\" is no address" */
@@ -68,6 +94,7 @@ struct object {
 		struct object_pod pod;
 		struct object_namespace name_space;
 		struct object_record record;
+		struct object_request request;
 	};
 	const struct object_fault *faults;
 	size_t faults_count;
