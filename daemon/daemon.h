@@ -22,7 +22,7 @@
 struct reload_state {
 	char error[CONFIG_ERROR_BYTES]; /* "": the last try was good */
 	int64_t tried_s, loaded_s;      /* Unix time */
-	uint64_t generation;            /* good loads so far */
+	uint64_t generation, failures;  /* good loads so far, and refused ones */
 };
 
 struct daemon {

@@ -23,6 +23,7 @@ enum {
 static void set_failed(struct reload_state *s, const char *error)
 {
 	s->tried_s = time(NULL);
+	s->failures++;
 	snprintf(s->error, sizeof(s->error), "%s", error);
 }
 

@@ -2,6 +2,7 @@
 #include "report.h"
 
 #include "base/log.h"
+#include "collect.h"
 #include "status/snapshot.h"
 
 #include <errno.h>
@@ -12,179 +13,42 @@
 
 enum { COUNTERS_MAX = 256, DEVICES_MAX = 1024 };
 
-/* One question of a client, until all workers have answered. */
+/* One question, until all workers have answered. */
 struct report {
 	struct daemon *daemon;
 	const struct status_query *query;
-	struct status_reply *reply;
+	report_fn deliver;
+	void *ctx;
 };
 
-/* What one worker found. */
-struct report_part {
-	struct snapshot_peer *peers;
-	size_t peers_count;
-	struct snapshot_stream *streams;
-	size_t streams_count;
-	uint64_t streams_matching, streams_open, buffered_bytes;
+/* What the workers counted, added up; what the snapshot borrows of it lives as long as this. */
+struct sums {
 	struct pool_counters counters;
-	bool is_out_of_memory;
+	uint64_t tunnels_failed, handshakes_refused;
+	struct snapshot_event tunnels[TUNNEL_STATE_COUNT], streams[STREAM_STATE_COUNT];
 };
 
-/* --- in a worker's thread --- */
-
-static void fill_tunnel(struct snapshot_peer *ret, const struct tunnel *t, struct instant now)
-{
-	struct tls_info info = tls_session_info(t->link[FRAME_LINK_LIGHT]->tls);
-
-	ret->state_ms = instant_elapsed_ns(t->state_since, now) / NS_PER_MS;
-	ret->rtt_us = t->rtt_us;
-	ret->certificate_not_after_s = t->expires_s;
-	snprintf(ret->tls_version, sizeof(ret->tls_version), "%s", info.version);
-	snprintf(ret->tls_group, sizeof(ret->tls_group), "%s", info.group);
-	snprintf(ret->tls_cipher, sizeof(ret->tls_cipher), "%s", info.cipher);
-	snprintf(ret->certificate_name, sizeof(ret->certificate_name), "%s", t->certificate_name);
-	snprintf(ret->certificate_serial, sizeof(ret->certificate_serial), "%s", t->serial);
-}
-
-/* How much the state of a tunnel says about its peer; the best one is shown. */
-static int rank_of(enum tunnel_state state)
-{
-	static const int ranks[TUNNEL_STATE_COUNT] = {
-		[TUNNEL_UP] = 4, [TUNNEL_SUSPECT] = 3, [TUNNEL_DRAINING] = 2, [TUNNEL_CONNECTING] = 1, [TUNNEL_CLOSED] = 0,
-	};
-
-	return ranks[state];
-}
-
-static void fill_peer(struct snapshot_peer *ret, const struct peer *p)
-{
-	struct instant now = pool_now(p->pool);
-	const struct tunnel *best = NULL;
-
-	memset(ret, 0, sizeof(*ret));
-	ret->node_id = p->node_id;
-	ret->state = "none";
-	ret->incarnation = p->incarnation;
-	ret->streams_waiting = p->waiting_count;
-	ret->streams_total = p->streams_total;
-	ret->sent_bytes = p->tx_bytes;
-	ret->received_bytes = p->rx_bytes;
-	ret->last_error_s = p->last_error_s;
-	snprintf(ret->last_error, sizeof(ret->last_error), "%s", p->last_error);
-	if (p->retry.heap_index)
-		ret->retry_in_ms = instant_elapsed_ns(now, p->retry.deadline) / NS_PER_MS;
-	list_for_each(at, &p->tunnels) {
-		const struct tunnel *t = container_of(at, struct tunnel, entry);
-
-		ret->tunnels++;
-		ret->streams_open += t->streams_count;
-		for (uint32_t i = 0; i < t->buckets_count; i++) {
-			for (const struct stream *s = t->buckets[i]; s; s = s->hash_next) {
-				ret->sent_bytes += s->tx.sent;
-				ret->received_bytes += s->rx.received;
-			}
-		}
-		if (!best || rank_of(t->state) > rank_of(best->state))
-			best = t;
-	}
-	if (!best)
-		return;
-	ret->state = tunnel_state_text(best->state);
-	if (best->state == TUNNEL_CONNECTING)
-		ret->state_ms = instant_elapsed_ns(best->state_since, now) / NS_PER_MS;
-	else
-		fill_tunnel(ret, best, now);
-}
-
-static void fill_stream(struct snapshot_stream *ret, const struct stream *s)
-{
-	*ret = (struct snapshot_stream){
-		.id = s->id,
-		.client = s->client,
-		.server = s->server,
-		.is_client_side = s->role == STREAM_CLIENT_SIDE,
-		.state = stream_state_text(s->state),
-		.age_ms = instant_elapsed_ns(s->created, pool_now(s->pool)) / NS_PER_MS,
-		.sent_bytes = s->tx.sent,
-		.received_bytes = s->rx.received,
-		.is_sent_bulk = s->tx_link == FRAME_LINK_BULK,
-		.is_received_bulk = s->rx_link == FRAME_LINK_BULK,
-		.window_bytes = window_receiver_granted(&s->rx),
-		.buffered_bytes = s->queue.len_bytes + (s->stash ? s->stash->len_bytes : 0),
-		.send_room_bytes = window_sender_room(&s->tx),
-		.reason = s->reason ? reason_text(s->reason) : "",
-	};
-	if (s->peer)
-		memcpy(ret->peer, s->peer->name, sizeof(ret->peer));
-}
-
-static bool fits(const struct status_query *q, const char *peer)
-{
-	return !q->peer[0] || !strcmp(q->peer, peer);
-}
-
-static void collect_streams(const struct pool *pool, struct report_part *part, const struct status_query *q)
-{
-	if (q->what == STATUS_STREAMS) {
-		part->streams = calloc(pool->streams_count < q->limit ? pool->streams_count + 1 : q->limit, sizeof(*part->streams));
-		part->is_out_of_memory |= !part->streams;
-	}
-	list_for_each(at, &pool->streams) {
-		const struct stream *s = container_of(at, struct stream, all);
-
-		part->streams_open += s->state != STREAM_CLOSED;
-		part->buffered_bytes += s->queue.len_bytes + (s->stash ? s->stash->len_bytes : 0);
-		if (!part->streams || s->state == STREAM_CLOSED || !fits(q, s->peer ? s->peer->name : ""))
-			continue;
-		part->streams_matching++;
-		if (part->streams_count < q->limit)
-			fill_stream(&part->streams[part->streams_count++], s);
-	}
-}
-
-static void collect_peers(const struct pool *pool, struct report_part *part, const struct status_query *q)
-{
-	size_t count = 0;
-
-	list_for_each(at, &pool->peers)
-		count++;
-	part->peers = calloc(count + 1, sizeof(*part->peers));
-	part->is_out_of_memory |= !part->peers;
-	if (!part->peers)
-		return;
-	list_for_each(at, &pool->peers) {
-		const struct peer *p = container_of(at, struct peer, entry);
-
-		if (fits(q, p->name))
-			fill_peer(&part->peers[part->peers_count++], p);
-	}
-}
-
-static void collect_in_worker(struct pool *pool, void *arg, void *ctx)
-{
-	const struct status_query *q = ((const struct report *)ctx)->query;
-	struct report_part *part = arg;
-
-	part->counters = pool->counters;
-	if (q->what == STATUS_STATUS || q->what == STATUS_PEERS || q->what == STATUS_CHECK)
-		collect_peers(pool, part, q);
-	if (q->what == STATUS_STATUS || q->what == STATUS_STREAMS)
-		collect_streams(pool, part, q);
-}
-
-/* --- in main's thread --- */
-
-static void merge_counters(struct snapshot *s, struct pool_counters *sum, const struct report_part *part)
+static void merge_counters(struct snapshot *s, struct sums *sums, const struct collect_part *part)
 {
 	const struct pool_counters *c = &part->counters;
+	struct pool_counters *sum = &sums->counters;
 
-	for (int i = 0; i < REASON_COUNT; i++)
+	for (int i = 0; i < REASON_COUNT; i++) {
 		s->ended[i] += c->closed[i];
+		s->tunnels_failed[i] += c->tunnels_failed[i];
+		s->handshakes_refused[i] += c->handshakes_refused[i];
+		sums->tunnels_failed += c->tunnels_failed[i];
+		sums->handshakes_refused += c->handshakes_refused[i];
+	}
+	for (int i = 0; i < TUNNEL_STATE_COUNT; i++)
+		sums->tunnels[i] = (struct snapshot_event){ tunnel_state_text((enum tunnel_state)i),
+			                                    sums->tunnels[i].count + part->tunnels[i] };
+	for (int i = 0; i < STREAM_STATE_COUNT; i++)
+		sums->streams[i] = (struct snapshot_event){ stream_state_text((enum stream_state)i),
+			                                    sums->streams[i].count + part->stream_states[i] };
 	sum->accepted += c->accepted;
 	sum->requested += c->requested;
 	sum->tunnels_opened += c->tunnels_opened;
-	sum->tunnels_failed += c->tunnels_failed;
-	sum->handshakes_refused += c->handshakes_refused;
 	sum->accept_pauses += c->accept_pauses;
 	sum->foreign_claims += c->foreign_claims;
 	s->sent_bytes += c->tx_bytes;
@@ -237,7 +101,7 @@ static struct snapshot_peer *peers_of(const struct view *v, void *const *parts, 
 			p->addresses[p->addresses_count++] = node->addresses[a];
 	}
 	for (uint32_t w = 0; w < parts_count; w++) {
-		const struct report_part *part = parts[w];
+		const struct collect_part *part = parts[w];
 
 		for (size_t i = 0; i < part->peers_count; i++) {
 			for (size_t k = 0; k < count; k++) {
@@ -258,12 +122,12 @@ static struct snapshot_stream *streams_of(void *const *parts, uint32_t parts_cou
 	size_t total = 0, count = 0;
 
 	for (uint32_t w = 0; w < parts_count; w++)
-		total += ((const struct report_part *)parts[w])->streams_count;
+		total += ((const struct collect_part *)parts[w])->streams_count;
 	streams = calloc((total < limit ? total : limit) + 1, sizeof(*streams));
 	if (!streams)
 		return NULL;
 	for (uint32_t w = 0; w < parts_count; w++) {
-		const struct report_part *part = parts[w];
+		const struct collect_part *part = parts[w];
 
 		for (size_t i = 0; i < part->streams_count && count < limit; i++) {
 			streams[count] = part->streams[i];
@@ -276,9 +140,12 @@ static struct snapshot_stream *streams_of(void *const *parts, uint32_t parts_cou
 
 static struct snapshot_reload reload_of(const char *what, const struct reload_state *s)
 {
-	return (struct snapshot_reload){
-		.what = what, .generation = s->generation, .loaded_s = s->loaded_s, .tried_s = s->tried_s, .error = s->error
-	};
+	return (struct snapshot_reload){ .what = what,
+		                         .generation = s->generation,
+		                         .loaded_s = s->loaded_s,
+		                         .tried_s = s->tried_s,
+		                         .failures = s->failures,
+		                         .error = s->error };
 }
 
 static void fill_certificates(struct snapshot_certificates *ret, const struct daemon *d)
@@ -336,6 +203,16 @@ static size_t fill_devices(struct snapshot_device *ret, const struct daemon *d)
 	return count;
 }
 
+/* Prefixes of pods that are somebody's. */
+static uint64_t pods_of(const struct view *v)
+{
+	uint64_t pods = 0;
+
+	for (size_t i = 0; i < view_nodes_count(v); i++)
+		pods += view_node_at(v, i)->pods_count;
+	return pods;
+}
+
 static const char *mode_text(enum config_mode mode)
 {
 	return mode == CONFIG_PERMISSIVE ? "permissive" : mode == CONFIG_STRICT ? "strict" : "lockdown";
@@ -347,7 +224,8 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 	static struct snapshot_device devices[DEVICES_MAX];
 	const struct daemon *d = r->daemon;
 	const struct budget *budget = engine_budget(d->engine);
-	struct pool_counters sum = { 0 };
+	struct sums sums = { 0 };
+	const struct pool_counters *sum = &sums.counters;
 	char reason[EDGE_ERROR_BYTES] = "";
 	struct snapshot_peer *peers = NULL;
 	struct snapshot_stream *streams = NULL;
@@ -364,6 +242,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		.reason = reason,
 		.workers = engine_workers(d->engine),
 		.nodes = (uint32_t)view_nodes_count(d->view),
+		.pods = pods_of(d->view),
 		.budget_bytes = budget->limit_bytes,
 		.granted_bytes = budget_granted(budget),
 		.counters = counters,
@@ -374,21 +253,21 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 
 	s.is_ready = daemon_is_ready(d, reason);
 	for (uint32_t w = 0; w < parts_count; w++)
-		merge_counters(&s, &sum, parts[w]);
-	s.streams_total = sum.accepted + sum.requested;
+		merge_counters(&s, &sums, parts[w]);
+	s.streams_total = sum->accepted + sum->requested;
 	peers = peers_of(d->view, parts, parts_count, &s.peers_count);
 	streams = streams_of(parts, parts_count, r->query->limit, &s.streams_count);
 	if (!peers || !streams) {
-		status_reply_fail(r->reply, "no_memory", "out of memory");
+		r->deliver(r->ctx, NULL, "internal", "out of memory");
 	} else {
 		const struct snapshot_event events[] = {
-			{ "accepted", sum.accepted },
-			{ "requested", sum.requested },
-			{ "tunnels_opened", sum.tunnels_opened },
-			{ "tunnels_failed", sum.tunnels_failed },
-			{ "handshakes_refused", sum.handshakes_refused },
-			{ "accept_pauses", sum.accept_pauses },
-			{ "foreign_claims", sum.foreign_claims },
+			{ "accepted", sum->accepted },
+			{ "requested", sum->requested },
+			{ "tunnels_opened", sum->tunnels_opened },
+			{ "tunnels_failed", sums.tunnels_failed },
+			{ "handshakes_refused", sums.handshakes_refused },
+			{ "accept_pauses", sum->accept_pauses },
+			{ "foreign_claims", sum->foreign_claims },
 		};
 
 		for (size_t i = 0; i < s.peers_count; i++) {
@@ -399,12 +278,17 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		s.streams = streams;
 		s.events = events;
 		s.events_count = sizeof(events) / sizeof(events[0]);
+		/* A tunnel that is closed, and a stream, are gone a moment later: nobody counts them. */
+		s.tunnels = sums.tunnels;
+		s.tunnels_count = TUNNEL_CLOSED;
+		s.stream_states = sums.streams;
+		s.stream_states_count = STREAM_CLOSED;
 		s.reloads = reloads;
 		s.reloads_count = sizeof(reloads) / sizeof(reloads[0]);
 		s.counters_count = fill_counters(counters, d);
 		s.devices_count = fill_devices(devices, d);
 		fill_certificates(&s.certificates, d);
-		status_reply_done(r->reply, &s);
+		r->deliver(r->ctx, &s, NULL, NULL);
 	}
 	free(peers);
 	free(streams);
@@ -416,36 +300,52 @@ static void on_collected(void *ctx, void *const *parts, uint32_t parts_count)
 	bool is_out_of_memory = false;
 
 	for (uint32_t w = 0; w < parts_count; w++)
-		is_out_of_memory |= ((const struct report_part *)parts[w])->is_out_of_memory;
-	if (is_out_of_memory || !r->daemon->status)
-		status_reply_fail(r->reply, is_out_of_memory ? "no_memory" : "ending",
-		                  is_out_of_memory ? "out of memory" : "the daemon is ending");
+		is_out_of_memory |= ((const struct collect_part *)parts[w])->is_out_of_memory;
+	if (is_out_of_memory)
+		r->deliver(r->ctx, NULL, "internal", "out of memory");
+	else if (!r->daemon->status)
+		r->deliver(r->ctx, NULL, "ending", "the daemon is ending");
 	else
 		answer(r, parts, parts_count);
-	for (uint32_t w = 0; w < parts_count; w++) {
-		struct report_part *part = parts[w];
-
-		free(part->peers);
-		free(part->streams);
-	}
+	for (uint32_t w = 0; w < parts_count; w++)
+		collect_part_done(parts[w]);
 	free(r);
 }
 
-static void on_collect(void *ctx, const struct status_query *q, struct status_reply *reply)
+static void in_worker(struct pool *pool, void *part, void *ctx)
 {
-	struct daemon *d = ctx;
+	collect_in_worker(pool, part, ((const struct report *)ctx)->query);
+}
+
+void report_collect(struct daemon *d, const struct status_query *q, report_fn deliver, void *ctx)
+{
 	struct report *r = calloc(1, sizeof(*r));
 
 	if (r) {
-		*r = (struct report){ .daemon = d, .query = q, .reply = reply };
-		if (!engine_ask(d->engine, sizeof(struct report_part), collect_in_worker, on_collected, r))
+		*r = (struct report){ .daemon = d, .query = q, .deliver = deliver, .ctx = ctx };
+		if (!engine_ask(d->engine, sizeof(struct collect_part), in_worker, on_collected, r))
 			return;
 	}
 	free(r);
-	status_reply_fail(reply, "no_memory", "out of memory");
+	deliver(ctx, NULL, "internal", "out of memory");
 }
 
-static const struct status_ops report_ops = { .collect = on_collect };
+/* --- the status socket --- */
+
+static void deliver_status(void *ctx, const struct snapshot *s, const char *code, const char *text)
+{
+	if (s)
+		status_reply_done(ctx, s);
+	else
+		status_reply_fail(ctx, code, text);
+}
+
+static void on_status(void *ctx, const struct status_query *q, struct status_reply *reply)
+{
+	report_collect(ctx, q, deliver_status, reply);
+}
+
+static const struct status_ops status_ops = { .collect = on_status };
 
 int report_start(struct daemon *d)
 {
@@ -453,7 +353,7 @@ int report_start(struct daemon *d)
 	int r;
 
 	snprintf(path, sizeof(path), "%s/status.sock", d->config.runtime_directory);
-	r = status_server_create(d->loop, path, &report_ops, d, &d->status, error);
+	r = status_server_create(d->loop, path, &status_ops, d, &d->status, error);
 	if (r)
 		log_error("the status socket can not be opened", L_TEXT("path", path), L_TEXT("detail", error));
 	return r;

@@ -17,6 +17,7 @@ enum { SNAPSHOT_NODE_BYTES = 254, SNAPSHOT_TEXT_BYTES = 256, SNAPSHOT_ADDRESSES_
 struct snapshot_reload {
 	const char *what; /* "settings", "nodes", "certificates" */
 	uint64_t generation;
+	uint64_t failures; /* tries that were refused */
 	int64_t loaded_s, tried_s;
 	const char *error;
 };
@@ -98,9 +99,14 @@ struct snapshot {
 	bool is_ready, is_draining, is_shared_identity;
 	const char *reason;
 	uint32_t workers, nodes, peers_up, peers_wanted;
+	uint64_t pods; /* prefixes of pods that are somebody's */
 	uint64_t streams_open, streams_total, sent_bytes, received_bytes;
 	uint64_t budget_bytes, granted_bytes, buffered_bytes;
 	uint64_t ended[REASON_COUNT]; /* streams, by reason */
+	/* by reason: tunnels that we tried to make, and other nodes' connections that did not become one */
+	uint64_t tunnels_failed[REASON_COUNT], handshakes_refused[REASON_COUNT];
+	size_t tunnels_count, stream_states_count;
+	const struct snapshot_event *tunnels, *stream_states; /* how many there are now, by state */
 	size_t events_count, reloads_count, devices_count, counters_count;
 	const struct snapshot_event *events;
 	const struct snapshot_reload *reloads;

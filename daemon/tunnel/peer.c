@@ -138,7 +138,7 @@ void peer_connect(struct peer *p)
 	dst = (struct endpoint){ node->addresses[p->next_address % node->addresses_count], pool->settings->tunnel_port };
 	fd = pool->ops->connect_node(pool->ctx, &dst, &is_pending);
 	if (fd < 0 || tunnel_connect(p, fd, is_pending)) {
-		pool->counters.tunnels_failed++;
+		pool->counters.tunnels_failed[fd < 0 ? reason_from_errno(-fd) : REASON_NO_RESOURCES]++;
 		p->next_address++;
 		peer_set_error(p, fd < 0 ? strerror(-fd) : "no memory for a tunnel");
 		peer_retry_later(p);
@@ -228,7 +228,7 @@ void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *te
 	} else if (!is_orderly) {
 		uint32_t kept_back;
 
-		p->pool->counters.tunnels_failed++;
+		p->pool->counters.tunnels_failed[reason]++;
 		p->next_address++;
 		if (log_limit_allow(&p->log, pool_now(p->pool).ns, &kept_back))
 			log_warn("no tunnel", L_TEXT("peer", p->name), L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text),

@@ -50,7 +50,8 @@ struct pool_delivery {
 struct pool_counters {
 	uint64_t closed[REASON_COUNT]; /* streams by reason */
 	uint64_t accepted, requested;
-	uint64_t tunnels_opened, tunnels_failed, handshakes_refused;
+	uint64_t tunnels_opened;
+	uint64_t tunnels_failed[REASON_COUNT], handshakes_refused[REASON_COUNT]; /* made by us; by others */
 	uint64_t accept_pauses;
 	uint64_t foreign_claims;     /* security: a node spoke for another node's pod */
 	uint64_t rx_bytes, tx_bytes; /* of all streams, payload */

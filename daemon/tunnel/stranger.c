@@ -29,7 +29,7 @@ static void stranger_refuse(struct link *l, enum close_reason reason, const char
 	uint32_t kept_back;
 	uint8_t *dst = link_reserve(l);
 
-	p->counters.handshakes_refused++;
+	p->counters.handshakes_refused[reason]++;
 	if (dst) {
 		snprintf(m.text, sizeof(m.text), "%s", text);
 		link_commit(l, frame_put_goaway(dst, &m));
@@ -47,7 +47,7 @@ static void stranger_failed(struct link *l, enum close_reason reason, const char
 	struct pool *p = l->owner;
 	uint32_t kept_back;
 
-	p->counters.handshakes_refused++;
+	p->counters.handshakes_refused[reason]++;
 	if (log_limit_allow(&p->accept_log, pool_now(p).ns, &kept_back))
 		log_warn("a node's connection failed", L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text),
 		         L_U64("kept_back", kept_back));

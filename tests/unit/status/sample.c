@@ -25,9 +25,9 @@ void sample_init(struct sample *s)
 {
 	*s = (struct sample){
 		.events = { { "foreign_claims", 0 }, { "tunnels_opened", 3 } },
-		.reloads = { { "settings", 1, SAMPLE_NOW_S - 60, SAMPLE_NOW_S - 60, "" },
-		             { "nodes", 2, SAMPLE_NOW_S - 30, SAMPLE_NOW_S - 30, NULL },
-		             { "certificates", 1, SAMPLE_NOW_S - 60, SAMPLE_NOW_S - 60, "" } },
+		.reloads = { { "settings", 1, 0, SAMPLE_NOW_S - 60, SAMPLE_NOW_S - 60, "" },
+		             { "nodes", 2, 3, SAMPLE_NOW_S - 30, SAMPLE_NOW_S - 30, NULL },
+		             { "certificates", 1, 0, SAMPLE_NOW_S - 60, SAMPLE_NOW_S - 60, "" } },
 		.devices = { { "eth0", 2, true, true, "tcx", "" }, { "veth1", 5, false, false, "", "faces a pod" } },
 		.counters = { { "tunnel", false, false, false, 10, 1000 },
 		              { "refused", true, false, true, 2, 120 },
@@ -125,7 +125,7 @@ void sample_init(struct sample *s)
 		                  .authorities_count = 1,
 		                  .authorities = { { "CN=Culvert CA", SAMPLE_NOW_S + 3650 * (int64_t)SAMPLE_DAY_S } },
 		                  .directory = "/etc/culvert/identity",
-		                  .reload = { "certificates", 1, SAMPLE_NOW_S - 60, SAMPLE_NOW_S - 60, "" } },
+		                  .reload = { "certificates", 1, 0, SAMPLE_NOW_S - 60, SAMPLE_NOW_S - 60, "" } },
 		.peers_count = 2,
 		.peers = s->peers,
 		.streams_count = 3,
