@@ -1,6 +1,7 @@
-# The folders of daemon/ and the two programs. The dependencies are those of ARCHITECTURE.md; a folder sees what lies below it and no sibling.
+# The folders of daemon/ and the three programs. The dependencies are those of ARCHITECTURE.md; a folder sees what lies below it and no sibling.
 function(culvert_library name)
 	file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/daemon/${name}/*.c")
+	list(REMOVE_ITEM sources "${CMAKE_SOURCE_DIR}/daemon/${name}/main.c") # a program's
 	if(sources)
 		add_library(culvert_${name} STATIC ${sources})
 		target_link_libraries(culvert_${name} PRIVATE culvert_flags PUBLIC ${ARGN})
@@ -16,6 +17,7 @@ culvert_library(tls culvert_base culvert_wolfssl)
 culvert_library(cluster culvert_base)
 culvert_library(kube culvert_cluster culvert_net culvert_base culvert_proto PkgConfig::CURL)
 culvert_library(tunnel culvert_cluster culvert_tls culvert_net culvert_base culvert_proto)
+culvert_library(issuer culvert_kube culvert_tls culvert_cluster culvert_net culvert_base)
 culvert_library(edge culvert_tunnel culvert_bpf PkgConfig::LIBNL)
 culvert_library(status culvert_tunnel culvert_proto)
 
@@ -33,4 +35,11 @@ if(sources)
 	target_link_libraries(culvertctl PRIVATE culvert_flags culvert_cluster culvert_tls culvert_base culvert_proto)
 	target_compile_definitions(culvertctl PRIVATE CULVERT_VERSION="${CULVERT_VERSION}")
 	install(TARGETS culvertctl RUNTIME DESTINATION bin)
+endif()
+
+if(EXISTS "${CMAKE_SOURCE_DIR}/daemon/issuer/main.c")
+	add_executable(culvert-issuer daemon/issuer/main.c)
+	target_link_libraries(culvert-issuer PRIVATE culvert_flags culvert_issuer)
+	target_compile_definitions(culvert-issuer PRIVATE CULVERT_VERSION="${CULVERT_VERSION}")
+	install(TARGETS culvert-issuer RUNTIME DESTINATION sbin)
 endif()

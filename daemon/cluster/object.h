@@ -36,6 +36,7 @@ enum object_phase { OBJECT_PHASE_UNKNOWN, OBJECT_PENDING, OBJECT_RUNNING, OBJECT
 struct object_pod {
 	struct object_meta meta;
 	const char *node;             /* spec.nodeName; "": not scheduled */
+	const char *account;          /* spec.serviceAccountName */
 	const struct addr *addresses; /* status.podIPs, or podIP */
 	size_t addresses_count;
 	enum object_phase phase;

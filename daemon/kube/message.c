@@ -305,7 +305,7 @@ static void take_phase(struct message *m, const char *text, struct object_pod *p
 
 static int take_pod(struct message *m, const void *bytes, size_t len_bytes, struct object_pod *ret)
 {
-	struct object_pod p = { .node = "" };
+	struct object_pod p = { .node = "", .account = "" };
 	const Culvert__Kube__Pod *pod;
 	const char *name, *component;
 	char quoted[TEXT_QUOTE_BYTES];
@@ -318,6 +318,7 @@ static int take_pod(struct message *m, const void *bytes, size_t len_bytes, stru
 	if (rc < 0)
 		return rc;
 	if (pod->spec) {
+		p.account = pod->spec->serviceaccountname;
 		p.is_host_network = pod->spec->hostnetwork;
 		if (pod->spec->nodename[0] == '\0' || text_is_subdomain(pod->spec->nodename))
 			p.node = pod->spec->nodename;
