@@ -57,3 +57,9 @@ foreach(folder IN LISTS folders)
 	endif()
 endforeach()
 culvert_test_folder(bpf "${CMAKE_SOURCE_DIR}/tests/bpf" culvert_edge culvert_bpf culvert_base)
+
+# tests/kube: a program for the tests over a real API server.
+if(EXISTS "${CMAKE_SOURCE_DIR}/tests/kube/follow.c")
+	add_executable(kube_follow "${CMAKE_SOURCE_DIR}/tests/kube/follow.c")
+	target_link_libraries(kube_follow PRIVATE culvert_flags culvert_kube)
+endif()

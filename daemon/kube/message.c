@@ -537,6 +537,21 @@ int message_list_meta(struct message *m, const void *bytes, size_t len_bytes, st
 	return 0;
 }
 
+int message_version(struct message *m, const void *bytes, size_t len_bytes, const char **ret)
+{
+	const Culvert__Kube__Object *object;
+	int rc;
+
+	begin(m);
+	object = unpack(m, &culvert__kube__object__descriptor, "object", bytes, len_bytes, &rc);
+	if (!object)
+		return rc;
+	if (!object->metadata || object->metadata->resourceversion[0] == '\0')
+		return refuse(m, -EINVAL, "an object without metadata.resourceVersion");
+	*ret = object->metadata->resourceversion;
+	return 0;
+}
+
 int message_status(struct message *m, const void *bytes, size_t len_bytes, struct message_status *ret)
 {
 	const Culvert__Kube__Status *status;

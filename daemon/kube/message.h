@@ -44,6 +44,9 @@ struct message_list_meta {
 };
 int message_list_meta(struct message *m, const void *bytes, size_t len_bytes, struct message_list_meta *ret);
 
+/* What a bookmark of a watch says: the resourceVersion of a bare object of any kind, which needs no name. */
+int message_version(struct message *m, const void *bytes, size_t len_bytes, const char **ret);
+
 /* meta/v1 Status, bare. */
 struct message_status {
 	const char *text;   /* for people */
