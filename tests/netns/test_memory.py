@@ -37,6 +37,11 @@ def memory(daemon):
     return daemon.status()["memory"]
 
 
+def is_sanitized(daemon):
+    """A sanitizer keeps freed memory and pads what is used: then what is resident is not the daemon's own."""
+    return any(sanitizer in pathlib.Path(f"/proc/{daemon.process.pid}/maps").read_text() for sanitizer in ("libasan", "libtsan"))
+
+
 def resident_bytes(daemon):
     for line in pathlib.Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -104,7 +109,7 @@ def test_2000_streams_that_were_fast_leave_room_for_a_new_one():
                 assert read_exactly(far, 6) == b"%06d" % number
         for daemon in mesh.daemons:
             assert set(daemon.ended()) <= {"finished"}
-            assert resident_bytes(daemon) <= BUDGET
+            assert is_sanitized(daemon) or resident_bytes(daemon) <= BUDGET
 
 
 def begin(pod, address):
@@ -151,7 +156,7 @@ def test_over_the_budget_new_streams_are_refused_and_running_ones_go_on():
         for s in stuck:
             s.read()
         assert talk(net.a2, net.b1, net.b1.v4, lambda c, _: c.sendall(b"room again"), read_all)[1] == b"room again"
-        assert resident_bytes(mesh.two) <= 64 * MIB
+        assert is_sanitized(mesh.two) or resident_bytes(mesh.two) <= 64 * MIB
 
 
 def test_a_client_that_has_said_all_holds_no_credit():
