@@ -221,7 +221,7 @@ static int start(struct daemon *d)
 	r = start_signals(d);
 	if (r)
 		return r;
-	r = edge_netns_create(&d->netns, error);
+	r = edge_netns_create(d->config.kernel.sysctl, &d->netns, error);
 	if (r) {
 		log_error("the private network namespace can not be made", L_TEXT("detail", error), L_ERRNO(r));
 		return r;

@@ -185,6 +185,7 @@ static void warn_of_fixed_settings(const struct config *old, const struct config
 	} const fixed[] = {
 		{ "node", strcmp(old->node, fresh->node) != 0 },
 		{ "runtime_directory", strcmp(old->runtime_directory, fresh->runtime_directory) != 0 },
+		{ "kernel", strcmp(old->kernel.bpffs, fresh->kernel.bpffs) != 0 || strcmp(old->kernel.sysctl, fresh->kernel.sysctl) != 0 },
 		{ "identity.directory", strcmp(old->identity.directory, fresh->identity.directory) != 0 },
 		{ "identity.peer_name", strcmp(old->identity.peer_name, fresh->identity.peer_name) != 0 },
 		{ "nodes.file", strcmp(old->nodes.file, fresh->nodes.file) != 0 },

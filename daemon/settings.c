@@ -23,7 +23,7 @@ void settings_pin_directory(const struct config *c, char ret[CONFIG_PATH_BYTES])
 	const char *base = strrchr(c->runtime_directory, '/');
 	int prefix;
 
-	prefix = snprintf(ret, CONFIG_PATH_BYTES, "/sys/fs/bpf/");
+	prefix = snprintf(ret, CONFIG_PATH_BYTES, "%s/", c->kernel.bpffs);
 	snprintf(ret + prefix, CONFIG_PATH_BYTES - (size_t)prefix, "%s", base ? base + 1 : c->runtime_directory);
 	for (char *p = ret + prefix; *p; p++) {
 		if (*p == '.')

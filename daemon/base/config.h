@@ -58,6 +58,10 @@ struct config {
 	char node[CONFIG_NODE_BYTES];
 	char runtime_directory[CONFIG_RUNTIME_BYTES];
 	struct {
+		char bpffs[CONFIG_RUNTIME_BYTES];
+		char sysctl[CONFIG_RUNTIME_BYTES];
+	} kernel;
+	struct {
 		char directory[CONFIG_PATH_BYTES];
 		char peer_name[CONFIG_PEER_NAME_BYTES]; /* a template; its form is cluster/name's to check */
 	} identity;

@@ -14,6 +14,7 @@
 #include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
+#include <limits.h>
 #include <net/if.h>
 #include <netlink/attr.h>
 #include <pthread.h>
@@ -51,6 +52,7 @@ struct edge_netns {
 	uint32_t mtu;
 	bool has_v6;
 	uint8_t host_mac[MAC_BYTES], private_mac[MAC_BYTES];
+	char sysctl_directory[PATH_MAX];
 };
 
 /* Work that a thread of its own does in the private namespace, so that the caller's never leaves the node's. */
@@ -114,14 +116,15 @@ static int run_in_private(struct edge_netns *n, int (*run)(struct edge_netns *n,
 	return e.result;
 }
 
-/* path is below /proc/sys/net, which shows the namespace of the thread that opens it. */
-static int write_sysctl(const char *path, const char *value, char error[EDGE_ERROR_BYTES])
+/* path is below /proc/sys/net, which shows the namespace of the thread that opens it, wherever it is mounted. */
+static int write_sysctl(const struct edge_netns *n, const char *path, const char *value, char error[EDGE_ERROR_BYTES])
 {
-	char full[128];
+	char full[PATH_MAX];
 	ssize_t written;
 	int fd, code;
 
-	(void)snprintf(full, sizeof(full), "/proc/sys/net/%s", path);
+	if (snprintf(full, sizeof(full), "%s/%s", n->sysctl_directory, path) >= (int)sizeof(full))
+		return fail(error, -ENAMETOOLONG, "%s", path);
 	fd = open(full, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return fail(error, -errno, "%s", full);
@@ -137,15 +140,15 @@ struct sysctl {
 	bool is_optional; /* not in every kernel that we run on */
 };
 
-static int write_sysctls(const struct sysctl *list, size_t count, bool has_v6, char error[EDGE_ERROR_BYTES])
+static int write_sysctls(const struct edge_netns *n, const struct sysctl *list, size_t count, char error[EDGE_ERROR_BYTES])
 {
 	size_t i;
 	int code;
 
 	for (i = 0; i < count; i++) {
-		if (list[i].is_v6 && !has_v6)
+		if (list[i].is_v6 && !n->has_v6)
 			continue;
-		code = write_sysctl(list[i].path, list[i].value, error);
+		code = write_sysctl(n, list[i].path, list[i].value, error);
 		if (code && !list[i].is_optional)
 			return code;
 	}
@@ -287,10 +290,10 @@ static int configure_private(struct edge_netns *n, char error[EDGE_ERROR_BYTES])
 
 	if (!s)
 		return fail(error, -ENOMEM, "no netlink socket");
-	code = write_sysctls(list, sizeof(list) / sizeof(list[0]), n->has_v6, error);
+	code = write_sysctls(n, list, sizeof(list) / sizeof(list[0]), error);
 	if (code)
 		goto out;
-	(void)write_sysctl("ipv4/tcp_congestion_control", sock_congestion_control(), error);
+	(void)write_sysctl(n, "ipv4/tcp_congestion_control", sock_congestion_control(), error);
 
 	code = set_link(s, lo_ifindex, true, 0);
 	if (!code)
@@ -337,7 +340,7 @@ static int configure_host(struct nl_sock *s, struct edge_netns *n, char error[ED
 		{ .path = "ipv6/conf/" HOST_DEVICE "/addr_gen_mode", .value = "1", .is_v6 = true },
 		{ .path = "ipv6/conf/" HOST_DEVICE "/forwarding", .value = "1", .is_v6 = true },
 	};
-	int code = write_sysctls(list, sizeof(list) / sizeof(list[0]), n->has_v6, error);
+	int code = write_sysctls(n, list, sizeof(list) / sizeof(list[0]), error);
 
 	if (code)
 		return code;
@@ -449,7 +452,7 @@ static int remove_pair(struct nl_sock *s, char error[EDGE_ERROR_BYTES])
 	return code && code != -ENODEV ? fail(error, code, HOST_DEVICE " can not be deleted") : 0;
 }
 
-int edge_netns_create(struct edge_netns **ret, char error[EDGE_ERROR_BYTES])
+int edge_netns_create(const char *sysctl_directory, struct edge_netns **ret, char error[EDGE_ERROR_BYTES])
 {
 	struct edge_netns *n = calloc(1, sizeof(*n));
 	struct nl_sock *s = NULL;
@@ -458,6 +461,10 @@ int edge_netns_create(struct edge_netns **ret, char error[EDGE_ERROR_BYTES])
 	if (!n)
 		return fail(error, -ENOMEM, "no memory");
 	n->private_fd = n->host_fd = n->id = -1;
+	if (snprintf(n->sysctl_directory, sizeof(n->sysctl_directory), "%s", sysctl_directory) >= (int)sizeof(n->sysctl_directory)) {
+		code = fail(error, -ENAMETOOLONG, "%.100s", sysctl_directory);
+		goto undo;
+	}
 	n->has_v6 = access("/proc/sys/net/ipv6/conf", F_OK) == 0;
 	n->host_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (n->host_fd < 0) {

@@ -11,9 +11,9 @@ struct edge_netns;
 
 enum { EDGE_ERROR_BYTES = 256 };
 
-/* Makes namespace, pair (host end: culvert0, made or replaced), addresses, neighbours, rules, routes and sysctls. 0 or -errno with a
- * sentence in error. */
-int edge_netns_create(struct edge_netns **ret, char error[EDGE_ERROR_BYTES]);
+/* Makes namespace, pair (host end: culvert0, made or replaced), addresses, neighbours, rules, routes and sysctls; these in sysctl_directory,
+ * /proc/sys/net or where a container sees it writable. It is copied. 0 or -errno with a sentence in error. */
+int edge_netns_create(const char *sysctl_directory, struct edge_netns **ret, char error[EDGE_ERROR_BYTES]);
 /* Deletes the pair and closes the namespace; NULL is welcome. */
 void edge_netns_destroy(struct edge_netns *n);
 /* For culvertd --remove: deletes a pair that an earlier daemon left. 0 also where there is none. */

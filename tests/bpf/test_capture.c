@@ -96,7 +96,7 @@ static int set_view(const char *remote_pods)
 
 static void start(void)
 {
-	if (edge_netns_create(&netns, error))
+	if (edge_netns_create("/proc/sys/net", &netns, error))
 		fail_msg("%s", error);
 	if (capture_create(&settings, netns, loop, NULL, NULL, &capture, error))
 		fail_msg("%s", error);
@@ -275,7 +275,7 @@ static const char *best_method(void)
 static void the_pair_is_set_up_and_taken_away(void **state)
 {
 	(void)state;
-	assert_int_equal(edge_netns_create(&netns, error), 0);
+	assert_int_equal(edge_netns_create("/proc/sys/net", &netns, error), 0);
 	assert_true(edge_netns_id(netns) >= 0);
 	assert_int_equal(edge_netns_host_ifindex(netns), if_nametoindex("culvert0"));
 	sh("ip addr show dev culvert0 | grep -q 'inet 169.254.77.1/32'");
@@ -299,9 +299,9 @@ static void an_earlier_daemons_pair_is_replaced(void **state)
 	uint32_t ifindex;
 
 	(void)state;
-	assert_int_equal(edge_netns_create(&earlier, error), 0);
+	assert_int_equal(edge_netns_create("/proc/sys/net", &earlier, error), 0);
 	ifindex = if_nametoindex("culvert0");
-	assert_int_equal(edge_netns_create(&netns, error), 0);
+	assert_int_equal(edge_netns_create("/proc/sys/net", &netns, error), 0);
 	assert_true(if_nametoindex("culvert0") != ifindex);
 	/* The earlier one's end takes nothing of ours with it but the name's device, as a dead daemon's never would. */
 	edge_netns_destroy(netns);
@@ -309,7 +309,7 @@ static void an_earlier_daemons_pair_is_replaced(void **state)
 	edge_netns_destroy(earlier);
 
 	sh("ip link add culvert0 type bridge");
-	assert_int_equal(edge_netns_create(&netns, error), -EEXIST);
+	assert_int_equal(edge_netns_create("/proc/sys/net", &netns, error), -EEXIST);
 	assert_non_null(strstr(error, "culvert0"));
 	assert_int_equal(edge_netns_remove_leftovers(error), -EEXIST);
 	sh("ip link del culvert0");
@@ -318,7 +318,7 @@ static void an_earlier_daemons_pair_is_replaced(void **state)
 static void pins_need_a_bpf_file_system(void **state)
 {
 	(void)state;
-	assert_int_equal(edge_netns_create(&netns, error), 0);
+	assert_int_equal(edge_netns_create("/proc/sys/net", &netns, error), 0);
 	settings.pin_directory = "/tmp/culvert";
 	assert_int_equal(capture_create(&settings, netns, loop, NULL, NULL, &capture, error), -ENOTSUP);
 	assert_non_null(strstr(error, "mount -t bpf bpf"));

@@ -43,6 +43,8 @@ static void the_least_file_has_the_defaults(void **state)
 	parse(LEAST, &c);
 	assert_string_equal(c.node, "node1");
 	assert_string_equal(c.runtime_directory, "/run/culvert");
+	assert_string_equal(c.kernel.bpffs, "/sys/fs/bpf");
+	assert_string_equal(c.kernel.sysctl, "/proc/sys/net");
 	assert_string_equal(c.identity.directory, "/etc/culvert/identity");
 	assert_string_equal(c.identity.peer_name, "URI:spiffe://cluster.local/ns/culvert/node/{node}");
 	assert_string_equal(c.nodes.file, "/etc/culvert/nodes.yaml");
@@ -69,6 +71,9 @@ static void the_least_file_has_the_defaults(void **state)
 
 static const char all_keys[] = "node: n2\n"
 			       "runtime_directory: /run/culvert_2\n"
+			       "kernel:\n"
+			       "  bpffs: /host/bpf\n"
+			       "  sysctl: /host/sysctl\n"
 			       "identity:\n"
 			       "  directory: \"/etc/a \\\"b\\\"\"\n"
 			       "  peer_name: shared\n"
@@ -100,6 +105,8 @@ static void every_key_is_taken(void **state)
 
 	(void)state;
 	parse(all_keys, &c);
+	assert_string_equal(c.kernel.bpffs, "/host/bpf");
+	assert_string_equal(c.kernel.sysctl, "/host/sysctl");
 	assert_string_equal(c.identity.directory, "/etc/a \"b\"");
 	assert_int_equal(c.tunnel.port, 65535);
 	assert_int_equal(c.tunnel.workers, 8);
@@ -197,6 +204,7 @@ static void each_fault_has_its_sentence(void **state)
 		{ "runtime_directory: run",
 		  "c:4: runtime_directory: \"run\" is no absolute path; an absolute path of at most 95 bytes whose last part has only "
 		  "letters, digits, - and _, such as /run/culvert would be right" },
+		{ "kernel: { bpffs: bpf }", "c:4: kernel.bpffs: \"bpf\" is no absolute path; an absolute path would be right" },
 		{ "runtime_directory: /run/a.b",
 		  "c:4: runtime_directory: \"/run/a.b\" has another last part than can be named in the kernel's bpffs; an absolute path "
 		  "of at most 95 bytes whose last part has only letters, digits, - and _, such as /run/culvert would be right" },
@@ -343,7 +351,7 @@ static void a_file_is_loaded(void **state)
 	assert_int_equal(config_load(path, NULL, &c, error), -EINVAL);
 	(void)snprintf(
 		expected, sizeof(expected),
-		"%s:4: key \"x\" is not known; the keys here are node, runtime_directory, identity, nodes, tunnel, capture, metrics, log",
+		"%s:4: key \"x\" is not known; the keys here are node, runtime_directory, kernel, identity, nodes, tunnel, capture, metrics, log",
 		path);
 	assert_string_equal(error, expected);
 	assert_int_equal(close(fd), 0);
@@ -363,7 +371,7 @@ static void every_key_is_described(void **state)
 	assert_int_equal(fclose(out), 0);
 	for (const char *p = text; *p != '\0'; p++)
 		lines += *p == '\n';
-	assert_int_equal(lines, 2 + 20);
+	assert_int_equal(lines, 2 + 22);
 	assert_non_null(
 		strstr(text, "| `tunnel.port` | a number from 1 to 65535 | `7117` | TCP port of the tunnels, the same on every node |\n"));
 	assert_non_null(strstr(text, "| `nodes.file` | an absolute path | must be given | "));
