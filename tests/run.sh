@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, fuzz, asan, tsan; without any, all of them.
+# run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, kube, fuzz, asan, tsan; without any, all of them
+# but kube.
 #
 # Installs what is missing, builds what a suite needs, names each skip with its reason and each failure with its log, and ends with the line
 # "N passed, N failed, N skipped". Ends with 0 only where something ran and nothing failed.
@@ -22,7 +23,7 @@ ALL_SUITES=(style unit bpf netns fuzz asan tsan)
 
 usage()
 {
-	sed -n '3,11s/^# \{0,1\}//p' "$0"
+	sed -n '3,12s/^# \{0,1\}//p' "$0"
 }
 
 suites=()

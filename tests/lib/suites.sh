@@ -145,6 +145,23 @@ suite_netns()
 	build_preset netns release && run_pytest netns release
 }
 
+# A real Kubernetes, whose programs are built once per machine. What failed is not tried again.
+suite_kube()
+{
+	local junit=$LOGS/kube.xml
+
+	build_preset kube release || return
+	"$ROOT/deploy/deps.sh" kube || { report_add fail kube "packages"; return; }
+	if ! run_quietly "$LOGS/kube-programs.log" "$ROOT/tests/kube/build.sh"; then
+		report_add fail kube "build of Kubernetes and Helm" "$LOGS/kube-programs.log"
+		return
+	fi
+	# shellcheck disable=SC2086
+	CULVERT_BIN_DIR=$BUILD_ROOT/release PYTHONDONTWRITEBYTECODE=1 run_quietly "$LOGS/kube-pytest.log" /usr/bin/python3 -m pytest \
+		-o cache_dir="$LOGS/pytest-kube" -q --junitxml "$junit" ${PYTEST_ARGS:-} "$ROOT/tests/kube"
+	report_junit kube "" "$junit"
+}
+
 # The corpora by the normal build, then each fuzzer for a while from a copy of its corpus.
 suite_fuzz()
 {

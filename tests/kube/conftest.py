@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all tests on Kubernetes share: one control plane for the tests that need no node, and an end in order by TERM as by Ctrl-C."""
+
+import signal
+
+import pytest
+
+from plane import ControlPlane
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt  # pytest then takes the fixtures down: servers, namespaces, folders
+
+
+def pytest_configure(config):
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+@pytest.fixture(scope="session")
+def plane():
+    """The control plane of all tests that only add to it; who stops or breaks it makes one of its own."""
+    with ControlPlane() as plane:
+        yield plane
