@@ -546,29 +546,37 @@ static uint8_t self_flags(const struct view_answer *answer)
 	return answer->kind == VIEW_POD ? NET_IN_POD_RANGE : 0;
 }
 
+struct listing {
+	const struct capture *capture;
+	const struct view *view;
+	struct net_list *nets;
+};
+
+static int list_entry(void *ctx, const struct prefix *p, const struct view_entry *entry)
+{
+	const struct listing *l = ctx;
+	const struct view_node *n = view_node_by_id(l->view, entry->node_id);
+	struct net_value value = { .kind = NET_POD_SPACE };
+
+	if (entry->kind != VIEW_POD_SPACE) {
+		value.node_id = n->id;
+		value.worker = (uint16_t)view_home_worker(n->name, l->capture->config.workers);
+		if (entry->kind == VIEW_POD)
+			value.kind = n->is_self ? NET_OWN_POD : NET_POD;
+		else
+			value.kind = n->is_self ? NET_SELF : NET_NODE;
+	}
+	return net_list_add(l->nets, p, value);
+}
+
 /* The nets of a view, with the addresses that the node's devices have. */
 static int list_nets(const struct capture *c, const struct view *v, const struct device_table *t, struct net_list *ret)
 {
-	size_t i, k, count;
-	const struct prefix *space = view_cluster_pods(v, &count);
+	struct listing listing = { .capture = c, .view = v, .nets = ret };
 	struct prefix p;
-	int code = 0;
+	int code = view_walk(v, NULL, list_entry, &listing);
+	size_t i;
 
-	for (i = 0; i < count && !code; i++)
-		code = net_list_add(ret, &space[i], (struct net_value){ .kind = NET_POD_SPACE });
-	for (i = 0; i < view_nodes_count(v); i++) {
-		const struct view_node *n = view_node_at(v, i);
-		struct net_value value = { .node_id = n->id, .worker = (uint16_t)view_home_worker(n->name, c->config.workers) };
-
-		value.kind = n->is_self ? NET_OWN_POD : NET_POD;
-		for (k = 0; k < n->pods_count && !code; k++)
-			code = net_list_add(ret, &n->pods[k], value);
-		value.kind = n->is_self ? NET_SELF : NET_NODE;
-		for (k = 0; k < n->addresses_count && !code; k++) {
-			p = prefix_of_addr(&n->addresses[k]);
-			code = net_list_add(ret, &p, value);
-		}
-	}
 	for (i = 0; i < t->addresses_count && !code; i++) {
 		const struct device_address *a = &t->addresses[i];
 		struct view_answer answer = view_lookup(v, &a->addr);
