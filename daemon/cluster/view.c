@@ -199,7 +199,7 @@ enum view_verdict view_judge(const struct view *v, const struct addr *a, const s
 	if (!answer.owner || (answer.flags & VIEW_ENTRY_ENDING))
 		return VIEW_UNKNOWN;
 	if (answer.owner != node && strcmp(answer.owner->name, node->name) != 0)
-		return VIEW_OTHERS;
+		return answer.flags & VIEW_ENTRY_LEAVING ? VIEW_UNKNOWN : VIEW_OTHERS;
 	return answer.kind == VIEW_POD || is_own_allowed ? VIEW_YES : VIEW_UNKNOWN;
 }
 

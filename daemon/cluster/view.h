@@ -50,8 +50,10 @@ enum view_verdict { VIEW_YES, VIEW_OTHERS, VIEW_UNKNOWN };
  * cost less than each in one of its own; a node's costs some 100 KB and is best made together with what else is known at that moment. */
 
 enum {
-	VIEW_ENTRY_ENDING = 1, /* its pod ended, is terminating, or is gone: it is still told apart from "outside", but judged as unknown */
+	VIEW_ENTRY_ENDING = 1,    /* its pod ended or is gone: it is still told apart from "outside", but judged as unknown */
 	VIEW_ENTRY_OPTED_OUT = 2, /* its pod wants no tunnel: passes, counted as excluded */
+	/* Its pod is terminating: it still serves, so its node speaks for it as before, but who else does may be its next owner: unknown. */
+	VIEW_ENTRY_LEAVING = 4,
 	VIEW_ENTRY_FLAGS_MAX = 31,
 };
 
@@ -135,7 +137,7 @@ int view_walk(const struct view *v, const struct prefix *within,
 
 struct view_answer view_lookup(const struct view *v, const struct addr *a);
 /* May node speak for a: is it a pod's of node, or (where own is allowed) one of node's own addresses? VIEW_OTHERS: another node has it;
- * VIEW_UNKNOWN: nobody has it, its owner's pod is ending, or it is node's own and that is not allowed. node may be of an older view: it is
+ * VIEW_UNKNOWN: nobody has it, its owner's pod is ending (or is leaving, and node is another), or it is node's own and that is not allowed. node may be of an older view: it is
  * known by its name. */
 enum view_verdict view_judge(const struct view *v, const struct addr *a, const struct view_node *node, bool is_own_allowed);
 

@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cluster/settle.h"
+
+#include "base/table.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GATEWAYS = 2 }; /* addresses at the start of a range: overlay device and bridge */
+
+/* What is judged together, and what is refused by it, has a key. */
+enum { KEY_RANGES = 1, KEY_NODE = 2, KEY_NODE_ADDRESS = 3, KEY_ADDRESS = 4 };
+
+bool node_is_enrolled(const struct node *n)
+{
+	return n->is_known && n->has_record && !n->is_unenrolled && strcmp(n->record_uid, n->uid) == 0;
+}
+
+void settle_refuse(struct settlement *s, uint64_t key, const char *object, const char *format, ...)
+{
+	char text[REFUSAL_TEXT_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (refusals_add(&s->refusals, key, object, text) && s->refused)
+		s->refused(s->ctx, object, text);
+}
+
+static uint64_t key_of_address(const struct addr *a, uint64_t what)
+{
+	return hash_bytes(a, sizeof(*a)) + what;
+}
+
+struct edit {
+	struct settlement *s;
+	struct view_edit *e;
+	struct instant now;
+	struct ranged *ranged_before; /* until the edit is finished: a failed one is tried again from there */
+	size_t ranged_before_count;
+	bool has_ranged_before;
+};
+
+static int set(const struct edit *edit, const struct prefix *p, const struct view_entry *entry)
+{
+	return view_edit_set(edit->e, p, entry);
+}
+
+/* --- nodes --- */
+
+static bool is_older(const struct node *a, const struct node *b)
+{
+	return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->uid, b->uid) < 0;
+}
+
+static void elect_node(struct settlement *s, const struct addr *a)
+{
+	struct node_address *best = NULL;
+	uint64_t key = key_of_address(a, KEY_NODE_ADDRESS);
+	char text[ADDR_TEXT_BYTES], object[REFUSAL_OBJECT_BYTES];
+
+	for (struct node_address *at = members_node_address(&s->members, a); at; at = node_address_next(at)) {
+		if (!best || at->is_owner > best->is_owner || (at->is_owner == best->is_owner && is_older(at->node, best->node)))
+			best = at;
+	}
+	refusals_begin(&s->refusals, key);
+	for (struct node_address *at = members_node_address(&s->members, a); at; at = node_address_next(at)) {
+		at->is_owner = at == best;
+		if (at == best)
+			continue;
+		(void)snprintf(object, sizeof(object), "node %.120s", at->node->name);
+		settle_refuse(s, key, object, "status.addresses: %s is node %.120s's already", addr_print(a, text), best->node->name);
+	}
+	refusals_end(&s->refusals, key);
+}
+
+static int put_node(const struct edit *edit, struct node *n)
+{
+	struct addr *own = calloc(n->addresses_count + 1, sizeof(*own));
+	struct view_node node = { .is_self = strcmp(n->name, edit->s->self) == 0, .is_enrolled = node_is_enrolled(n), .addresses = own };
+	uint64_t key = hash_bytes(n->name, strlen(n->name)) + KEY_NODE;
+	char object[REFUSAL_OBJECT_BYTES];
+	int r;
+
+	if (!own)
+		return -ENOMEM;
+	(void)snprintf(node.name, sizeof(node.name), "%s", n->name);
+	for (size_t i = 0; i < n->addresses_count; i++) {
+		if (n->addresses[i].is_owner)
+			own[node.addresses_count++] = n->addresses[i].addr;
+	}
+	r = view_edit_put_node(edit->e, &node, &n->view_id);
+	free(own);
+	if (r == -ENOMEM)
+		return r;
+	n->is_in_view = r == 0;
+	refusals_begin(&edit->s->refusals, key);
+	if (r < 0) {
+		/* It is left out alone; its pods are pods of a node that is not known. */
+		(void)snprintf(object, sizeof(object), "node %.120s", n->name);
+		settle_refuse(edit->s, key, object, "there is no room for it: %s; at most %d nodes are taken", strerror(-r),
+		              VIEW_NODES_MAX);
+	}
+	refusals_end(&edit->s->refusals, key);
+	return 0;
+}
+
+static int settle_nodes(const struct edit *edit)
+{
+	struct settlement *s = edit->s;
+	int r = 0;
+
+	for (struct node *n = s->members.dirty_nodes; n; n = n->dirty_next) {
+		for (size_t i = 0; i < n->addresses_count; i++)
+			elect_node(s, &n->addresses[i].addr);
+	}
+	/* Those that go first: an address may be another's now. */
+	for (struct node *n = s->members.dirty_nodes; n && r == 0; n = n->dirty_next) {
+		if (n->is_known || !n->was_in_view)
+			continue;
+		r = view_edit_remove_node(edit->e, n->name);
+		n->is_in_view = false;
+	}
+	for (struct node *n = s->members.dirty_nodes; n && r == 0; n = n->dirty_next) {
+		if (n->is_known)
+			r = put_node(edit, n);
+	}
+	return r;
+}
+
+/* --- ranges --- */
+
+static int compare_prefix(const struct prefix *a, const struct prefix *b)
+{
+	int r = addr_compare(&a->addr, &b->addr);
+
+	return r ? r : (int)a->len_bits - (int)b->len_bits;
+}
+
+static int compare_ranged(const void *a, const void *b)
+{
+	const struct ranged *x = a, *y = b;
+	int r = compare_prefix(&x->prefix, &y->prefix);
+
+	if (r)
+		return r;
+	/* Who wins stands first. */
+	if (x->kind != y->kind)
+		return x->kind == VIEW_POD_SPACE ? 1 : -1;
+	if (!x->node || !y->node)
+		return 0;
+	return is_older(x->node, y->node) ? -1 : is_older(y->node, x->node) ? 1 : 0;
+}
+
+static const struct ranged *ranged_find(const struct settlement *s, const struct addr *a)
+{
+	struct ranged key = { .prefix = { .addr = *a, .len_bits = 128 } };
+	size_t low = 0, high = s->ranged_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int r = compare_prefix(&s->ranged[middle].prefix, &key.prefix);
+
+		if (r == 0)
+			return &s->ranged[middle];
+		if (r < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static bool is_in_own_range(const struct settlement *s, const struct addr *a, const struct node *node)
+{
+	if (!s->is_ranges_own)
+		return false;
+	for (size_t i = 0; i < node->ranges_count; i++) {
+		if (prefix_contains(&node->ranges[i], a))
+			return true;
+	}
+	return false;
+}
+
+static struct addr addr_plus(const struct addr *a, unsigned n)
+{
+	struct addr sum = *a;
+
+	sum.bytes[15] = (uint8_t)(sum.bytes[15] + n);
+	return sum;
+}
+
+struct collecting {
+	struct ranged *items;
+	size_t count, cap;
+	struct settlement *s;
+};
+
+static void count_ranges(void *ctx, struct chain *entry)
+{
+	struct collecting *c = ctx;
+
+	c->cap += container_of(entry, struct node, chain)->ranges_count * (1 + GATEWAYS);
+}
+
+static void collect_ranges(void *ctx, struct chain *entry)
+{
+	struct collecting *c = ctx;
+	struct node *n = container_of(entry, struct node, chain);
+
+	for (size_t i = 0; i < n->ranges_count && n->is_in_view; i++) {
+		const struct prefix *range = &n->ranges[i];
+
+		c->items[c->count++] = (struct ranged){ .prefix = *range,
+			                                .kind = c->s->is_ranges_own ? VIEW_POD : VIEW_POD_SPACE,
+			                                .node = c->s->is_ranges_own ? n : NULL };
+		/* A range of a few addresses has no room for a bridge. */
+		for (unsigned k = 0; k < GATEWAYS && range->len_bits <= 126; k++)
+			c->items[c->count++] = (struct ranged){ .prefix = { .addr = addr_plus(&range->addr, k), .len_bits = 128 },
+				                                .kind = VIEW_NODE,
+				                                .node = n };
+	}
+}
+
+static void refuse_range(struct settlement *s, const struct ranged *loser, const struct ranged *winner)
+{
+	char text[PREFIX_TEXT_BYTES], other[PREFIX_TEXT_BYTES], object[REFUSAL_OBJECT_BYTES];
+
+	(void)snprintf(object, sizeof(object), "node %.120s", loser->node->name);
+	settle_refuse(s, KEY_RANGES, object, "spec.podCIDRs: %s overlaps %s of node %.120s, which had it first",
+	              prefix_print(&loser->prefix, text), prefix_print(&winner->prefix, other), winner->node->name);
+}
+
+/* Takes out of sorted items what stands twice, and of ranges that are owned and overlap the newer. */
+static size_t thin_out(struct settlement *s, struct ranged *items, size_t count)
+{
+	size_t kept = 0, owned = SIZE_MAX; /* the last owned range that was kept */
+
+	for (size_t i = 0; i < count; i++) {
+		struct ranged *item = &items[i];
+
+		if (kept > 0 && compare_prefix(&items[kept - 1].prefix, &item->prefix) == 0) {
+			if (item->kind == VIEW_POD && items[kept - 1].kind == VIEW_POD && item->node != items[kept - 1].node)
+				refuse_range(s, item, &items[kept - 1]);
+			continue;
+		}
+		if (item->kind == VIEW_NODE && owned != SIZE_MAX && items[owned].node != item->node &&
+		    prefix_contains(&items[owned].prefix, &item->prefix.addr))
+			continue; /* of a range that was refused */
+		if (item->kind == VIEW_POD && owned != SIZE_MAX && items[owned].node != item->node &&
+		    prefix_overlaps(&items[owned].prefix, &item->prefix)) {
+			if (is_older(items[owned].node, item->node)) {
+				refuse_range(s, item, &items[owned]);
+				continue;
+			}
+			/* The wider one goes: it stays in its place as part of the pod space, which is true of it all the same. */
+			refuse_range(s, &items[owned], item);
+			items[owned].kind = VIEW_POD_SPACE;
+			items[owned].node = NULL;
+		}
+		items[kept] = *item;
+		if (item->kind == VIEW_POD)
+			owned = kept;
+		kept++;
+	}
+	return kept;
+}
+
+static int settle_address(const struct edit *edit, const struct addr *a, struct node *last_owner);
+
+static int set_ranged(const struct edit *edit, const struct ranged *item, bool is_there)
+{
+	struct view_entry entry = { .kind = item->kind, .node_id = item->node ? item->node->view_id : 0 };
+
+	/* Pods and what is left of them come before a range's word on a single address. */
+	if (item->prefix.len_bits == 128)
+		return settle_address(edit, &item->prefix.addr, NULL);
+	return set(edit, &item->prefix, is_there ? &entry : NULL);
+}
+
+static bool is_same(const struct ranged *a, const struct ranged *b)
+{
+	return a->kind == b->kind && a->node == b->node;
+}
+
+static int settle_ranges(struct edit *edit)
+{
+	struct settlement *s = edit->s;
+	struct collecting c = { .cap = s->pod_space_count, .s = s };
+	const struct ranged *before = s->ranged;
+	size_t before_count = s->ranged_count, i = 0, k = 0;
+	int r = 0;
+
+	chains_visit(&s->members.nodes, count_ranges, &c);
+	c.items = calloc(c.cap + 1, sizeof(*c.items));
+	if (!c.items)
+		return -ENOMEM;
+	chains_visit(&s->members.nodes, collect_ranges, &c);
+	for (size_t p = 0; p < s->pod_space_count; p++)
+		c.items[c.count++] = (struct ranged){ .prefix = s->pod_space[p], .kind = VIEW_POD_SPACE };
+	qsort(c.items, c.count, sizeof(*c.items), compare_ranged);
+	refusals_begin(&s->refusals, KEY_RANGES);
+	c.count = thin_out(s, c.items, c.count);
+	refusals_end(&s->refusals, KEY_RANGES);
+	edit->has_ranged_before = true;
+	edit->ranged_before = s->ranged;
+	edit->ranged_before_count = before_count;
+	/* settle_address looks here. */
+	s->ranged = c.items;
+	s->ranged_count = c.count;
+	while (r == 0 && (i < before_count || k < c.count)) {
+		int order = i == before_count ? 1 : k == c.count ? -1 : compare_prefix(&before[i].prefix, &c.items[k].prefix);
+
+		if (order < 0)
+			r = set_ranged(edit, &before[i], false);
+		else if (order > 0 || !is_same(&before[i], &c.items[k]))
+			r = set_ranged(edit, &c.items[k], true);
+		i += order <= 0;
+		k += order >= 0;
+	}
+	return r;
+}
+
+/* --- addresses --- */
+
+static bool is_reserved(const struct settlement *s, const struct addr *a)
+{
+	for (size_t i = 0; i < s->reserved_count; i++) {
+		if (prefix_contains(&s->reserved[i], a))
+			return true;
+	}
+	return false;
+}
+
+static bool is_better(const struct claim *a, const struct claim *b)
+{
+	const struct pod *x = claim_pod(a), *y = claim_pod(b);
+
+	if (x->is_leaving != y->is_leaving)
+		return y->is_leaving;
+	if (a->is_owner != b->is_owner)
+		return a->is_owner;
+	return x->created_s != y->created_s ? x->created_s < y->created_s : x->uid_hash < y->uid_hash;
+}
+
+static void refuse_claim(struct settlement *s, const struct claim *c, const char *why, const char *whose)
+{
+	const struct pod *p = claim_pod(c);
+	char object[REFUSAL_OBJECT_BYTES], text[ADDR_TEXT_BYTES];
+
+	(void)snprintf(object, sizeof(object), "pod %.60s/%.90s", p->space->name, pod_name(p));
+	settle_refuse(s, key_of_address(&c->addr, KEY_ADDRESS), object, "%s on node %.100s %s%.150s", addr_print(&c->addr, text),
+	              p->node->name, why, whose);
+}
+
+static void refuse_losers(struct settlement *s, const struct addr *a, const struct claim *best)
+{
+	const struct pod *owner = claim_pod(best);
+	char whose[REFUSAL_OBJECT_BYTES];
+
+	(void)snprintf(whose, sizeof(whose), "%.50s/%.60s on node %.30s", owner->space->name, pod_name(owner), owner->node->name);
+	for (struct claim *c = members_claim(&s->members, a); c; c = claim_next(c)) {
+		const struct pod *p = claim_pod(c);
+
+		/* A terminating pod that lost its address is in order, and so are two pods of one node, as far as the view can tell. */
+		if (c != best && !p->is_leaving && !owner->is_leaving && p->node != owner->node && p->node->is_known)
+			refuse_claim(s, c, "is taken already, by pod ", whose);
+	}
+}
+
+static bool is_opted_out(const struct settlement *s, const struct pod *p)
+{
+	return (s->is_pod_opt_out_allowed && p->is_opted_out) || (s->is_space_opt_out_allowed && p->space->is_opted_out);
+}
+
+/* Where no pod has a, what else it is. last_owner: the node whose pod had it until now, or NULL. */
+static int settle_unclaimed(const struct edit *edit, const struct addr *a, struct node *last_owner, bool is_early)
+{
+	struct settlement *s = edit->s;
+	const struct prefix p = { .addr = *a, .len_bits = 128 };
+	struct ghost *g = members_ghost(&s->members, a);
+	const struct ranged *range = ranged_find(s, a);
+	struct view_entry entry = { .kind = VIEW_POD_SPACE };
+
+	if (!g && last_owner && last_owner->is_in_view && node_is_enrolled(last_owner) && !is_in_own_range(s, a, last_owner)) {
+		g = members_add_ghost(&s->members, a, last_owner, instant_add_ms(edit->now, REGISTRY_KEEP_MS));
+		if (!g)
+			return -ENOMEM;
+	}
+	if (g && g->node->is_in_view && instant_before(edit->now, g->deadline)) {
+		entry = (struct view_entry){ .kind = VIEW_POD, .flags = VIEW_ENTRY_ENDING, .node_id = g->node->view_id };
+		return set(edit, &p, &entry);
+	}
+	/* A pod came before its node: nothing may pass that is refused a moment later. */
+	if (is_early)
+		return set(edit, &p, &entry);
+	if (!range)
+		return set(edit, &p, NULL);
+	entry = (struct view_entry){ .kind = range->kind, .node_id = range->node ? range->node->view_id : 0 };
+	return set(edit, &p, &entry);
+}
+
+static int settle_address(const struct edit *edit, const struct addr *a, struct node *last_owner)
+{
+	struct settlement *s = edit->s;
+	const struct prefix p = { .addr = *a, .len_bits = 128 };
+	const struct node_address *own = members_node_address(&s->members, a);
+	uint64_t key = key_of_address(a, KEY_ADDRESS);
+	struct claim *best = NULL;
+	bool is_early = false;
+	struct view_entry entry;
+	struct ghost *g;
+	int r;
+
+	if (own) {
+		/* The node's entry was set with the node. */
+		g = members_ghost(&s->members, a);
+		if (g)
+			members_drop_ghost(&s->members, g);
+		while (!own->is_owner)
+			own = node_address_next(own);
+		refusals_begin(&s->refusals, key);
+		for (struct claim *c = members_claim(&s->members, a); c; c = claim_next(c)) {
+			c->is_owner = false;
+			refuse_claim(s, c, "is an address of node ", own->node->name);
+		}
+		refusals_end(&s->refusals, key);
+		return 0;
+	}
+	refusals_begin(&s->refusals, key);
+	if (is_reserved(s, a)) {
+		for (struct claim *c = members_claim(&s->members, a); c; c = claim_next(c)) {
+			c->is_owner = false;
+			refuse_claim(s, c, "is a Service's or the API server's", "");
+		}
+		refusals_end(&s->refusals, key);
+		return set(edit, &p, NULL);
+	}
+	for (struct claim *c = members_claim(&s->members, a); c; c = claim_next(c)) {
+		const struct node *n = claim_pod(c)->node;
+
+		if (!n->is_in_view) {
+			is_early |= !n->was_known;
+			c->is_owner = false;
+		} else if (!best || is_better(c, best)) {
+			best = c;
+		}
+	}
+	if (!best) {
+		refusals_end(&s->refusals, key);
+		return settle_unclaimed(edit, a, last_owner, is_early);
+	}
+	refuse_losers(s, a, best);
+	refusals_end(&s->refusals, key);
+	entry = (struct view_entry){ .kind = VIEW_POD, .node_id = claim_pod(best)->node->view_id };
+	entry.flags = (uint8_t)((claim_pod(best)->is_leaving ? VIEW_ENTRY_LEAVING : 0) |
+	                        (is_opted_out(s, claim_pod(best)) ? VIEW_ENTRY_OPTED_OUT : 0));
+	r = set(edit, &p, &entry);
+	if (r < 0)
+		return r;
+	for (struct claim *c = members_claim(&s->members, a); c; c = claim_next(c))
+		c->is_owner = c == best;
+	g = members_ghost(&s->members, a);
+	if (g)
+		members_drop_ghost(&s->members, g);
+	return 0;
+}
+
+static int settle_pods(const struct edit *edit)
+{
+	struct settlement *s = edit->s;
+
+	for (struct pod *p = s->members.dirty_pods; p; p = p->dirty_next) {
+		for (size_t i = 0; i < p->claims_count; i++) {
+			struct node *last_owner = p->is_removed && p->claims[i].is_owner ? p->node : NULL;
+			int r = settle_address(edit, &p->claims[i].addr, last_owner);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static bool has_node_left(const struct settlement *s)
+{
+	for (const struct node *n = s->members.dirty_nodes; n; n = n->dirty_next) {
+		if (n->was_in_view && !n->is_in_view)
+			return true;
+	}
+	return false;
+}
+
+static bool is_over(const struct edit *edit, const struct ghost *g)
+{
+	return !instant_before(edit->now, g->deadline) || !g->node->is_in_view;
+}
+
+/* Ghosts that are over: their time has come, or their node is not there any more. */
+static int settle_ghosts(const struct edit *edit)
+{
+	bool is_any = has_node_left(edit->s);
+
+	list_for_each_safe(at, &edit->s->members.ghosts) {
+		const struct ghost *g = container_of(at, struct ghost, entry);
+		const struct addr a = g->addr;
+		int r = 0;
+
+		if (is_over(edit, g))
+			r = settle_address(edit, &a, NULL);
+		else if (!is_any)
+			break; /* the others are younger */
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The edit became the view: what was kept for another try goes. */
+static void commit(struct edit *edit)
+{
+	struct settlement *s = edit->s;
+	bool is_any = has_node_left(s);
+
+	list_for_each_safe(at, &s->members.ghosts) {
+		struct ghost *g = container_of(at, struct ghost, entry);
+
+		if (is_over(edit, g))
+			members_drop_ghost(&s->members, g);
+		else if (!is_any)
+			break;
+	}
+	for (struct node *n = s->members.dirty_nodes; n; n = n->dirty_next)
+		n->was_in_view = n->is_in_view;
+	free(edit->ranged_before);
+	s->is_ranged_dirty = false;
+	members_settled(&s->members);
+}
+
+static void undo(struct edit *edit)
+{
+	struct settlement *s = edit->s;
+
+	if (!edit->has_ranged_before)
+		return;
+	free(s->ranged);
+	s->ranged = edit->ranged_before;
+	s->ranged_count = edit->ranged_before_count;
+}
+
+int settle(struct settlement *s, struct instant now)
+{
+	struct edit edit = { .s = s, .now = now };
+	struct view *fresh;
+	int r = view_edit_begin(s->view, s->self, &edit.e);
+
+	if (r < 0)
+		return r;
+	r = settle_nodes(&edit);
+	if (r == 0 && s->is_ranged_dirty)
+		r = settle_ranges(&edit);
+	if (r == 0)
+		r = settle_pods(&edit);
+	if (r == 0)
+		r = settle_ghosts(&edit);
+	if (r < 0)
+		view_edit_abort(edit.e);
+	else
+		r = view_edit_finish(edit.e, &fresh);
+	if (r < 0) {
+		undo(&edit);
+		return r;
+	}
+	view_unref(s->view);
+	s->view = fresh;
+	commit(&edit);
+	return 0;
+}
