@@ -40,7 +40,7 @@ void *arena_take(struct arena *a, size_t len_bytes)
 		a->is_exhausted = true;
 		return NULL;
 	}
-	len_bytes = (len_bytes + sizeof(max_align_t) - 1) & ~(sizeof(max_align_t) - 1);
+	len_bytes = (len_bytes + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
 	if (!b || b->cap - b->used < len_bytes)
 		b = add_block(a, len_bytes);
 	if (!b) {
