@@ -11,7 +11,7 @@ BUILD=(cmake ninja-build gcc libc6-dev pkg-config clang bpftool libbpf-dev libnl
 DEMO=(iproute2 iptables nftables nginx-light curl tcpdump iperf3 procps util-linux)
 TEST=(git libcmocka-dev python3 python3-pytest python3-cryptography iproute2 iptables nftables nginx-light curl tcpdump iperf3 haproxy socat conntrack ethtool
 	iputils-ping procps util-linux openssl libclang-rt-dev llvm clang-format clang-tidy)
-KUBE=(python3-yaml busybox-static rsync make binutils dpkg-dev)
+KUBE=(python3-yaml busybox-static rsync make binutils dpkg-dev strace openssl)
 BENCH=(iproute2 iptables nftables iperf3 haproxy socat procps util-linux openssl python3)
 
 die()

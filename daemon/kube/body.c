@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "kube/body.h"
 
+#include "base/base64.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,16 +63,16 @@ void body_put_text(struct body *b, const char *text)
 
 void body_put_base64(struct body *b, const void *bytes, size_t len_bytes)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const unsigned char *at = bytes;
+	enum { PIECE_BYTES = 3 * 256 }; /* whole groups of three: only the last piece is padded */
+	char text[BASE64_TEXT_BYTES(PIECE_BYTES)];
 
 	body_append(b, "\"", 1);
-	for (size_t left = len_bytes; left; at += left < 3 ? left : 3, left -= left < 3 ? left : 3) {
-		unsigned v = (unsigned)at[0] << 16 | (left > 1 ? (unsigned)at[1] << 8 : 0) | (left > 2 ? at[2] : 0);
-		char four[4] = { digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',
-			         left > 2 ? digits[v & 63] : '=' };
+	for (const char *at = bytes; len_bytes;) {
+		size_t n = len_bytes < PIECE_BYTES ? len_bytes : PIECE_BYTES;
 
-		body_append(b, four, sizeof(four));
+		body_append(b, text, base64_encode(at, n, text));
+		at += n;
+		len_bytes -= n;
 	}
 	body_append(b, "\"", 1);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* JSON that is put together: escapes, base64 of each length, and growing. */
+#include "base/base64.h"
 #include "kube/body.h"
 
 #include <setjmp.h>
@@ -48,6 +49,21 @@ static void test_base64(void **state)
 	}
 }
 
+/* In pieces as well as at once. */
+static void test_long_base64(void **state)
+{
+	char bytes[2000], text[BASE64_TEXT_BYTES(sizeof(bytes))];
+	struct body b = { 0 };
+
+	(void)state;
+	memset(bytes, 'x', sizeof(bytes));
+	base64_encode(bytes, sizeof(bytes), text);
+	body_put_base64(&b, bytes, sizeof(bytes));
+	assert_int_equal(b.len_bytes, strlen(text) + 2);
+	assert_memory_equal(b.text + 1, text, strlen(text));
+	body_done(&b);
+}
+
 static void test_growth(void **state)
 {
 	struct body b = { 0 };
@@ -64,7 +80,8 @@ static void test_growth(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_texts), cmocka_unit_test(test_base64), cmocka_unit_test(test_growth) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_texts), cmocka_unit_test(test_base64), cmocka_unit_test(test_long_base64),
+		                            cmocka_unit_test(test_growth) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
