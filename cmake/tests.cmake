@@ -27,7 +27,7 @@ function(culvert_test_folder label folder)
 		target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/tests")
 		target_link_libraries(${target} PRIVATE culvert_flags ${helper_library} ${ARGN} PkgConfig::CMOCKA)
 		add_test(NAME ${target} COMMAND ${target} WORKING_DIRECTORY "${folder}")
-		set_tests_properties(${target} PROPERTIES LABELS ${label} SKIP_RETURN_CODE 77 TIMEOUT 120)
+		set_tests_properties(${target} PROPERTIES LABELS ${label} SKIP_RETURN_CODE 77 TIMEOUT 300)
 	endforeach()
 endfunction()
 
