@@ -4,8 +4,11 @@
  *
  * Rules that hold everywhere:
  * - What is not ours is returned with TC_ACT_UNSPEC, so that the programs after us run as if we were not there.
- * - A flow is judged by policy at its SYN alone. Later packets follow the flow: a diverted one stays diverted even where its address has
- *   left the map since, else the rest of it would go out in the clear.
+ * - A flow is judged by policy at its SYN alone. Later packets follow the flow, and so does the SYN when it is sent again: a diverted one
+ *   stays diverted even where its address has left the map since, else the rest of it would go out in the clear; one that was let pass
+ *   goes on, since the other end may have answered already.
+ * - A flow that passes between two nodes of which not both are enrolled is remembered from the first of its packets that is seen, so that
+ *   it lives on when they are.
  * - In doubt between two enrolled nodes' pods: permissive mode passes and counts, strict and lockdown refuse and count.
  * - A pod is told by the way its packet came (ingress_ifindex), not by its address: a new pod may send before anybody named it. */
 #include "vmlinux.h"
@@ -27,6 +30,13 @@ enum origin {
 	ORIGIN_POD,  /* a pod of this node, or a device that nobody has told of yet */
 	ORIGIN_EDGE, /* came in by an edge and goes on: forwarded traffic, a NodePort's second leg */
 	ORIGIN_OURS, /* out of the private namespace */
+};
+
+/* What holds between this node and the one behind an address. */
+enum pair {
+	PAIR_NONE,    /* not both are enrolled: all passes */
+	PAIR_JOINING, /* both are, but may not have told each other: a new connection takes a tunnel that is up, else it passes */
+	PAIR_JOINED,  /* no new connection in the clear */
 };
 
 struct edge {
@@ -104,9 +114,28 @@ static __always_inline bool net_is_pod(const struct net_value *n)
 	return n->kind == NET_POD || n->kind == NET_OWN_POD || n->kind == NET_POD_SPACE;
 }
 
-static __always_inline bool net_is_enrolled(const struct net_value *n)
+/* The pod space: some pod's address, but whose is not known, or not any more. */
+static __always_inline bool net_is_space(const struct net_value *n)
 {
-	return !(n->flags & NET_NOT_ENROLLED);
+	return n->kind == NET_POD_SPACE || (n->kind == NET_POD && n->flags & NET_ENDING);
+}
+
+/* In the pod space the owner may be any node, so this node's own enrolment decides. */
+static __always_inline enum pair pair_of(const struct edge *e, const struct net_value *n)
+{
+	__u32 place = n->peer;
+	const struct peer_value *peer;
+	__u64 strict_ns;
+
+	if (n->kind == NET_POD_SPACE)
+		return e->config->is_enrolled ? PAIR_JOINED : PAIR_NONE;
+	peer = bpf_map_lookup_elem(&peers, &place);
+	if (!peer)
+		return PAIR_NONE;
+	strict_ns = e->direction == EDGE_EGRESS ? peer->egress_strict_ns : peer->ingress_strict_ns;
+	if (!strict_ns)
+		return PAIR_NONE;
+	return bpf_ktime_get_ns() < strict_ns ? PAIR_JOINING : PAIR_JOINED;
 }
 
 static __always_inline enum origin origin_of(const struct __sk_buff *skb, const struct net_value *source)
@@ -152,11 +181,29 @@ static __noinline int is_daemon_alive(__u32 home, __u32 workers, __u32 is_v6)
 	return 0;
 }
 
-static __always_inline bool is_peer_up(__u32 node_id)
+static __always_inline bool is_peer_up(__u32 place)
 {
-	const __u32 *up = bpf_map_lookup_elem(&peers_up, &node_id);
+	const struct peer_value *peer = bpf_map_lookup_elem(&peers, &place);
 
-	return up && *up;
+	return peer && peer->is_up;
+}
+
+/* Asks the daemon for a tunnel. */
+static __always_inline void want_tunnel(__u32 place)
+{
+	struct peer_value *peer = bpf_map_lookup_elem(&peers, &place);
+	__u64 now_ns = bpf_ktime_get_ns();
+	struct edge_event *event;
+
+	if (!peer || (peer->wanted_ns && now_ns - peer->wanted_ns < EDGE_WANT_INTERVAL_NS))
+		return;
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event)
+		return;
+	peer->wanted_ns = now_ns;
+	event->type = EDGE_EVENT_WANT_TUNNEL;
+	event->peer = place;
+	bpf_ringbuf_submit(event, 0);
 }
 
 static __always_inline bool has_excluded_net(const __u8 *addr)
@@ -168,10 +215,13 @@ static __always_inline bool has_excluded_net(const __u8 *addr)
 }
 
 /* A port is the server's: a SYN's destination. Later packets may be of either side. */
-static __always_inline bool is_excluded(const struct edge *e, const struct packet *p, bool is_syn)
+static __always_inline bool is_excluded(const struct edge *e, const struct packet *p, const struct net_value *source,
+                                        const struct net_value *dest, bool is_syn)
 {
 	__u16 port;
 
+	if ((source->flags | dest->flags) & NET_OPTED_OUT && e->config->mode != EDGE_LOCKDOWN)
+		return true;
 	if (!e->config->has_excludes)
 		return false;
 	if (has_excluded_net(p->source) || has_excluded_net(p->dest))
@@ -236,27 +286,91 @@ static __always_inline bool has_socket(const struct edge *e, const struct flow_k
 	return is_found;
 }
 
-static __always_inline void record_diverted(const struct flow_key *key)
+static __always_inline bool is_syn_of(const struct packet *p)
 {
-	struct flow_value value = { .since_ns = bpf_ktime_get_ns() };
+	return (p->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
+}
+
+static __always_inline __u32 syn_seq_of(const struct packet *p)
+{
+	return is_syn_of(p) ? p->tcp_seq_be : 0;
+}
+
+static __always_inline void record_diverted(const struct flow_key *key, const struct packet *p)
+{
+	struct flow_value value = { .since_ns = bpf_ktime_get_ns(), .syn_seq_be = syn_seq_of(p) };
 
 	bpf_map_update_elem(&flows, key, &value, BPF_ANY);
 	bpf_map_delete_elem(&passed, key);
 }
 
-static __always_inline void record_passed(const struct flow_key *key, enum edge_class class)
+static __always_inline void record_passed(const struct flow_key *key, const struct packet *p, enum edge_class class)
 {
-	struct flow_value value = { .since_ns = bpf_ktime_get_ns(), .edge_class = class };
+	struct flow_value value = { .since_ns = bpf_ktime_get_ns(), .edge_class = class, .syn_seq_be = syn_seq_of(p) };
 
 	bpf_map_update_elem(&passed, key, &value, BPF_ANY);
 }
 
 /* A new flow in the clear: an earlier one from the same port may have been diverted. */
-static __always_inline int pass_flow(const struct flow_key *key, enum edge_class class)
+static __always_inline int pass_flow(const struct edge *e, const struct flow_key *key, enum edge_class class)
 {
 	bpf_map_delete_elem(&flows, key);
-	record_passed(key, class);
+	record_passed(key, e->packet, class);
 	return pass(class);
+}
+
+/* A packet in the middle of a flow that may be in the clear: remembered, for the time when it may not. */
+static __always_inline int pass_on(const struct edge *e, const struct flow_key *key, enum edge_class class)
+{
+	const struct flow_value *record = bpf_map_lookup_elem(&passed, key);
+
+	if (record && record->edge_class < CLASS_COUNT)
+		return pass(record->edge_class);
+	if (!bpf_map_lookup_elem(&flows, key))
+		record_passed(key, e->packet, class);
+	return pass(class);
+}
+
+/* Is the packet the SYN of that flow once more? A new connection from the same port begins with another number. */
+static __always_inline bool is_syn_again(const struct packet *p, const struct flow_value *record)
+{
+	return record && record->syn_seq_be && record->syn_seq_be == syn_seq_of(p);
+}
+
+/* The class in which a flow that was let pass goes on where no new one would be, or -1: it does not. */
+static __always_inline int class_of_older(const struct edge *e, const struct flow_value *record)
+{
+	if (!record || record->edge_class >= CLASS_COUNT || e->config->mode == EDGE_LOCKDOWN ||
+	    (e->config->is_older_reset && e->config->mode == EDGE_STRICT))
+		return -1;
+	switch (record->edge_class) {
+	case CLASS_NOT_ENROLLED:
+	case CLASS_JOINING:
+		return CLASS_OLDER;
+	default:
+		return record->edge_class;
+	}
+}
+
+/* While flows from before us are learned, one that begins now towards an address that nobody knows must not be taken for such a one when the
+ * address proves to be an enrolled node's pod. */
+static __always_inline void note_outside(const struct edge *e, const struct flow_key *key)
+{
+	struct flow_value value = { .since_ns = bpf_ktime_get_ns(), .edge_class = CLASS_OUTSIDE };
+
+	if (is_learning(e->config))
+		bpf_map_update_elem(&waiting, key, &value, BPF_ANY);
+}
+
+/* Is it a flow from before us? */
+static __always_inline bool is_to_learn(const struct edge_config *config, const struct flow_key *key)
+{
+	const struct flow_value *noted;
+
+	if (!is_learning(config))
+		return false;
+	noted = bpf_map_lookup_elem(&waiting, key);
+	return !noted || noted->edge_class != CLASS_OUTSIDE;
 }
 
 /* The class of a flow that was let pass, or fallback. */
@@ -267,9 +381,9 @@ static __always_inline enum edge_class passed_class(const struct flow_key *key, 
 	return v && v->edge_class < CLASS_COUNT ? v->edge_class : fallback;
 }
 
-static __always_inline int divert_flow(const struct flow_key *key)
+static __always_inline int divert_flow(const struct edge *e, const struct flow_key *key)
 {
-	record_diverted(key);
+	record_diverted(key, e->packet);
 	return divert();
 }
 
@@ -317,11 +431,12 @@ static __always_inline int egress_tcp_ours(const struct edge *e, bool is_syn)
 static __always_inline int egress_tcp_host(const struct edge *e, const struct flow_key *key, bool is_syn)
 {
 	bool is_lockdown = e->config->mode == EDGE_LOCKDOWN;
-	enum edge_class class = net_is_enrolled(&e->dest) ? CLASS_HOST : CLASS_NOT_ENROLLED;
+	enum pair pair = pair_of(e, &e->dest);
+	enum edge_class class = e->dest.kind == NET_POD && pair == PAIR_NONE ? CLASS_NOT_ENROLLED : CLASS_HOST;
 	/* The far side takes a stream only from an address that it knows as ours: one that the view does not name (of a tunnel device,
 	 * say) has no tunnel. */
-	bool is_possible = e->dest.kind == NET_POD && net_is_enrolled(&e->dest) &&
-	                   (e->source.kind == NET_SELF || e->source.kind == NET_OWN_POD) && !(e->source.flags & NET_UNNAMED);
+	bool is_possible = !net_is_space(&e->dest) && pair != PAIR_NONE && (e->source.kind == NET_SELF || e->source.kind == NET_OWN_POD) &&
+	                   !(e->source.flags & NET_UNNAMED);
 	bool is_as_pod;
 
 	if (!is_syn) {
@@ -334,11 +449,13 @@ static __always_inline int egress_tcp_host(const struct edge *e, const struct fl
 	if (e->origin == ORIGIN_EDGE && !(e->has_ct && is_known_to_netfilter(e, key)))
 		is_possible = false;
 	/* In the clear the far side would refuse it as a pod's. */
-	is_as_pod = e->config->mode == EDGE_STRICT && (e->source.flags & NET_IN_POD_RANGE);
-	if (is_possible && (is_lockdown || is_as_pod || is_peer_up(e->dest.node_id)) &&
+	is_as_pod = e->config->mode == EDGE_STRICT && pair == PAIR_JOINED && (e->source.flags & NET_IN_POD_RANGE);
+	if (!is_lockdown && !is_as_pod && is_syn_again(e->packet, bpf_map_lookup_elem(&passed, key)))
+		return pass(class);
+	if (is_possible && (is_lockdown || is_as_pod || is_peer_up(e->dest.peer)) &&
 	    is_daemon_alive(e->dest.worker, e->config->workers, e->packet->is_v6))
-		return divert_flow(key);
-	return is_lockdown ? drop(CLASS_REFUSED) : pass_flow(key, class);
+		return divert_flow(e, key);
+	return is_lockdown ? drop(CLASS_REFUSED) : pass_flow(e, key, class);
 }
 
 /* Permissive: the SYN is dropped once while the daemon makes a tunnel; the client's kernel sends it again. */
@@ -346,79 +463,89 @@ static __always_inline int egress_syn_permissive(const struct edge *e, const str
 {
 	struct flow_value now = { .since_ns = bpf_ktime_get_ns() };
 	const struct flow_value *first;
-	struct edge_event *event;
 
 	if (!is_daemon_alive(e->dest.worker, e->config->workers, e->packet->is_v6))
-		return pass_flow(key, CLASS_PERMISSIVE);
-	if (is_peer_up(e->dest.node_id)) {
+		return pass_flow(e, key, CLASS_PERMISSIVE);
+	if (is_peer_up(e->dest.peer)) {
 		bpf_map_delete_elem(&waiting, key);
-		return divert_flow(key);
+		return divert_flow(e, key);
 	}
 	first = bpf_map_lookup_elem(&waiting, key);
-	if (first) {
+	if (first && first->edge_class != CLASS_OUTSIDE) {
 		__u64 age_ns = now.since_ns - first->since_ns;
 
 		if (age_ns < EDGE_HOLD_NS)
 			return drop(CLASS_HELD);
 		if (age_ns < EDGE_HOLD_FORGET_NS)
-			return pass_flow(key, CLASS_PERMISSIVE);
+			return pass_flow(e, key, CLASS_PERMISSIVE);
 	}
 	bpf_map_update_elem(&waiting, key, &now, BPF_ANY);
-	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-	if (event) {
-		event->type = EDGE_EVENT_WANT_TUNNEL;
-		event->node_id = e->dest.node_id;
-		bpf_ringbuf_submit(event, 0);
-	}
+	want_tunnel(e->dest.peer);
 	return drop(CLASS_HELD);
+}
+
+/* Pod to pod, at a time when not both nodes are enrolled, or may not have told each other. */
+static __always_inline int tcp_not_joined(const struct edge *e, const struct flow_key *key, const struct net_value *other, enum pair pair)
+{
+	enum edge_class class = pair == PAIR_JOINING ? CLASS_JOINING : other->kind == NET_POD_SPACE ? CLASS_UNKNOWN : CLASS_NOT_ENROLLED;
+
+	if (e->config->mode == EDGE_LOCKDOWN)
+		return drop(CLASS_REFUSED);
+	return is_syn_of(e->packet) ? pass_flow(e, key, class) : pass_on(e, key, class);
 }
 
 /* From a pod of this node to a pod of another, or to the pod space. */
 static __always_inline int egress_tcp_pod(const struct edge *e, const struct flow_key *key, bool is_syn)
 {
 	const struct edge_config *config = e->config;
-	bool is_space = e->dest.kind == NET_POD_SPACE;
+	enum pair pair = pair_of(e, &e->dest);
+	bool is_space = net_is_space(&e->dest);
 	const struct flow_value *record;
+	int class;
 
-	if (!net_is_enrolled(&e->dest)) {
-		if (config->mode == EDGE_LOCKDOWN)
-			return drop(CLASS_REFUSED);
-		return is_syn ? pass_flow(key, CLASS_NOT_ENROLLED) : pass(CLASS_NOT_ENROLLED);
+	if (pair == PAIR_JOINING && is_syn && !is_space && !is_syn_again(e->packet, bpf_map_lookup_elem(&passed, key))) {
+		/* It would pass in any case, so a tunnel is only taken, and never waited for. */
+		if (is_peer_up(e->dest.peer) && is_daemon_alive(e->dest.worker, config->workers, e->packet->is_v6))
+			return divert_flow(e, key);
+		want_tunnel(e->dest.peer);
 	}
+	if (pair != PAIR_JOINED)
+		return tcp_not_joined(e, key, &e->dest, pair);
+	record = bpf_map_lookup_elem(&passed, key);
+	class = class_of_older(e, record);
 	if (is_syn) {
+		if (class >= 0 && is_syn_again(e->packet, record))
+			return pass(class);
 		/* Dropped in silence, so that the client's kernel tries again until the view knows better. */
 		if (is_space)
-			return config->mode == EDGE_PERMISSIVE ? pass_flow(key, CLASS_UNKNOWN) : drop(CLASS_UNKNOWN);
+			return config->mode == EDGE_PERMISSIVE ? pass_flow(e, key, CLASS_UNKNOWN) : drop(CLASS_UNKNOWN);
 		if (config->mode == EDGE_PERMISSIVE)
 			return egress_syn_permissive(e, key);
 		if (!is_daemon_alive(e->dest.worker, config->workers, e->packet->is_v6))
 			return drop(CLASS_REFUSED);
-		return divert_flow(key);
+		return divert_flow(e, key);
 	}
 
-	if (config->mode != EDGE_LOCKDOWN) {
-		record = bpf_map_lookup_elem(&passed, key);
-		if (record && !(config->is_older_reset && config->mode == EDGE_STRICT))
-			return pass(record->edge_class < CLASS_COUNT ? record->edge_class : CLASS_OLDER);
-		if (is_learning(config)) {
-			record_passed(key, CLASS_OLDER);
-			return pass(CLASS_OLDER);
-		}
-		if (config->mode == EDGE_PERMISSIVE)
-			return pass(is_space ? CLASS_UNKNOWN : CLASS_OLDER);
+	if (class >= 0)
+		return pass(class);
+	if (config->mode != EDGE_LOCKDOWN && is_to_learn(config, key)) {
+		record_passed(key, e->packet, CLASS_OLDER);
+		return pass(CLASS_OLDER);
 	}
+	if (config->mode == EDGE_PERMISSIVE)
+		return pass(is_space ? CLASS_UNKNOWN : CLASS_OLDER);
 	return is_space ? drop(CLASS_UNKNOWN) : reset();
 }
 
 /* From a pod of this node to another node's own address. */
 static __always_inline int egress_tcp_to_node(const struct edge *e, const struct flow_key *key, bool is_syn)
 {
-	enum edge_class class = net_is_enrolled(&e->dest) ? CLASS_TO_NODE : CLASS_NOT_ENROLLED;
+	enum edge_class class = pair_of(e, &e->dest) == PAIR_NONE ? CLASS_NOT_ENROLLED : CLASS_TO_NODE;
 
 	if (e->config->mode == EDGE_LOCKDOWN)
 		return is_syn ? drop(CLASS_REFUSED) : reset();
 	if (is_syn)
-		return pass_flow(key, class);
+		return pass_flow(e, key, class);
 	/* Without a record it is most likely an answer to that node's own connection. */
 	return pass(passed_class(key, class == CLASS_TO_NODE ? CLASS_HOST : class));
 }
@@ -426,7 +553,7 @@ static __always_inline int egress_tcp_to_node(const struct edge *e, const struct
 static __always_inline int egress_tcp(const struct edge *e)
 {
 	const struct packet *p = e->packet;
-	bool is_syn = (p->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
+	bool is_syn = is_syn_of(p);
 	bool is_cluster = e->dest.kind == NET_POD || e->dest.kind == NET_POD_SPACE || e->dest.kind == NET_NODE;
 	struct flow_key key = {};
 
@@ -437,9 +564,11 @@ static __always_inline int egress_tcp(const struct edge *e)
 		if (bpf_map_lookup_elem(&flows, &key))
 			return divert();
 		if (is_cluster && has_socket(e, &key, p->is_v6))
-			return divert_flow(&key);
+			return divert_flow(e, &key);
+	} else if (is_syn_again(p, bpf_map_lookup_elem(&flows, &key)) && is_daemon_alive(e->dest.worker, e->config->workers, p->is_v6)) {
+		return divert();
 	}
-	if (is_cluster && is_excluded(e, p, is_syn)) {
+	if (is_cluster && is_excluded(e, p, &e->source, &e->dest, is_syn)) {
 		if (is_syn)
 			bpf_map_delete_elem(&flows, &key);
 		return pass(CLASS_EXCLUDED);
@@ -459,36 +588,45 @@ static __always_inline int egress_tcp(const struct edge *e)
 	case NET_OUTSIDE:
 		if (e->origin != ORIGIN_POD)
 			return leave();
-		if (is_syn)
+		if (is_syn) {
 			bpf_map_delete_elem(&flows, &key);
+			note_outside(e, &key);
+		}
 		return pass(CLASS_OUTSIDE);
 	default:
 		return leave();
 	}
 }
 
-/* Between pods, with the other end's node enrolled or not known? Then what can not be told apart may be a tunnel's plaintext. */
-static __always_inline bool is_pod_to_pod(const struct edge *e)
+/* What holds between the nodes of two pods. PAIR_NONE also where it is not between pods. */
+static __always_inline enum pair pair_of_pods(const struct edge *e)
 {
 	if (e->direction == EDGE_EGRESS)
-		return (e->origin == ORIGIN_POD || e->origin == ORIGIN_OURS) &&
-		       (e->dest.kind == NET_POD || e->dest.kind == NET_POD_SPACE) && net_is_enrolled(&e->dest);
-	return (e->source.kind == NET_POD || e->source.kind == NET_POD_SPACE) && e->dest.kind == NET_OWN_POD && net_is_enrolled(&e->source);
+		return (e->origin == ORIGIN_POD || e->origin == ORIGIN_OURS) && (e->dest.kind == NET_POD || e->dest.kind == NET_POD_SPACE)
+		               ? pair_of(e, &e->dest)
+		               : PAIR_NONE;
+	return (e->source.kind == NET_POD || e->source.kind == NET_POD_SPACE) && e->dest.kind == NET_OWN_POD ? pair_of(e, &e->source)
+	                                                                                                     : PAIR_NONE;
 }
 
 static __always_inline int judge_unclassifiable(const struct edge *e)
 {
-	if (!is_pod_to_pod(e))
+	enum pair pair = pair_of_pods(e);
+
+	if (pair == PAIR_NONE)
 		return leave();
-	if (is_excluded(e, e->packet, false))
+	if (is_excluded(e, e->packet, &e->source, &e->dest, false))
 		return pass(CLASS_EXCLUDED);
-	return e->config->mode == EDGE_PERMISSIVE ? pass(CLASS_UNCLASSIFIABLE) : drop(CLASS_UNCLASSIFIABLE);
+	/* It may belong to a flow that passes. */
+	if (e->config->mode == EDGE_PERMISSIVE || (e->config->mode == EDGE_STRICT && pair == PAIR_JOINING))
+		return pass(CLASS_UNCLASSIFIABLE);
+	return drop(CLASS_UNCLASSIFIABLE);
 }
 
 /* Not TCP: passes, and is counted where both ends are pods of enrolled nodes. */
 static __always_inline int count_other(const struct edge *e)
 {
-	if (!is_pod_to_pod(e))
+	if (pair_of_pods(e) == PAIR_NONE)
 		return leave();
 	switch (e->packet->l4_proto) {
 	case L4_UDP:
@@ -516,18 +654,18 @@ static __always_inline bool is_bypass(const struct edge *e)
 		return false;
 	source = net_of(inner.source);
 	dest = net_of(inner.dest);
-	if (source.kind != NET_OWN_POD || dest.kind != NET_POD || !net_is_enrolled(&dest))
+	if (source.kind != NET_OWN_POD || dest.kind != NET_POD || pair_of(e, &dest) != PAIR_JOINED)
 		return false;
-	is_syn = (inner.tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
-	if (is_excluded(e, &inner, is_syn))
+	is_syn = is_syn_of(&inner);
+	if (is_excluded(e, &inner, &source, &dest, is_syn))
 		return false;
 	if (result != PARSE_OK || inner.is_fragment)
 		return true;
 	flow_of(&inner, EDGE_EGRESS, &key);
 	if (bpf_map_lookup_elem(&passed, &key))
 		return e->config->mode == EDGE_LOCKDOWN;
-	if (!is_syn && is_learning(e->config) && !bpf_map_lookup_elem(&flows, &key)) {
-		record_passed(&key, CLASS_OLDER);
+	if (!is_syn && is_to_learn(e->config, &key) && !bpf_map_lookup_elem(&flows, &key)) {
+		record_passed(&key, &inner, CLASS_OLDER);
 		return false;
 	}
 	return true;
@@ -606,7 +744,7 @@ static __always_inline int judge_egress(struct edge *e, int result)
 	if (result == PARSE_UNCLASSIFIABLE)
 		return judge_unclassifiable(e);
 	if (p->l4_proto == L4_TCP) {
-		if ((p->is_fragment || p->is_first_fragment) && is_pod_to_pod(e))
+		if ((p->is_fragment || p->is_first_fragment) && pair_of_pods(e) != PAIR_NONE)
 			return judge_unclassifiable(e);
 		return p->is_fragment ? leave() : egress_tcp(e);
 	}
@@ -638,22 +776,22 @@ static __always_inline int egress(struct __sk_buff *skb, bool is_l3, bool has_ct
 static __always_inline int ingress_tcp_pod(const struct edge *e, const struct flow_key *key, bool is_syn)
 {
 	const struct edge_config *config = e->config;
-	bool is_space = e->source.kind == NET_POD_SPACE;
+	enum pair pair = pair_of(e, &e->source);
+	bool is_space = net_is_space(&e->source);
 	const struct flow_value *record;
+	int class;
 
-	if (!net_is_enrolled(&e->source)) {
-		if (config->mode == EDGE_LOCKDOWN)
-			return drop(CLASS_REFUSED);
-		return is_syn ? pass_flow(key, CLASS_NOT_ENROLLED) : pass(CLASS_NOT_ENROLLED);
-	}
+	if (pair != PAIR_JOINED)
+		return tcp_not_joined(e, key, &e->source, pair);
+	record = bpf_map_lookup_elem(&passed, key);
+	class = class_of_older(e, record);
+	if (class >= 0 && (!is_syn || is_syn_again(e->packet, record)))
+		return pass(class);
 	if (config->mode == EDGE_PERMISSIVE && is_syn)
-		return pass_flow(key, is_space ? CLASS_UNKNOWN : CLASS_PERMISSIVE);
+		return pass_flow(e, key, is_space ? CLASS_UNKNOWN : CLASS_PERMISSIVE);
 	if (config->mode != EDGE_LOCKDOWN && !is_syn) {
-		record = bpf_map_lookup_elem(&passed, key);
-		if (record && !(config->is_older_reset && config->mode == EDGE_STRICT))
-			return pass(record->edge_class < CLASS_COUNT ? record->edge_class : CLASS_OLDER);
-		if (is_learning(config) && !bpf_map_lookup_elem(&flows, key)) {
-			record_passed(key, CLASS_OLDER);
+		if (is_to_learn(config, key) && !bpf_map_lookup_elem(&flows, key)) {
+			record_passed(key, e->packet, CLASS_OLDER);
 			return pass(CLASS_OLDER);
 		}
 		if (config->mode == EDGE_PERMISSIVE)
@@ -669,24 +807,24 @@ static __always_inline int ingress_tcp_node(const struct edge *e, const struct f
 	if (e->config->mode == EDGE_LOCKDOWN)
 		return drop(CLASS_REFUSED);
 	if (is_syn)
-		return pass_flow(key, class);
+		return pass_flow(e, key, class);
 	return pass(passed_class(key, answers));
 }
 
 static __always_inline int ingress_tcp(const struct edge *e)
 {
 	const struct packet *p = e->packet;
-	bool is_syn = (p->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
+	bool is_syn = is_syn_of(p);
 	struct flow_key key = {};
 
 	if (e->dest.kind != NET_OWN_POD && e->dest.kind != NET_SELF)
 		return leave();
-	if (e->source.kind != NET_OUTSIDE && is_excluded(e, p, is_syn))
+	if (e->source.kind != NET_OUTSIDE && is_excluded(e, p, &e->source, &e->dest, is_syn))
 		return e->dest.kind == NET_OWN_POD ? pass(CLASS_EXCLUDED) : leave();
 	flow_of(p, EDGE_INGRESS, &key);
 
 	if (e->dest.kind == NET_SELF) {
-		if (e->source.kind != NET_POD || !net_is_enrolled(&e->source))
+		if (e->source.kind != NET_POD || pair_of(e, &e->source) == PAIR_NONE)
 			return leave();
 		return ingress_tcp_node(e, &key, is_syn, CLASS_TO_NODE, CLASS_HOST);
 	}
@@ -695,10 +833,12 @@ static __always_inline int ingress_tcp(const struct edge *e)
 	case NET_POD_SPACE:
 		return ingress_tcp_pod(e, &key, is_syn);
 	case NET_NODE:
-		if (!net_is_enrolled(&e->source))
+		if (pair_of(e, &e->source) == PAIR_NONE)
 			return e->config->mode == EDGE_LOCKDOWN ? drop(CLASS_REFUSED) : pass(CLASS_NOT_ENROLLED);
 		return ingress_tcp_node(e, &key, is_syn, CLASS_HOST, CLASS_TO_NODE);
 	case NET_OUTSIDE:
+		if (is_syn)
+			note_outside(e, &key);
 		return pass(CLASS_OUTSIDE);
 	default:
 		return leave();
@@ -717,7 +857,7 @@ static __always_inline int judge_ingress(struct edge *e, int result)
 	if (result == PARSE_UNCLASSIFIABLE)
 		return judge_unclassifiable(e);
 	if (p->l4_proto == L4_TCP) {
-		if ((p->is_fragment || p->is_first_fragment) && is_pod_to_pod(e))
+		if ((p->is_fragment || p->is_first_fragment) && pair_of_pods(e) != PAIR_NONE)
 			return judge_unclassifiable(e);
 		return p->is_fragment ? leave() : ingress_tcp(e);
 	}

@@ -42,7 +42,8 @@ struct {
 	__type(value, struct flow_value);
 } passed SEC(".maps");
 
-/* Permissive: SYNs that were dropped once to wait for a tunnel. Each lives for about a second. */
+/* Permissive: SYNs that were dropped once to wait for a tunnel. Each lives for about a second. And while flows from before us are learned, those
+ * that began since towards addresses that nobody knew, with their class. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, EDGE_WAITING_MAX);
@@ -59,13 +60,22 @@ struct {
 	__type(value, struct device_value);
 } devices SEC(".maps");
 
-/* Whether a tunnel to the node is up; by node id, a view has at most 5,000 nodes and hands out the smallest free ids. */
+/* What holds between this node and each other one: a view has at most 5,000, and one that left keeps its place until its nets are out. 256 KB. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, EDGE_NODES_MAX);
+	__uint(max_entries, EDGE_PEERS_MAX);
 	__type(key, __u32);
-	__type(value, __u32);
-} peers_up SEC(".maps");
+	__type(value, struct peer_value);
+} peers SEC(".maps");
+
+/* Whose place is whose, for the next daemon. Memory is taken only as entries come. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, EDGE_PEERS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct peer_name);
+} peer_names SEC(".maps");
 
 /* The workers' listeners. The kernel takes a socket out when it is closed, so an empty map means that the daemon is dead: no heartbeat. */
 struct {

@@ -41,7 +41,7 @@
 enum { VLAN_TAGS_MAX = 2 };
 
 enum parse_result {
-	PARSE_OK,             /* addresses and protocol; TCP and UDP also have their ports, TCP its flags */
+	PARSE_OK,             /* addresses and protocol; TCP and UDP also have their ports, TCP its flags and sequence number */
 	PARSE_NOT_IP,         /* or cut before its addresses were complete */
 	PARSE_UNCLASSIFIABLE, /* addresses are there, but what is carried can not be told */
 };
@@ -52,6 +52,7 @@ struct packet {
 	__u16 source_port_be;
 	__u16 dest_port_be;
 	__u32 l4_offset; /* behind the last IP header */
+	__u32 tcp_seq_be;
 	__u8 l4_proto;
 	__u8 tcp_flags;
 	__u8 is_v6;
@@ -78,8 +79,9 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *p)
 		if (bpf_skb_load_bytes(skb, p->l4_offset + 6, head, 14))
 			return PARSE_UNCLASSIFIABLE;
 		p->tcp_flags = head[7];
-		if (bpf_skb_load_bytes(skb, p->l4_offset, head, 4))
+		if (bpf_skb_load_bytes(skb, p->l4_offset, head, 8))
 			return PARSE_UNCLASSIFIABLE;
+		__builtin_memcpy(&p->tcp_seq_be, head + 4, 4);
 	} else if (p->l4_proto == L4_UDP) {
 		/* Not ours to refuse: without ports it is no encapsulation either. */
 		if (bpf_skb_load_bytes(skb, p->l4_offset, head, 8))

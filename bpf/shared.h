@@ -9,7 +9,7 @@
 #include <linux/types.h>
 #endif
 
-#define CULVERT_SHARED_VERSION 1
+#define CULVERT_SHARED_VERSION 2
 
 /* Limits of the maps; the reasons stand in maps.bpf.h. */
 enum {
@@ -18,7 +18,7 @@ enum {
 	EDGE_PASSED_MAX = 65536,
 	EDGE_WAITING_MAX = 16384,
 	EDGE_DEVICES_MAX = 16384,
-	EDGE_NODES_MAX = 8192,
+	EDGE_PEERS_MAX = 8192,
 	EDGE_WORKERS_MAX = 64,
 	EDGE_EXCLUDE_NETS_MAX = 4096,
 	EDGE_EXCLUDE_PORTS_MAX = 4096,
@@ -32,6 +32,15 @@ enum {
 /* So long after the very first load, flows that began before us are recorded from any of their packets. TCP's keepalives and most
  * heartbeats come within it. */
 #define EDGE_LEARN_NS 120000000000ULL
+/* A pair of nodes joins from the moment at which this one knows both to be enrolled: so long new connections between them may still pass in
+ * the clear, unless both have said earlier that they know it. What leaves is refused earlier than what arrives, because the other side's
+ * time began some seconds later or earlier. */
+#define EDGE_JOIN_EGRESS_NS  55000000000ULL
+#define EDGE_JOIN_INGRESS_NS 60000000000ULL
+/* After the other side has said that it lets nothing go any more: for what is under way, and the first repetitions of a SYN that was lost. */
+#define EDGE_JOIN_GRACE_NS 5000000000ULL
+/* The daemon is asked for a tunnel to a peer so often at most. */
+#define EDGE_WANT_INTERVAL_NS 100000000ULL
 
 enum edge_mode { EDGE_PERMISSIVE, EDGE_STRICT, EDGE_LOCKDOWN };
 
@@ -46,7 +55,8 @@ struct edge_config {
 	__u16 workers;
 	__u8 has_excludes;
 	__u8 is_older_reset; /* strict: flows that began in the clear are refused too */
-	__u8 pad[2];
+	__u8 is_enrolled;    /* this node is: else it refuses nothing of the pod space whose owner it does not know */
+	__u8 pad;
 	__u8 host_mac[6];
 	__u8 private_mac[6];
 	__u8 pad2[4];
@@ -70,18 +80,36 @@ enum net_kind {
 };
 
 enum {
-	NET_NOT_ENROLLED = 1,
+	NET_ENDING = 1,       /* NET_POD: its pod has ended, and nobody is known to have its address now: judged like the pod space */
 	NET_UNNAMED = 2,      /* NET_SELF: set on a device, but the view does not name it, so no peer takes it as ours */
 	NET_IN_POD_RANGE = 4, /* NET_SELF: the view names it only as a pod's, so peers take what comes from it for a pod's */
+	NET_OPTED_OUT = 8,    /* NET_POD, NET_OWN_POD: left alone like what the setting exclude names, but for lockdown */
 };
 
 struct net_value {
-	__u8 kind;     /* enum net_kind */
-	__u8 flags;    /* NET_NOT_ENROLLED, NET_UNNAMED, NET_IN_POD_RANGE */
-	__u16 worker;  /* home of the node's streams */
-	__u32 node_id; /* index into peers_up */
+	__u8 kind;    /* enum net_kind */
+	__u8 flags;   /* NET_ENDING, NET_UNNAMED, NET_IN_POD_RANGE, NET_OPTED_OUT */
+	__u16 worker; /* home of the node's streams */
+	__u32 peer;   /* NET_POD, NET_NODE: its node's place in peers; else 0 */
 };
 _Static_assert(sizeof(struct net_value) == 8, "layout of net_value");
+
+/* peers, by place: what holds between this node and another. A place belongs to a node's name (peer_names) for as long as that is in the view,
+ * also over restarts of the daemon. Place 0 is nobody's: all zero. */
+struct peer_value {
+	__u64 egress_strict_ns; /* bpf_ktime_get_ns; from then on no new connection to its pods leaves in the clear. 0: the pair is not enrolled */
+	__u64 ingress_strict_ns; /* and from then on none from them is taken */
+	__u64 wanted_ns;         /* when the daemon was asked for a tunnel last; written by the programs */
+	__u32 is_up;             /* a tunnel takes streams */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct peer_value) == 32, "layout of peer_value");
+
+/* peer_names, by place. For the daemon alone: the programs do not look at it. */
+struct peer_name {
+	char text[256];
+};
+_Static_assert(sizeof(struct peer_name) == 256, "layout of peer_name");
 
 /* flows, passed, waiting: "local" is the side that lies towards this node's pods, in both directions. */
 struct flow_key {
@@ -95,7 +123,7 @@ _Static_assert(sizeof(struct flow_key) == 36, "layout of flow_key");
 struct flow_value {
 	__u64 since_ns;
 	__u32 edge_class; /* passed: enum edge_class that its packets are counted as; flows: unused, 0 */
-	__u32 pad;
+	__u32 syn_seq_be; /* sequence number of its SYN, by which that is known when it is sent again; 0: not seen */
 };
 _Static_assert(sizeof(struct flow_value) == 16, "layout of flow_value");
 
@@ -118,7 +146,7 @@ enum edge_event_type { EDGE_EVENT_WANT_TUNNEL = 1 };
 
 struct edge_event {
 	__u32 type; /* enum edge_event_type */
-	__u32 node_id;
+	__u32 peer; /* its place in peers */
 };
 _Static_assert(sizeof(struct edge_event) == 8, "layout of edge_event");
 
@@ -136,7 +164,7 @@ enum edge_class {
 	CLASS_TO_NODE,      /* from a pod to another node's own address, and the answers */
 	CLASS_OUTSIDE,      /* to or from outside the cluster */
 	CLASS_UNKNOWN,      /* the pod space, but the owner is not known */
-	CLASS_NOT_ENROLLED, /* the other node is not enrolled */
+	CLASS_NOT_ENROLLED, /* this node or the other is not enrolled */
 	CLASS_EXCLUDED,     /* by the setting exclude */
 	CLASS_UDP,          /* between pods of enrolled nodes */
 	CLASS_ICMP,
@@ -144,6 +172,7 @@ enum edge_class {
 	CLASS_BYPASS,         /* pod to pod inside VXLAN, Geneve, IP-in-IP or GRE, past our programs on the inner device */
 	CLASS_LOOP,           /* out of our own veth and about to leave by an edge: a stale route */
 	CLASS_UNCLASSIFIABLE, /* pod to pod, but a fragment of TCP, or headers that can not be walked */
+	CLASS_JOINING,        /* both nodes are enrolled, but have not told each other yet */
 	CLASS_COUNT
 };
 

@@ -47,13 +47,20 @@ static void on_want_tunnel(void *ctx, uint32_t node_id)
 	engine_want_peer(d->engine, node_id);
 }
 
-static void on_peer_up(void *ctx, uint32_t node_id, bool is_up)
+static void on_peer_up(void *ctx, const char *node, bool is_up)
 {
 	struct daemon *d = ctx;
-	int r = capture_set_peer_up(d->capture, node_id, is_up);
+	int r = capture_set_peer_up(d->capture, node, is_up);
 
 	if (r)
-		log_warn("the kernel was not told whether a tunnel is up", L_U64("node_id", node_id), L_ERRNO(r));
+		log_warn("the kernel was not told whether a tunnel is up", L_TEXT("node", node), L_ERRNO(r));
+}
+
+static enum pair_state on_hear_peer(void *ctx, const char *node, enum pair_state said)
+{
+	struct daemon *d = ctx;
+
+	return capture_hear_peer(d->capture, node, said);
 }
 
 /* --- end --- */
@@ -180,7 +187,7 @@ static int start_engine(struct daemon *d)
 			.settings_hash = 1 + (uint64_t)d->config.capture.mode,
 		},
 	};
-	struct engine_ops ops = { .peer_up = on_peer_up, .drained = on_drained };
+	struct engine_ops ops = { .peer_up = on_peer_up, .hear_peer = on_hear_peer, .drained = on_drained };
 
 	memcpy(s.pool.node, d->config.node, sizeof(s.pool.node));
 	return engine_create(d->loop, &s, &ops, d, d->view, d->tls, d->cred.self.not_after_s, &d->engine);

@@ -110,11 +110,18 @@ static int connect_pod(void *ctx, const struct endpoint *client, const struct en
 	return sock_connect_transparent(client, server, ret_pending);
 }
 
-static void peer_up(void *ctx, uint32_t node_id, bool is_up)
+static void peer_up(void *ctx, const char *node, bool is_up)
 {
 	struct engine_worker *w = ctx;
 
-	w->engine->ops.peer_up(w->engine->ctx, node_id, is_up);
+	w->engine->ops.peer_up(w->engine->ctx, node, is_up);
+}
+
+static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state said)
+{
+	struct engine_worker *w = ctx;
+
+	return w->engine->ops.hear_peer(w->engine->ctx, node, said);
 }
 
 static void drained(void *ctx)
@@ -127,7 +134,7 @@ static void drained(void *ctx)
 }
 
 static const struct pool_ops pool_ops = {
-	.connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .drained = drained
+	.connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .hear_peer = hear_peer, .drained = drained
 };
 
 static int engine_worker_start(void *ctx, struct worker *worker)

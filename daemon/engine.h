@@ -18,8 +18,9 @@ struct engine_settings {
 };
 
 struct engine_ops {
-	void (*peer_up)(void *ctx, uint32_t node_id, bool is_up); /* in a worker's thread */
-	void (*drained)(void *ctx);                               /* in main's: every worker has drained */
+	void (*peer_up)(void *ctx, const char *node, bool is_up); /* in a worker's thread, as is the next: pool_ops */
+	enum pair_state (*hear_peer)(void *ctx, const char *node, enum pair_state said);
+	void (*drained)(void *ctx); /* in main's: every worker has drained */
 };
 
 /* Starts the workers. view and tls: references are taken. 0 or -errno; errors are logged with what was wrong. */

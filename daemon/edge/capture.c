@@ -6,6 +6,7 @@
 #include "edge/attach.h"
 #include "edge/device.h"
 #include "edge/netlink.h"
+#include "edge/pairs.h"
 
 #include "edge.skel.h"
 #include "shared.h"
@@ -78,6 +79,7 @@ struct capture {
 	bool has_ct;
 
 	struct view *view;
+	struct pairs *pairs;
 	struct net_list nets; /* what the map holds, sorted */
 	struct edge_device *devices;
 	size_t devices_count;
@@ -115,6 +117,7 @@ static const struct {
 	[CLASS_BYPASS] = { "bypass", true, { true, false }, { true, false } },
 	[CLASS_LOOP] = { "loop", false, { false, false }, { true, false } },
 	[CLASS_UNCLASSIFIABLE] = { "unclassifiable", true, { true, true }, { true, true } },
+	[CLASS_JOINING] = { "joining", true, { true, true }, { false, false } },
 };
 
 static int fail(char error[EDGE_ERROR_BYTES], int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -559,8 +562,10 @@ static int list_entry(void *ctx, const struct prefix *p, const struct view_entry
 	struct net_value value = { .kind = NET_POD_SPACE };
 
 	if (entry->kind != VIEW_POD_SPACE) {
-		value.node_id = n->id;
+		value.peer = pairs_place(l->capture->pairs, n);
 		value.worker = (uint16_t)view_home_worker(n->name, l->capture->config.workers);
+		value.flags = (entry->flags & VIEW_ENTRY_ENDING ? NET_ENDING : 0) |
+		              (entry->flags & VIEW_ENTRY_OPTED_OUT ? NET_OPTED_OUT : 0);
 		if (entry->kind == VIEW_POD)
 			value.kind = n->is_self ? NET_OWN_POD : NET_POD;
 		else
@@ -587,8 +592,7 @@ static int list_nets(const struct capture *c, const struct view *v, const struct
 		if (answer.owner && !answer.owner->is_self)
 			continue;
 		p = prefix_of_addr(&a->addr);
-		code = net_list_add(ret, &p,
-		                    (struct net_value){ .kind = NET_SELF, .flags = self_flags(&answer), .node_id = view_self(v)->id });
+		code = net_list_add(ret, &p, (struct net_value){ .kind = NET_SELF, .flags = self_flags(&answer) });
 	}
 	if (!code)
 		net_list_sort(ret);
@@ -646,14 +650,16 @@ static int read_nets(struct capture *c)
 	return code;
 }
 
-static void clear_peers(struct capture *c)
+/* Is this node itself enrolled? Also what an earlier daemon left is in force until a view says otherwise. */
+static int write_enrolled(struct capture *c, const struct view *v)
 {
-	int fd = bpf_map__fd(c->edge->maps.peers_up);
-	uint32_t id, up, down = 0;
+	const struct view_node *self = view_self(v);
+	uint8_t is_enrolled = self && self->is_enrolled;
 
-	for (id = 0; id < EDGE_NODES_MAX; id++)
-		if (!bpf_map_lookup_elem(fd, &id, &up) && up)
-			(void)bpf_map_update_elem(fd, &id, &down, BPF_ANY);
+	if (c->config.is_enrolled == is_enrolled)
+		return 0;
+	c->config.is_enrolled = is_enrolled;
+	return write_config(c);
 }
 
 /* devices */
@@ -833,10 +839,15 @@ static int apply_view(struct capture *c, struct view *v)
 	int code = device_table_read(c->query, &t);
 
 	if (!code)
+		code = pairs_begin_view(c->pairs, before, v);
+	if (!code)
 		code = list_nets(c, v, &t, &wanted);
 	if (!code)
 		code = write_nets(c, &wanted);
+	if (!code)
+		code = write_enrolled(c, v);
 	if (!code) {
+		pairs_end_view(c->pairs);
 		/* Attached only now: with the nets in the map. */
 		c->view = v;
 		code = judge_devices(c, &t);
@@ -969,7 +980,7 @@ static int on_ring_event(void *ctx, void *data, size_t len_bytes)
 	const struct edge_event *e = data;
 
 	if (len_bytes >= sizeof(*e) && e->type == EDGE_EVENT_WANT_TUNNEL && c->on_want_tunnel)
-		c->on_want_tunnel(c->ctx, e->node_id);
+		c->on_want_tunnel(c->ctx, pairs_node_id(c->pairs, e->peer));
 	return 0;
 }
 
@@ -1025,12 +1036,16 @@ static int load(struct capture *c, const struct capture_settings *s, char error[
 	memcpy(c->config.private_mac, edge_netns_private_mac(c->netns), sizeof(c->config.private_mac));
 	/* Learned once, at the very first load. Later, and also where another version's maps were found, an unknown flow may be one that
 	 * a dead daemon carried: in the clear the rest of it would leak. */
-	if (is_reuse)
+	if (is_reuse) {
 		c->config.learn_until_ns = pinned.learn_until_ns;
-	else if (!has_any)
+		c->config.is_enrolled = pinned.is_enrolled;
+	} else if (!has_any) {
 		c->config.learn_until_ns = monotonic_ns() + EDGE_LEARN_NS;
+	}
 
-	clear_peers(c);
+	code = pairs_create(bpf_map__fd(c->edge->maps.peers), bpf_map__fd(c->edge->maps.peer_names), !is_reuse, s->has_records, &c->pairs);
+	if (code)
+		return fail(error, code, "the BPF maps can not be read: %s", strerror(-code));
 	code = load_steer(c, error);
 	if (code)
 		return code;
@@ -1109,6 +1124,7 @@ void capture_destroy(struct capture *c)
 		(void)bpf_link__destroy(c->steer_link);
 	steer_bpf__destroy(c->steer);
 	edge_bpf__destroy(c->edge);
+	pairs_destroy(c->pairs);
 	view_unref(c->view);
 	free_names(c->device_names, c->device_names_count);
 	free(c->nets.entries);
@@ -1165,13 +1181,14 @@ int capture_set_view(struct capture *c, struct view *v)
 	return 0;
 }
 
-int capture_set_peer_up(struct capture *c, uint32_t node_id, bool is_up)
+int capture_set_peer_up(struct capture *c, const char *node, bool is_up)
 {
-	uint32_t value = is_up;
+	return pairs_set_up(c->pairs, node, is_up);
+}
 
-	if (node_id >= EDGE_NODES_MAX)
-		return -ERANGE;
-	return bpf_map_update_elem(bpf_map__fd(c->edge->maps.peers_up), &node_id, &value, BPF_ANY) ? -errno : 0;
+enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said)
+{
+	return pairs_hear(c->pairs, node, said);
 }
 
 int capture_apply(struct capture *c, const struct capture_settings *s, char error[EDGE_ERROR_BYTES])

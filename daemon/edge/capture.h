@@ -6,6 +6,7 @@
 #define CULVERT_EDGE_CAPTURE_H
 
 #include "base/addr.h"
+#include "cluster/pair.h"
 #include "cluster/view.h"
 #include "edge/netns.h"
 #include "net/loop.h"
@@ -27,6 +28,7 @@ struct capture_exclude {
 struct capture_settings {
 	enum capture_mode mode;
 	bool is_older_reset;        /* older_flows: reset */
+	bool has_records;           /* nodes are enrolled one by one, and each pair joins (edge/pairs.h); never changed by capture_apply */
 	const char *const *devices; /* NULL: auto */
 	size_t devices_count;
 	const struct capture_exclude *exclude;
@@ -55,8 +57,10 @@ int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd)
 /* Writes what changed between the view in force and this one, and judges the devices by it; takes its own reference. Additions first,
  * removals last. 0 or -errno: the view before stays. A device that can not be attached to is no error here: capture_is_healthy says it. */
 int capture_set_view(struct capture *c, struct view *v);
-/* Whether a tunnel to the node is up (permissive, and the node's own traffic, decide by it). Any thread. */
-int capture_set_peer_up(struct capture *c, uint32_t node_id, bool is_up);
+/* Whether a tunnel to the node is up (permissive, pairs that join, and the node's own traffic, decide by it). Any thread. 0 or -errno. */
+int capture_set_peer_up(struct capture *c, const char *node, bool is_up);
+/* The node has said what it knows of the pair; PAIR_NOT_ENROLLED only asks. Returns what holds now for what leaves here. Any thread. */
+enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said);
 /* New settings at a reload (mode, older_flows, exclude). 0 or -errno; the old ones stay on an error. */
 int capture_apply(struct capture *c, const struct capture_settings *s, char error[EDGE_ERROR_BYTES]);
 

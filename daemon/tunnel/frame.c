@@ -13,7 +13,8 @@ enum {
 	SWITCH_BYTES = 9,
 	WINDOW_BYTES = 16,
 	PING_BYTES = 8,
-	GOAWAY_BYTES = 6, /* and text */
+	GOAWAY_BYTES = 6,                  /* and text */
+	PAIR_BYTES = 5 + FRAME_HASH_BYTES, /* and what a later version says behind it */
 	INITIAL_CREDIT_MAX = 1 << 30,
 	/* Room for decoding one message. What a peer can fill is bounded by its length; 64 fields fit several times over, and more is refused. */
 	ARENA_BYTES = 16 * 1024,
@@ -59,6 +60,7 @@ static const struct {
 	[FRAME_WINDOW] = { WINDOW_BYTES, WINDOW_BYTES, FRAME_WINDOW_ASK | FRAME_WINDOW_ACCEPT, STREAM_EITHER },
 	[FRAME_PING] = { PING_BYTES, PING_BYTES, FRAME_PING_ANSWER, STREAM_NEVER },
 	[FRAME_GOAWAY] = { GOAWAY_BYTES, GOAWAY_BYTES + FRAME_TEXT_MAX, 0, STREAM_NEVER },
+	[FRAME_PAIR] = { PAIR_BYTES, MESSAGE_MAX, 0, STREAM_NEVER },
 };
 
 static uint16_t get_u16(const uint8_t *p)
@@ -196,9 +198,10 @@ static ProtobufCBinaryData binary(const void *bytes, size_t len_bytes)
 
 /* --- HELLO --- */
 
+static const uint8_t no_hash[FRAME_HASH_BYTES];
+
 size_t frame_put_hello(uint8_t *dst, const struct frame_hello *m)
 {
-	static const uint8_t no_hash[sizeof(m->enrolled_hash)];
 	Culvert__Tunnel__Hello pb = CULVERT__TUNNEL__HELLO__INIT;
 
 	pb.node = binary(m->node, strlen(m->node));
@@ -210,10 +213,11 @@ size_t frame_put_hello(uint8_t *dst, const struct frame_hello *m)
 	pb.tunnel_id = binary(m->tunnel_id, sizeof(m->tunnel_id));
 	pb.link = m->link;
 	pb.settings_hash = m->settings_hash;
-	pb.enrolled_count = m->enrolled_count;
-	if (memcmp(m->enrolled_hash, no_hash, sizeof(no_hash)) != 0)
-		pb.enrolled_hash = binary(m->enrolled_hash, sizeof(m->enrolled_hash));
-	pb.is_peer_enrolled = m->is_peer_enrolled;
+	pb.enrolled_count = m->pair.enrolled_count;
+	if (memcmp(m->pair.enrolled_hash, no_hash, sizeof(no_hash)) != 0)
+		pb.enrolled_hash = binary(m->pair.enrolled_hash, sizeof(m->pair.enrolled_hash));
+	pb.is_peer_enrolled = m->pair.state != PAIR_NOT_ENROLLED;
+	pb.has_joined = m->pair.state == PAIR_JOINED;
 	return message_put(dst, FRAME_HELLO, 0, &pb.base);
 }
 
@@ -235,12 +239,11 @@ static bool node_name_is_good(const ProtobufCBinaryData *name)
 
 static bool hello_is_good(const Culvert__Tunnel__Hello *pb)
 {
-	const struct frame_hello *m;
-
 	return node_name_is_good(&pb->node) && pb->incarnation && pb->initial_credit_bytes &&
 	       pb->initial_credit_bytes <= INITIAL_CREDIT_MAX && pb->streams_max && pb->tunnel_credit_bytes &&
-	       pb->tunnel_credit_bytes <= OFFSET_MAX && pb->tunnel_id.len == sizeof(m->tunnel_id) && pb->link <= FRAME_LINK_BULK &&
-	       (!pb->enrolled_hash.len || pb->enrolled_hash.len == sizeof(m->enrolled_hash));
+	       pb->tunnel_credit_bytes <= OFFSET_MAX && pb->tunnel_id.len == sizeof((struct frame_hello){ 0 }.tunnel_id) &&
+	       pb->link <= FRAME_LINK_BULK && (!pb->enrolled_hash.len || pb->enrolled_hash.len == FRAME_HASH_BYTES) &&
+	       (pb->is_peer_enrolled || !pb->has_joined);
 }
 
 enum frame_result frame_get_hello(const struct frame *f, struct frame_hello *ret)
@@ -258,13 +261,15 @@ enum frame_result frame_get_hello(const struct frame *f, struct frame_hello *ret
 		.tunnel_credit_bytes = pb->tunnel_credit_bytes,
 		.link = (enum frame_link)pb->link,
 		.settings_hash = pb->settings_hash,
-		.enrolled_count = pb->enrolled_count,
-		.is_peer_enrolled = pb->is_peer_enrolled,
+		.pair = { .state = pb->has_joined         ? PAIR_JOINED
+		                   : pb->is_peer_enrolled ? PAIR_JOINING
+		                                          : PAIR_NOT_ENROLLED,
+		          .enrolled_count = pb->enrolled_count },
 	};
 	memcpy(ret->node, pb->node.data, pb->node.len);
 	memcpy(ret->tunnel_id, pb->tunnel_id.data, sizeof(ret->tunnel_id));
 	if (pb->enrolled_hash.len)
-		memcpy(ret->enrolled_hash, pb->enrolled_hash.data, sizeof(ret->enrolled_hash));
+		memcpy(ret->pair.enrolled_hash, pb->enrolled_hash.data, sizeof(ret->pair.enrolled_hash));
 	return FRAME_OK;
 }
 
@@ -465,6 +470,29 @@ enum frame_result frame_get_goaway(const struct frame *f, struct frame_goaway *r
 
 	for (size_t i = 0; i < (size_t)(f->len_bytes - GOAWAY_BYTES); i++)
 		m.text[i] = (char)printable(f->payload[GOAWAY_BYTES + i]);
+	*ret = m;
+	return FRAME_OK;
+}
+
+size_t frame_put_pair(uint8_t *dst, const struct frame_pair *m)
+{
+	uint8_t *p = dst + FRAME_HEAD_BYTES;
+
+	frame_put_head(dst, FRAME_PAIR, 0, PAIR_BYTES, 0);
+	p[0] = (uint8_t)m->state;
+	put_u32(p + 1, m->enrolled_count);
+	memcpy(p + 5, m->enrolled_hash, sizeof(m->enrolled_hash));
+	return FRAME_HEAD_BYTES + PAIR_BYTES;
+}
+
+enum frame_result frame_get_pair(const struct frame *f, struct frame_pair *ret)
+{
+	struct frame_pair m = { .enrolled_count = get_u32(f->payload + 1) };
+
+	if (f->payload[0] >= PAIR_STATE_COUNT)
+		return FRAME_BAD_MESSAGE;
+	m.state = (enum pair_state)f->payload[0];
+	memcpy(m.enrolled_hash, f->payload + 5, sizeof(m.enrolled_hash));
 	*ret = m;
 	return FRAME_OK;
 }

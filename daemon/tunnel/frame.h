@@ -6,6 +6,7 @@
 #define CULVERT_TUNNEL_FRAME_H
 
 #include "base/addr.h"
+#include "cluster/pair.h"
 #include "tls/tls.h" /* TLS_PLAIN_MAX */
 
 #include <stdbool.h>
@@ -23,6 +24,7 @@ enum frame_type {
 	FRAME_WINDOW = 8,  /* u64 delivered, u64 limit; stream 0: the whole tunnel */
 	FRAME_PING = 9,    /* u64 token; stream 0 */
 	FRAME_GOAWAY = 10, /* u32 last stream id taken, u16 reason, then UTF-8 text of at most FRAME_TEXT_MAX bytes; stream 0 */
+	FRAME_PAIR = 0x81, /* u8 state, u32 enrolled nodes, 16 bytes of hash: what HELLO said of the pair has changed; stream 0 */
 };
 
 /* A type with this bit that is not known is skipped; one without it closes the tunnel. */
@@ -39,6 +41,7 @@ enum {
 	FRAME_TEXT_MAX = 256,
 	FRAME_NONCE_BYTES = 16,
 	FRAME_CONTROL_MAX = 1024, /* no control frame, header included, is longer */
+	FRAME_HASH_BYTES = 16,
 };
 
 struct frame {
@@ -69,6 +72,13 @@ enum frame_link { FRAME_LINK_LIGHT = 0, FRAME_LINK_BULK = 1 };
 /* Features are bits; a peer uses one only if both have it. None is defined yet but by name. */
 #define FRAME_FEATURE_BULK_LINK UINT64_C(0x1) /* a second TLS connection and SWITCH */
 
+/* What a node holds true of who is enrolled: in HELLO, and in PAIR when it changes. */
+struct frame_pair {
+	enum pair_state state;                   /* of the pair that sender and receiver make */
+	uint32_t enrolled_count;                 /* how many nodes the sender holds enrolled */
+	uint8_t enrolled_hash[FRAME_HASH_BYTES]; /* over their names: tells two nodes that their views differ; zeros: not said */
+};
+
 struct frame_hello {
 	char node[254];       /* the sender's node name */
 	uint64_t incarnation; /* random at each start of the daemon, never 0 */
@@ -78,10 +88,8 @@ struct frame_hello {
 	uint64_t tunnel_credit_bytes;  /* first limit of the whole tunnel */
 	uint8_t tunnel_id[16]; /* random, chosen by the connecting side; the light and the bulk connection of one tunnel have the same */
 	enum frame_link link;
-	uint64_t settings_hash;    /* of the settings that both ends must agree on; 0: not said */
-	uint32_t enrolled_count;   /* how many nodes the sender holds enrolled */
-	uint8_t enrolled_hash[16]; /* over their names: tells two nodes that their views differ */
-	bool is_peer_enrolled;     /* the sender holds the receiver enrolled */
+	uint64_t settings_hash; /* of the settings that both ends must agree on; 0: not said */
+	struct frame_pair pair;
 };
 
 struct frame_open {
@@ -125,6 +133,7 @@ size_t frame_put_switch(uint8_t *dst, uint32_t stream, const struct frame_switch
 size_t frame_put_window(uint8_t *dst, uint32_t stream, uint8_t flags, const struct frame_window *m);
 size_t frame_put_ping(uint8_t *dst, uint8_t flags, uint64_t token);
 size_t frame_put_goaway(uint8_t *dst, const struct frame_goaway *m);
+size_t frame_put_pair(uint8_t *dst, const struct frame_pair *m);
 
 /* Decoders of one frame's payload; the frame came from frame_next. FRAME_OK or why not, with *ret untouched. */
 enum frame_result frame_get_hello(const struct frame *f, struct frame_hello *ret);
@@ -136,5 +145,6 @@ enum frame_result frame_get_switch(const struct frame *f, struct frame_switch *r
 enum frame_result frame_get_window(const struct frame *f, struct frame_window *ret);
 enum frame_result frame_get_ping(const struct frame *f, uint64_t *ret_token);
 enum frame_result frame_get_goaway(const struct frame *f, struct frame_goaway *ret);
+enum frame_result frame_get_pair(const struct frame *f, struct frame_pair *ret);
 
 #endif

@@ -276,6 +276,17 @@ static void on_goaway(struct tunnel *t, struct link *l, const struct frame *f)
 	tunnel_want_send(t, FRAME_LINK_LIGHT);
 }
 
+static void on_pair(struct tunnel *t, const struct frame *f)
+{
+	struct frame_pair m;
+	enum frame_result r = frame_get_pair(f, &m);
+
+	if (r != FRAME_OK)
+		tunnel_broken(t, frame_result_text(r));
+	else
+		peer_hear(t->peer, &m);
+}
+
 static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 {
 	struct stream *s = NULL;
@@ -327,6 +338,9 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 		return;
 	case FRAME_GOAWAY:
 		on_goaway(t, l, f);
+		return;
+	case FRAME_PAIR:
+		on_pair(t, f);
 		return;
 	default:
 		return; /* frame_next lets no other through */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tunnel/outbound.h"
 
+#include "tunnel/hello.h"
 #include "tunnel/pool.h"
 #include "tunnel/streams.h"
 #include "tunnel/tx_half.h"
@@ -37,6 +38,13 @@ static bool put_tunnel_frame(struct tunnel *t, struct link *l, uint8_t which)
 		t->rx_limit = t->rx_consumed + streams_credit(t);
 		link_commit(l, frame_put_window(dst, 0, 0, &(struct frame_window){ t->rx_consumed, t->rx_limit }));
 		return true;
+	case TUNNEL_SEND_PAIR: {
+		struct frame_pair m;
+
+		hello_describe_pair(t->pool, t->peer, &m);
+		link_commit(l, frame_put_pair(dst, &m));
+		return true;
+	}
 	}
 	return true;
 }

@@ -135,6 +135,10 @@ void peer_connect(struct peer *p)
 
 	if (!node || pool->is_draining || peer_tunnel(p) || peer_is_connecting(p) || p->retry.heap_index)
 		return;
+	if (!node->addresses_count) {
+		peer_set_error(p, "the node has no address"); /* the view that gives it one brings the next attempt */
+		return;
+	}
 	dst = (struct endpoint){ node->addresses[p->next_address % node->addresses_count], pool->settings->tunnel_port };
 	fd = pool->ops->connect_node(pool->ctx, &dst, &is_pending);
 	if (fd < 0 || tunnel_connect(p, fd, is_pending)) {
@@ -149,12 +153,17 @@ void peer_assign(struct peer *p, struct stream *s)
 {
 	struct tunnel *t = peer_tunnel(p);
 
-	p->is_wanted = true;
 	if (t) {
 		streams_attach(t, s);
 		stream_step(s, STREAM_EV_ATTACHED);
 		return;
 	}
+	if (!pool_is_pair_enrolled(p->pool, view_node_by_name(p->pool->view, p->name))) {
+		/* The next connection passes in the clear: the sooner it is tried, the better. */
+		stream_fail(s, REASON_NO_TUNNEL);
+		return;
+	}
+	p->is_wanted = true;
 	list_append(&p->waiting, &s->place);
 	p->waiting_count++;
 	stream_step(s, STREAM_EV_UNKNOWN); /* arms the deadline */
@@ -168,7 +177,7 @@ static void peer_tell_up(struct peer *p)
 	if (is_up == p->is_told_up)
 		return;
 	p->is_told_up = is_up;
-	p->pool->ops->peer_up(p->pool->ctx, p->node_id, is_up);
+	p->pool->ops->peer_up(p->pool->ctx, p->name, is_up);
 }
 
 static void peer_hand_over_waiting(struct peer *p, struct tunnel *t)
@@ -184,13 +193,43 @@ static void peer_hand_over_waiting(struct peer *p, struct tunnel *t)
 	}
 }
 
+void peer_review_pair(struct peer *p)
+{
+	struct pool *pool = p->pool;
+	enum pair_state state = pool->ops->hear_peer(pool->ctx, p->name, p->heard.state);
+
+	if (state == p->told && pool->enrolled_changes == p->told_enrolled)
+		return;
+	if (state != p->told)
+		log_debug("pair", L_TEXT("peer", p->name), L_TEXT("from", pair_state_text(p->told)), L_TEXT("to", pair_state_text(state)));
+	p->told = state;
+	p->told_enrolled = pool->enrolled_changes;
+	list_for_each(at, &p->tunnels) {
+		struct tunnel *t = container_of(at, struct tunnel, entry);
+
+		/* Where HELLO has still to go it says so itself. */
+		if (!t->link[FRAME_LINK_LIGHT] || !t->link[FRAME_LINK_LIGHT]->has_sent_hello)
+			continue;
+		t->pending |= TUNNEL_SEND_PAIR;
+		tunnel_want_send(t, FRAME_LINK_LIGHT);
+	}
+}
+
+void peer_hear(struct peer *p, const struct frame_pair *said)
+{
+	p->heard = *said;
+	peer_review_pair(p);
+}
+
 void peer_tunnel_up(struct peer *p, struct tunnel *t)
 {
 	p->pool->counters.tunnels_opened++;
 	loop_timer_clear(p->pool->loop, &p->retry);
 	p->failures = 0;
 	p->last_error[0] = '\0';
-	p->is_wanted = true;
+	/* Another one of a node that is taken out is its own business. */
+	if (pool_is_pair_enrolled(p->pool, view_node_by_name(p->pool->view, p->name)))
+		p->is_wanted = true;
 	if (p->incarnation && p->incarnation != t->incarnation) {
 		log_info("peer restarted", L_TEXT("peer", p->name));
 		list_for_each_safe(old, &p->tunnels) {
@@ -234,6 +273,8 @@ void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *te
 			log_warn("no tunnel", L_TEXT("peer", p->name), L_TEXT("reason", reason_text(reason)), L_TEXT("detail", text),
 			         L_U64("kept_back", kept_back));
 	}
+	if (list_is_empty(&p->tunnels))
+		p->heard = (struct frame_pair){ 0 };
 	peer_tell_up(p);
 	if (p->is_wanted && !p->pool->is_draining && !peer_tunnel(p) && !peer_is_connecting(p) && !p->retry.heap_index)
 		peer_retry_later(p);

@@ -28,7 +28,10 @@ struct peer {
 	uint32_t next_address; /* which of its addresses is tried next */
 	uint32_t failures;
 	struct loop_timer retry;
-	uint64_t incarnation; /* the last that it showed; 0: none yet */
+	uint64_t incarnation;    /* the last that it showed; 0: none yet */
+	struct frame_pair heard; /* what it said last of the pair; that holds while it has a tunnel */
+	enum pair_state told;    /* what we said last */
+	uint32_t told_enrolled;  /* pool.enrolled_changes of that time */
 	char last_error[PEER_ERROR_BYTES];
 	int64_t last_error_s;                       /* Unix time */
 	struct log_limit log;                       /* of failed attempts */
@@ -42,7 +45,7 @@ struct peer *peer_get(struct pool *pool, const struct view_node *node);
 void peer_destroy(struct peer *p, enum close_reason reason);
 /* A tunnel that takes new streams, or NULL. */
 struct tunnel *peer_tunnel(const struct peer *p);
-/* A stream wants a tunnel: it gets one now, or waits and a connection is begun. */
+/* A stream wants a tunnel: it gets one now, or waits and a connection is begun. Where the pair is not enrolled none is made: the stream is reset. */
 void peer_assign(struct peer *p, struct stream *s);
 /* Begins a connection where none is under way or up. */
 void peer_connect(struct peer *p);
@@ -53,6 +56,10 @@ void peer_tunnel_up(struct peer *p,
 void peer_tunnel_changed(struct peer *p); /* suspect, draining, better again */
 void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *text, bool was_up);
 bool peer_is_up(const struct peer *p);
+/* It has said what it holds true of the pair. */
+void peer_hear(struct peer *p, const struct frame_pair *said);
+/* What we hold true of it may have changed: tells its node where it has. */
+void peer_review_pair(struct peer *p);
 /* May the peer make one more? */
 bool peer_takes_tunnels(const struct peer *p, uint64_t incarnation);
 

@@ -2,6 +2,7 @@
 #include "tunnel/pool.h"
 
 #include "tunnel/admission.h"
+#include "tunnel/hello.h"
 #include "tunnel/rx_half.h"
 #include "tunnel/stranger.h"
 #include "tunnel/turn.h"
@@ -64,6 +65,17 @@ void pool_stream_gone(struct pool *p)
 
 /* --- view, certificates --- */
 
+static void pool_note_enrolled(struct pool *p)
+{
+	uint8_t hash[FRAME_HASH_BYTES];
+
+	hello_hash_enrolled(p->view, &p->enrolled_count, hash);
+	if (!memcmp(hash, p->enrolled_hash, sizeof(hash)))
+		return;
+	memcpy(p->enrolled_hash, hash, sizeof(hash));
+	p->enrolled_changes++;
+}
+
 void pool_set_view(struct pool *p, struct view *v)
 {
 	struct view *old = p->view;
@@ -109,9 +121,13 @@ void pool_set_view(struct pool *p, struct view *v)
 			s->peer = NULL;
 		stream_judge(s);
 	}
+	pool_note_enrolled(p);
 	list_for_each(entry, &p->peers) {
 		struct peer *peer = container_of(entry, struct peer, entry);
 
+		peer_review_pair(peer);
+		if (!pool_is_pair_enrolled(p, view_node_by_name(v, peer->name)))
+			peer->is_wanted = false; /* what runs goes on, nothing new is made for it */
 		if (peer->is_wanted)
 			peer_connect(peer);
 	}
@@ -162,6 +178,8 @@ static void pool_on_tick(struct loop_timer *timer)
 
 		list_for_each_safe(at, &peer->tunnels)
 			tunnel_tick(container_of(at, struct tunnel, entry), pool_now(p), unix_now_s);
+		if (peer->told == PAIR_JOINING && !list_is_empty(&peer->tunnels))
+			peer_review_pair(peer); /* its time may be over */
 	}
 	if (budget_is_tight(p->settings->budget)) {
 		list_for_each(at, &p->streams)
@@ -202,6 +220,13 @@ void pool_drain(struct pool *p)
 		stream_fail(container_of(p->unknown.next, struct stream, place), REASON_DRAINING);
 	strangers_close(p);
 	pool_check_drained(p);
+}
+
+bool pool_is_pair_enrolled(const struct pool *p, const struct view_node *node)
+{
+	const struct view_node *self = view_self(p->view);
+
+	return self && self->is_enrolled && node && node->is_enrolled;
 }
 
 int pool_reserve_peer_id(struct pool *p, uint32_t node_id)
@@ -268,6 +293,7 @@ int pool_create(struct loop *loop, const struct pool_settings *settings, const s
 		return r;
 	}
 	p->view = view_ref(view);
+	pool_note_enrolled(p);
 	p->tls = tls_ctx_ref(tls);
 	listeners_init(p);
 	loop_set_turn_hook(loop, turn_run, p);

@@ -24,7 +24,9 @@ struct pool_ops {
 	/* A socket that connects to a pod of this node under the client's address, in the private namespace. Descriptor, *ret_pending, or -errno. */
 	int (*connect_pod)(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending);
 	/* The first tunnel to a node is up, or the last is gone. */
-	void (*peer_up)(void *ctx, uint32_t node_id, bool is_up);
+	void (*peer_up)(void *ctx, const char *node, bool is_up);
+	/* The node has said what it holds true of the pair (PAIR_NOT_ENROLLED: nothing; also asked again and again). What holds now here. */
+	enum pair_state (*hear_peer)(void *ctx, const char *node, enum pair_state said);
 	/* After pool_drain: the last stream has ended, or the time is over and the rest was reset. */
 	void (*drained)(void *ctx);
 };
@@ -66,6 +68,8 @@ struct pool {
 	struct tls_ctx *tls;
 	uint64_t generation; /* of tls: counts contexts */
 	int64_t certificate_end_s;
+	uint32_t enrolled_count, enrolled_changes; /* in view; how often that or the hash has changed */
+	uint8_t enrolled_hash[FRAME_HASH_BYTES];
 	struct link_stock stock;
 	struct list streams, unknown, peers;
 	struct peer **peers_by_id; /* by view_node.id; NULL where a node has no peer */
@@ -110,6 +114,8 @@ static inline struct instant pool_now(const struct pool *p)
 {
 	return loop_now(p->loop);
 }
+/* By the view, both this node and that one are. node: NULL is not. */
+bool pool_is_pair_enrolled(const struct pool *p, const struct view_node *node);
 int pool_reserve_peer_id(struct pool *p, uint32_t node_id); /* peers_by_id has room for it: 0 or -ENOMEM */
 /* Random bytes for names, from the kernel, many at a time. */
 void pool_random(struct pool *p, uint8_t *dst, size_t len_bytes);

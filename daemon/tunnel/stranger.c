@@ -104,7 +104,7 @@ static void stranger_hello(struct link *l, const struct frame_hello *m)
 		return;
 	}
 	/* Nothing was put on the link before: frames are made in the turn. */
-	hello_send(p, l, m->tunnel_id, true);
+	hello_send(p, l, m->tunnel_id, found);
 	turn_link_woken(p, l);
 }
 

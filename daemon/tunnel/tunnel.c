@@ -176,6 +176,7 @@ void tunnel_up(struct tunnel *t, const struct frame_hello *hello)
 	if (t->is_drain_due)
 		tunnel_drain(t, t->drain_reason);
 	peer_tunnel_up(t->peer, t);
+	peer_hear(t->peer, &hello->pair);
 }
 
 int tunnel_accept(struct peer *p, struct link *l, const struct frame_hello *hello)
@@ -229,7 +230,7 @@ static void tunnel_link_up(struct link *l)
 	}
 	/* HELLO has its own deadline: a peer that took the handshake but says nothing must not hold the tunnel. */
 	(void)loop_timer_set(l->loop, &l->deadline, instant_add_ms(pool_now(t->pool), LINK_HANDSHAKE_MS));
-	hello_send(t->pool, l, t->id, true);
+	hello_send(t->pool, l, t->id, t->peer);
 	if (l->state == LINK_OPEN)
 		turn_link_woken(t->pool, l);
 }
@@ -296,7 +297,7 @@ void tunnel_want_bulk(struct tunnel *t)
 		return;
 	t->bulk_retry = instant_add_ms(pool_now(t->pool), BULK_RETRY_MS);
 	node = view_node_by_name(t->pool->view, t->peer->name);
-	if (!node)
+	if (!node || !node->addresses_count)
 		return;
 	fd = t->pool->ops->connect_node(t->pool->ctx,
 	                                &(struct endpoint){ node->addresses[t->peer->next_address % node->addresses_count],

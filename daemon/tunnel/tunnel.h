@@ -33,7 +33,13 @@ enum tunnel_state {
 };
 
 /* What goes before a link's data, once each. */
-enum tunnel_pending { TUNNEL_SEND_GOAWAY = 1, TUNNEL_SEND_PING = 2, TUNNEL_SEND_PONG = 4, TUNNEL_SEND_CREDIT = 8 };
+enum tunnel_pending {
+	TUNNEL_SEND_GOAWAY = 1,
+	TUNNEL_SEND_PING = 2,
+	TUNNEL_SEND_PONG = 4,
+	TUNNEL_SEND_CREDIT = 8,
+	TUNNEL_SEND_PAIR = 16,
+};
 
 struct tunnel {
 	struct pool *pool;

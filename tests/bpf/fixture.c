@@ -67,11 +67,22 @@ void fixture_set_mode(struct fixture *f, enum edge_mode mode)
 	fixture_write_config(f);
 }
 
-void fixture_set_peer(struct fixture *f, uint32_t node_id, bool is_up)
+static void write_peer(struct fixture *f, uint32_t place)
 {
-	uint32_t value = is_up;
+	must(!bpf_map_update_elem(bpf_map__fd(f->edge->maps.peers), &place, &f->peers[place], BPF_ANY), "peers");
+}
 
-	must(!bpf_map_update_elem(bpf_map__fd(f->edge->maps.peers_up), &node_id, &value, BPF_ANY), "peers_up");
+void fixture_set_peer(struct fixture *f, uint32_t place, bool is_up)
+{
+	f->peers[place].is_up = is_up;
+	write_peer(f, place);
+}
+
+void fixture_set_pair(struct fixture *f, uint32_t place, uint64_t egress_strict_ns, uint64_t ingress_strict_ns)
+{
+	f->peers[place].egress_strict_ns = egress_strict_ns;
+	f->peers[place].ingress_strict_ns = ingress_strict_ns;
+	write_peer(f, place);
 }
 
 void fixture_revive(struct fixture *f)
@@ -136,6 +147,9 @@ void fixture_reset(struct fixture *f)
 	empty(f->edge->maps.exclude_ports);
 	fixture_set_peer(f, PEER, false);
 	fixture_set_peer(f, OTHER_PEER, false);
+	fixture_set_pair(f, PEER, 1, 1);
+	fixture_set_pair(f, OTHER_PEER, 0, 0);
+	f->config.is_enrolled = 1;
 	if (f->listeners[0] < 0)
 		fixture_revive(f);
 	f->config.learn_until_ns = 0;
@@ -187,21 +201,21 @@ int fixture_load(struct fixture *f)
 
 	fixture_set_net(f, "10.0.0.0", 8, (struct net_value){ .kind = NET_POD_SPACE });
 	fixture_set_net(f, "fd00::", 12, (struct net_value){ .kind = NET_POD_SPACE });
-	fixture_set_net(f, "10.1.0.0", 16, (struct net_value){ .kind = NET_OWN_POD, .node_id = 1 });
-	fixture_set_net(f, "fd01::", 64, (struct net_value){ .kind = NET_OWN_POD, .node_id = 1 });
-	fixture_set_net(f, "10.1.0.0", 32, (struct net_value){ .kind = NET_SELF, .node_id = 1 });
-	fixture_set_net(f, "10.1.0.1", 32, (struct net_value){ .kind = NET_SELF, .flags = NET_IN_POD_RANGE, .node_id = 1 });
-	fixture_set_net(f, "172.16.0.1", 32, (struct net_value){ .kind = NET_SELF, .flags = NET_UNNAMED, .node_id = 1 });
-	fixture_set_net(f, "192.168.0.1", 32, (struct net_value){ .kind = NET_SELF, .node_id = 1 });
-	fixture_set_net(f, "fdee::1", 128, (struct net_value){ .kind = NET_SELF, .node_id = 1 });
-	fixture_set_net(f, "10.2.0.0", 16, (struct net_value){ .kind = NET_POD, .node_id = PEER, .worker = 3 });
-	fixture_set_net(f, "fd02::", 64, (struct net_value){ .kind = NET_POD, .node_id = PEER, .worker = 3 });
-	fixture_set_net(f, "192.168.0.2", 32, (struct net_value){ .kind = NET_NODE, .node_id = PEER, .worker = 3 });
-	fixture_set_net(f, "fdee::2", 128, (struct net_value){ .kind = NET_NODE, .node_id = PEER, .worker = 3 });
-	fixture_set_net(f, "10.3.0.0", 16, (struct net_value){ .kind = NET_POD, .flags = NET_NOT_ENROLLED, .node_id = OTHER_PEER });
-	fixture_set_net(f, "fd03::", 64, (struct net_value){ .kind = NET_POD, .flags = NET_NOT_ENROLLED, .node_id = OTHER_PEER });
-	fixture_set_net(f, "192.168.0.3", 32, (struct net_value){ .kind = NET_NODE, .flags = NET_NOT_ENROLLED, .node_id = OTHER_PEER });
-	fixture_set_net(f, "fdee::3", 128, (struct net_value){ .kind = NET_NODE, .flags = NET_NOT_ENROLLED, .node_id = OTHER_PEER });
+	fixture_set_net(f, "10.1.0.0", 16, (struct net_value){ .kind = NET_OWN_POD });
+	fixture_set_net(f, "fd01::", 64, (struct net_value){ .kind = NET_OWN_POD });
+	fixture_set_net(f, "10.1.0.0", 32, (struct net_value){ .kind = NET_SELF });
+	fixture_set_net(f, "10.1.0.1", 32, (struct net_value){ .kind = NET_SELF, .flags = NET_IN_POD_RANGE });
+	fixture_set_net(f, "172.16.0.1", 32, (struct net_value){ .kind = NET_SELF, .flags = NET_UNNAMED });
+	fixture_set_net(f, "192.168.0.1", 32, (struct net_value){ .kind = NET_SELF });
+	fixture_set_net(f, "fdee::1", 128, (struct net_value){ .kind = NET_SELF });
+	fixture_set_net(f, "10.2.0.0", 16, (struct net_value){ .kind = NET_POD, .peer = PEER, .worker = 3 });
+	fixture_set_net(f, "fd02::", 64, (struct net_value){ .kind = NET_POD, .peer = PEER, .worker = 3 });
+	fixture_set_net(f, "192.168.0.2", 32, (struct net_value){ .kind = NET_NODE, .peer = PEER, .worker = 3 });
+	fixture_set_net(f, "fdee::2", 128, (struct net_value){ .kind = NET_NODE, .peer = PEER, .worker = 3 });
+	fixture_set_net(f, "10.3.0.0", 16, (struct net_value){ .kind = NET_POD, .peer = OTHER_PEER });
+	fixture_set_net(f, "fd03::", 64, (struct net_value){ .kind = NET_POD, .peer = OTHER_PEER });
+	fixture_set_net(f, "192.168.0.3", 32, (struct net_value){ .kind = NET_NODE, .peer = OTHER_PEER });
+	fixture_set_net(f, "fdee::3", 128, (struct net_value){ .kind = NET_NODE, .peer = OTHER_PEER });
 	set_device(f, FROM_POD, DEVICE_POD);
 	set_device(f, FROM_EDGE, DEVICE_EDGE);
 	set_device(f, FROM_OURS, DEVICE_OURS);

@@ -23,18 +23,21 @@ extern const uint8_t fixture_private_mac[6], fixture_host_mac[6];
 struct fixture {
 	struct edge_bpf *edge;
 	struct edge_config config;
-	int listeners[2]; /* IPv4, IPv6 */
+	struct peer_value peers[4]; /* by place */
+	int listeners[2];           /* IPv4, IPv6 */
 	struct edge_count before[EDGE_COUNTERS];
 };
 
 /* Loads in a network namespace of its own. 0, or 77 with the reason printed: the test is skipped. */
 int fixture_load(struct fixture *f);
 void fixture_done(struct fixture *f);
-/* Empties every map of flows, sets the peers down, strict mode, the listeners in. */
+/* Empties every map of flows, sets the peers down and their pairs as above, strict mode, the listeners in. */
 void fixture_reset(struct fixture *f);
 void fixture_set_mode(struct fixture *f, enum edge_mode mode);
 void fixture_write_config(struct fixture *f);
-void fixture_set_peer(struct fixture *f, uint32_t node_id, bool is_up);
+void fixture_set_peer(struct fixture *f, uint32_t place, bool is_up);
+/* From these times on; 0: not enrolled. */
+void fixture_set_pair(struct fixture *f, uint32_t place, uint64_t egress_strict_ns, uint64_t ingress_strict_ns);
 void fixture_set_net(struct fixture *f, const char *address, unsigned bits, struct net_value value);
 void fixture_remove_net(struct fixture *f, const char *address, unsigned bits);
 /* The daemon dies, and comes back. */

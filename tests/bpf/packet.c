@@ -159,6 +159,15 @@ struct packet_buf packet_tcp_frame(const char *source, unsigned source_port, con
 	return p;
 }
 
+struct packet_buf packet_with_sequence(struct packet_buf frame, uint32_t sequence)
+{
+	uint8_t *at = frame.bytes + 14 + (frame.bytes[14] >> 4 == 6 ? 40 : 20) + 4;
+
+	for (int i = 0; i < 4; i++)
+		at[i] = (uint8_t)(sequence >> (24 - 8 * i));
+	return frame;
+}
+
 struct packet_buf packet_proto_frame(const char *source, const char *dest, unsigned proto)
 {
 	struct packet_buf p = { .len_bytes = 0 };

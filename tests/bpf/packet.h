@@ -35,6 +35,8 @@ void packet_udp(struct packet_buf *p, unsigned source_port, unsigned dest_port);
 
 /* A whole frame of the family of source. */
 struct packet_buf packet_tcp_frame(const char *source, unsigned source_port, const char *dest, unsigned dest_port, unsigned flags);
+/* The same with another sequence number: another connection's SYN. */
+struct packet_buf packet_with_sequence(struct packet_buf frame, uint32_t sequence);
 struct packet_buf packet_proto_frame(const char *source, const char *dest, unsigned proto); /* 8 zero bytes behind the IP head */
 
 bool packet_is_v6(const char *address);

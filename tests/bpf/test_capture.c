@@ -677,9 +677,9 @@ static void a_view_says_who_is_where(void **state)
 	value = net_of("10.2.3.4");
 	assert_int_equal(value.kind, NET_POD);
 	assert_int_equal(value.worker, view_home_worker("node2", 2));
-	assert_true(value.node_id > 0);
+	assert_true(value.peer > 0);
 	assert_int_equal(net_of("192.168.0.2").kind, NET_NODE);
-	assert_int_equal(net_of("192.168.0.2").node_id, value.node_id);
+	assert_int_equal(net_of("192.168.0.2").peer, value.peer);
 	assert_int_equal(net_of("192.168.0.1").kind, NET_SELF);
 	assert_int_equal(net_of("fd01::1").kind, NET_OWN_POD);
 	assert_int_equal(net_of("10.200.0.1").kind, NET_POD_SPACE);
@@ -692,8 +692,8 @@ static void a_view_says_who_is_where(void **state)
 	turn();
 	assert_int_equal(net_of("192.168.0.2").kind, NET_NODE);
 	sh("ip addr del 192.168.0.2/32 dev lo");
-	assert_int_equal(capture_set_peer_up(capture, value.node_id, true), 0);
-	assert_int_equal(capture_set_peer_up(capture, EDGE_NODES_MAX, true), -ERANGE);
+	assert_int_equal(capture_set_peer_up(capture, "node2", true), 0);
+	assert_int_equal(capture_set_peer_up(capture, "node9", true), 0);
 }
 
 static void the_pair_grows_with_the_uplinks(void **state)

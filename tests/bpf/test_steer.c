@@ -109,7 +109,7 @@ static void the_home_of_the_peer_gets_it(void **state)
 	expect_worker("10.2.0.5", 3);
 	expect_worker("fd02::5", 3);
 	expect_worker("192.168.0.2", 3);
-	fixture_set_net(&f, "10.2.7.0", 24, (struct net_value){ .kind = NET_POD, .node_id = OTHER_PEER, .worker = 2 });
+	fixture_set_net(&f, "10.2.7.0", 24, (struct net_value){ .kind = NET_POD, .peer = OTHER_PEER, .worker = 2 });
 	expect_worker("10.2.7.5", 2);
 	fixture_remove_net(&f, "10.2.7.0", 24);
 }
@@ -146,7 +146,7 @@ static void without_any_it_is_dropped_in_silence(void **state)
 static void a_worker_out_of_range_is_not_asked(void **state)
 {
 	(void)state;
-	fixture_set_net(&f, "10.2.8.0", 24, (struct net_value){ .kind = NET_POD, .node_id = OTHER_PEER, .worker = 60000 });
+	fixture_set_net(&f, "10.2.8.0", 24, (struct net_value){ .kind = NET_POD, .peer = OTHER_PEER, .worker = 60000 });
 	expect_worker("10.2.8.5", 0);
 	fixture_remove_net(&f, "10.2.8.0", 24);
 }

@@ -25,6 +25,7 @@ static size_t frame_again(const struct frame *f, uint8_t dst[FRAME_CONTROL_MAX])
 		struct frame_switch change;
 		struct frame_window window;
 		struct frame_goaway goaway;
+		struct frame_pair pair;
 		uint64_t number;
 	} m;
 
@@ -49,6 +50,8 @@ static size_t frame_again(const struct frame *f, uint8_t dst[FRAME_CONTROL_MAX])
 		return frame_get_ping(f, &m.number) == FRAME_OK ? frame_put_ping(dst, f->flags, m.number) : 0;
 	case FRAME_GOAWAY:
 		return frame_get_goaway(f, &m.goaway) == FRAME_OK ? frame_put_goaway(dst, &m.goaway) : 0;
+	case FRAME_PAIR:
+		return frame_get_pair(f, &m.pair) == FRAME_OK ? frame_put_pair(dst, &m.pair) : 0;
 	}
 	abort(); /* frame_next lets no other type through */
 }

@@ -80,12 +80,24 @@ static int connect_pod(void *ctx, const struct endpoint *client, const struct en
 	return fds[0];
 }
 
-static void peer_up(void *ctx, uint32_t node_id, bool is_up)
+static void peer_up(void *ctx, const char *node, bool is_up)
 {
 	struct side *s = ctx;
 
-	(void)node_id;
+	assert(!strcmp(node, node_names[!s->index]));
 	s->ups += is_up ? 1 : -1;
+}
+
+/* As edge/pairs does it, without its times. */
+static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state said)
+{
+	struct side *s = ctx;
+
+	assert(!strcmp(node, node_names[!s->index]));
+	s->heard = said;
+	if (s->pair_state == PAIR_JOINING && said >= PAIR_JOINING)
+		s->pair_state = PAIR_JOINED;
+	return s->pair_state;
 }
 
 static void drained(void *ctx)
@@ -96,7 +108,9 @@ static void drained(void *ctx)
 	s->drained++;
 }
 
-static const struct pool_ops ops = { .connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .drained = drained };
+static const struct pool_ops ops = {
+	.connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .hear_peer = hear_peer, .drained = drained
+};
 
 struct view *pair_view(int self, const char *pods1, const char *pods2)
 {
@@ -159,6 +173,7 @@ void pair_init(struct pair *p, uint64_t budget_bytes)
 		s->settings.peer_timeout_ms = 120000;
 		s->settings.idle_timeout_ms = 600000;
 		s->settings.drain_timeout_ms = 30000;
+		s->pair_state = PAIR_JOINED;
 		if (name_template_parse("URI:spiffe://cluster.local/ns/culvert/node/{node}", &s->settings.name, error))
 			abort();
 		s->view = pair_view(i, "10.1.0.0/16", "10.2.0.0/16");

@@ -24,8 +24,9 @@ struct side {
 	bool is_cut;            /* the wire is cut: nothing of this side runs */
 	int connect_node_error; /* negative errno that connect_node returns; 0: it works */
 	int connect_pod_error;
-	int connects; /* tunnels begun */
-	int ups;      /* peer_up(true) minus peer_up(false) */
+	int connects;                      /* tunnels begun */
+	int ups;                           /* peer_up(true) minus peer_up(false) */
+	enum pair_state pair_state, heard; /* what hear_peer answers, and what it was told last */
 	bool is_drained;
 	int drained;             /* calls of pool_ops.drained */
 	int pods[PAIR_PODS_MAX]; /* the far ends of connections to server pods, in order */

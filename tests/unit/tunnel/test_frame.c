@@ -232,9 +232,7 @@ static struct frame_hello good_hello(void)
 		.tunnel_id = "0123456789abcde",
 		.link = FRAME_LINK_BULK,
 		.settings_hash = UINT64_MAX,
-		.enrolled_count = 17,
-		.enrolled_hash = "fedcba987654321",
-		.is_peer_enrolled = true,
+		.pair = { .state = PAIR_JOINED, .enrolled_count = 17, .enrolled_hash = "fedcba987654321" },
 	};
 }
 
@@ -257,9 +255,9 @@ static void hello_comes_back(void **state)
 	assert_memory_equal(out.tunnel_id, in.tunnel_id, sizeof(in.tunnel_id));
 	assert_int_equal(out.link, in.link);
 	assert_true(out.settings_hash == in.settings_hash);
-	assert_int_equal(out.enrolled_count, in.enrolled_count);
-	assert_memory_equal(out.enrolled_hash, in.enrolled_hash, sizeof(in.enrolled_hash));
-	assert_true(out.is_peer_enrolled);
+	assert_int_equal(out.pair.enrolled_count, in.pair.enrolled_count);
+	assert_memory_equal(out.pair.enrolled_hash, in.pair.enrolled_hash, sizeof(in.pair.enrolled_hash));
+	assert_int_equal(out.pair.state, PAIR_JOINED);
 }
 
 static void the_longest_hello_fits(void **state)
@@ -272,7 +270,7 @@ static void the_longest_hello_fits(void **state)
 	memset(in.node, 'n', sizeof(in.node) - 1);
 	in.features = in.incarnation = in.settings_hash = UINT64_MAX;
 	in.tunnel_credit_bytes = UINT64_MAX >> 1;
-	in.streams_max = in.enrolled_count = UINT32_MAX;
+	in.streams_max = in.pair.enrolled_count = UINT32_MAX;
 	f = only(dst, frame_put_hello(dst, &in));
 	assert_int_equal(frame_get_hello(&f, &out), FRAME_OK);
 	assert_int_equal(strlen(out.node), 253);

@@ -119,7 +119,7 @@ static size_t make_hello(uint8_t *dst)
 		                 .streams_max = 100,
 		                 .tunnel_credit_bytes = 1 << 20,
 		                 .tunnel_id = "liar",
-		                 .is_peer_enrolled = true };
+		                 .pair.state = PAIR_JOINED };
 
 	return frame_put_hello(dst, &m);
 }

@@ -37,7 +37,7 @@ static size_t put_hello(uint8_t *dst, int i)
 		                 .streams_max = 100,
 		                 .tunnel_credit_bytes = 1 << 20,
 		                 .tunnel_id = { (uint8_t)i, 1 },
-		                 .is_peer_enrolled = true };
+		                 .pair.state = PAIR_JOINED };
 
 	return frame_put_hello(dst, &m);
 }
