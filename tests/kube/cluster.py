@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real Kubernetes: the control plane of plane.py with its controllers, and nodes with containerd, kubelet and kube-proxy. About 30 s for two nodes.
+
+    n1: 10.250.0.11   n2: 10.250.0.12       each in namespaces of its own (network, mount, process ids, host name, IPC), eth0 on the control plane's bridge
+    pods by the CNI plug-ins ptp and host-local, out of the range that the controller-manager gives to the node; routes between the nodes
+
+    with Cluster() as cluster:
+        cluster.nodes["n1"].run("ip", "addr")        # on the node, in all of its namespaces
+        cluster.apply({...}); cluster.kubectl(...); cluster.api ...
+        cluster.run_pod("web", "n2", "nginx", "-g", "daemon off;"); cluster.exec("web", "ls")
+        cluster.helm("install", "culvert", ...)
+        cluster.nodes["n1"].power_off(); cluster.nodes["n1"].power_on()
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+from images import PAUSE, TOOLS_IMAGE, make_culvert, make_pause, make_tools
+from lib import Failure, Namespace, run, wait_for
+from plane import PLANE_ADDRESS, POD_RANGE, SERVER_PORT, START_S, ControlPlane, cgroup_hierarchies, ending_with_us, programs, remove_cgroup
+
+HERE = pathlib.Path(__file__).resolve().parent
+NODE_PORT = 10250
+
+
+class Node:
+    def __init__(self, cluster, number):
+        self.cluster, self.number = cluster, number
+        self.name = f"n{number}"
+        self.address = f"10.250.0.1{number}"
+        self.folder = cluster.disk / self.name
+        self.group = f"{cluster.name}-{self.name}"
+        self._init = None
+        self.pid = None
+        self.ns = None
+        self._write_settings()
+        self.power_on()
+
+    def _write_settings(self):
+        plane, folder = self.cluster, self.folder
+        (folder / "images").mkdir(parents=True)
+        (folder / "net.d").mkdir()
+        for archive in plane.archives:
+            os.link(archive, folder / "images" / archive.name)
+        (folder / "address").write_text(self.address)
+        server = f"https://{PLANE_ADDRESS}:{SERVER_PORT}"
+        shutil.copy(plane.kubeconfig(f"system:node:{self.name}", ["system:nodes"], server=server), folder / "kubelet.kubeconfig")
+        shutil.copy(plane.kubeconfig("system:kube-proxy", server=server), folder / "kube-proxy.kubeconfig")
+        # No machine-wide score, profile or page limit can be set where the tests run.
+        (folder / "containerd.toml").write_text(f'''version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE}"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  tolerate_missing_hugetlb_controller = true
+  disable_hugetlb_controller = true
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = false
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "{folder / 'net.d'}"
+''')
+        (folder / "kubelet.json").write_text(json.dumps({
+            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+            "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": str(plane.authority.crt())}},
+            "authorization": {"mode": "Webhook"}, "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{self.group}", "failSwapOn": False, "oomScoreAdj": 0,
+            "clusterDNS": ["10.96.0.10"], "clusterDomain": "cluster.local", "syncFrequency": "2s", "registerNode": True,
+            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"}}))
+        (folder / "kube-proxy.json").write_text(json.dumps({
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": "iptables", "clusterCIDR": POD_RANGE,
+            "clientConnection": {"kubeconfig": str(folder / "kube-proxy.kubeconfig")}, "hostnameOverride": self.name, "oomScoreAdj": 0,
+            "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"}}))
+
+    def power_on(self):
+        self.ns = Namespace(self.group)
+        is_first = not (self.folder / "init.log").exists()
+        self.cluster.ns.ip(f"link add {self.name} type veth peer name eth0 netns {self.group}", f"link set {self.name} master br0 up")
+        # Somebody's metadata service is asked for at this address; nobody is there, and it is told at once.
+        self.ns.ip(f"addr add {self.address}/24 dev eth0", "link set eth0 up", f"route add default via {PLANE_ADDRESS}", "route add unreachable 169.254.0.0/16")
+        self.ns.sysctl(**{"net.ipv4.ip_forward": 1})
+        for hierarchy in cgroup_hierarchies():
+            group = hierarchy / self.group
+            group.mkdir(exist_ok=True)
+            for value in ("cpuset.cpus", "cpuset.mems"):
+                if (group / value).exists():
+                    (group / value).write_text((hierarchy / value).read_text())
+        environment = {**os.environ, "PATH": f"{self.cluster.node_programs / 'bin'}:{self.cluster.bin}:/usr/sbin:/usr/bin:/sbin:/bin"}
+        with open(self.folder / "init.log", "ab") as log:
+            self._init = subprocess.Popen(
+                ending_with_us("nsenter", f"--net=/run/netns/{self.group}", "--", "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child",
+                               "--mount-proc", HERE / "node-init.sh", self.folder, self.name, self.cluster.node_programs / "cni"),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
+        children = pathlib.Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children")
+        self.pid = int(wait_for(lambda: children.read_text().split() if self._init.poll() is None else self._dead(), f"the first process of {self.name}")[0])
+        if not is_first:
+            self.add_routes()
+
+    def _dead(self):
+        raise Failure(f"{self.name} did not start:\n{(self.folder / 'init.log').read_text(errors='replace')[-3000:]}")
+
+    def power_off(self):
+        """At once, as by its switch: processes, mounts, devices and rules are gone, its disk stays."""
+        if self._init is not None:
+            self._init.kill()
+            self._init.wait()
+            self._init = None
+            wait_for(lambda: not os.path.exists(f"/proc/{self.pid}"), f"the end of {self.name}")
+        if self.ns is not None:
+            self.ns.close()
+            self.ns = None
+        for hierarchy in cgroup_hierarchies():
+            if (hierarchy / self.group).exists():
+                remove_cgroup(hierarchy / self.group)
+
+    def command(self, *words):
+        return ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "-u", "-i", "--", "env",
+                f"PATH={self.cluster.node_programs / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin", *[str(word) for word in words]]
+
+    def run(self, *words, **options):
+        return run(*self.command(*words), **options)
+
+    def popen(self, *words, **options):
+        """A process on the node that ends with the test or the node."""
+        return subprocess.Popen(ending_with_us(*self.command(*words)), **options)
+
+    def log(self, name):
+        return (self.folder / "log" / f"{name}.log").read_text(errors="replace")
+
+    def state(self):
+        """What is said of a node that does not become ready."""
+        conditions = (self.cluster.api.find("v1", "nodes", self.name) or {"status": {}})["status"].get("conditions", [])
+        log = self.log("kubelet").splitlines() if (self.folder / "log" / "kubelet.log").exists() else ["no log of kubelet"]
+        return "\n".join([self.name, json.dumps(conditions), (self.folder / "init.log").read_text(errors="replace")[-2000:], *log[-25:]])
+
+    def pod_range(self):
+        return wait_for(lambda: (self.cluster.api.find("v1", "nodes", self.name) or {"spec": {}})["spec"].get("podCIDR"), lambda: f"pods' range of {self.name}", START_S)
+
+    def configure_network(self):
+        """What a CNI's own DaemonSet does: its list for containerd, and the ways to the other nodes' pods."""
+        plugins = [{"type": "ptp", "ipMasq": False, "mtu": 1500,
+                    "ipam": {"type": "host-local", "ranges": [[{"subnet": self.pod_range()}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+                   {"type": "portmap", "capabilities": {"portMappings": True}}]
+        # Written in its place: containerd overlooks a file that comes by rename.
+        (self.folder / "net.d" / "10-pods.conflist").write_text(json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}))
+        self.add_routes()
+        self.cluster.ns.ip(f"route replace {self.pod_range()} via {self.address}")
+
+    def add_routes(self):
+        for other in self.cluster.nodes.values():
+            if other is not self:
+                self.ns.ip(f"route replace {other.pod_range()} via {other.address}")
+
+    def is_ready(self):
+        node = self.cluster.api.find("v1", "nodes", self.name)
+        return node is not None and any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", ()))
+
+
+class Cluster(ControlPlane):
+    def __init__(self, nodes=2, build=None, server_options=()):
+        """build: the folder of a build of Culvert, whose image is then on the nodes."""
+        self.nodes = {}
+        self.build = build
+        (self.node_programs,) = programs("node")
+        (self.helm_programs,) = programs("helm")
+        self._nodes_wanted = nodes
+        super().__init__(controllers=True, server_options=server_options)
+
+    def _build(self):
+        super()._build()
+        self.disk = pathlib.Path("/tmp") / self.name
+        self.disk.mkdir()
+        self.archives = [self.disk / "pause.tar", self.disk / "tools.tar"]
+        make_pause(self.archives[0], self.bin / "pause")
+        make_tools(self.archives[1])
+        if self.build:
+            self.archives.append(self.disk / "culvert.tar")
+            make_culvert(self.archives[2], self.build)
+        for number in range(1, self._nodes_wanted + 1):
+            node = Node(self, number)
+            self.nodes[node.name] = node
+        for node in self.nodes.values():
+            node.configure_network()
+        self.wait_for_nodes()
+
+    def wait_for_nodes(self):
+        wait_for(lambda: all(node.is_ready() for node in self.nodes.values()),
+                 lambda: "the nodes to be ready:\n" + "\n".join(node.state() for node in self.nodes.values() if not node.is_ready()), START_S)
+
+    def close(self):
+        for node in self.nodes.values():
+            node.power_off()
+        super().close()
+        shutil.rmtree(getattr(self, "disk", "/nonexistent"), ignore_errors=True)
+
+    # --- objects
+
+    def apply(self, *objects, namespace="default"):
+        self.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+    def pod(self, name, namespace="default"):
+        return self.api.find("v1", "pods", name, namespace)
+
+    def wait_for_pod(self, name, namespace="default"):
+        def is_ready():
+            pod = self.pod(name, namespace)
+            return pod is not None and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ())) and pod
+
+        return wait_for(is_ready, lambda: f"pod {name}: {json.dumps((self.pod(name, namespace) or {}).get('status'))}", START_S, 0.1)
+
+    def run_pod(self, name, node, *command, namespace="default", labels=(), **container):
+        """A pod of the tests' tools on a node; waits until it is ready."""
+        self.apply(self.tools_pod(name, node, *command, labels=labels, **container), namespace=namespace)
+        return self.wait_for_pod(name, namespace)
+
+    @staticmethod
+    def tools_pod(name, node, *command, labels=(), **container):
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": dict(labels)},
+                "spec": {"nodeName": node, "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False,
+                         "containers": [{"name": "c", "image": TOOLS_IMAGE, "imagePullPolicy": "Never", "command": list(command) or ["sleep", "100000"], **container}]}}
+
+    def exec(self, pod, *command, namespace="default", check=True, timeout=120):
+        return self.kubectl("exec", "-n", namespace, pod, "--", *command, check=check, timeout=timeout)
+
+    def helm(self, *arguments, check=True, timeout=300):
+        """Helm with its own folders below the test's."""
+        home = self.folder / "helm"
+        return run("env", f"HOME={home}", f"HELM_CACHE_HOME={home}", f"HELM_CONFIG_HOME={home}", f"HELM_DATA_HOME={home}", self.helm_programs / "helm",
+                   f"--kubeconfig={self.kubeconfig()}", *arguments, ns=self.ns, check=check, timeout=timeout)
