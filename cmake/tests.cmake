@@ -58,8 +58,10 @@ foreach(folder IN LISTS folders)
 endforeach()
 culvert_test_folder(bpf "${CMAKE_SOURCE_DIR}/tests/bpf" culvert_edge culvert_bpf culvert_base)
 
-# tests/kube: a program for the tests over a real API server.
-if(EXISTS "${CMAKE_SOURCE_DIR}/tests/kube/follow.c")
-	add_executable(kube_follow "${CMAKE_SOURCE_DIR}/tests/kube/follow.c")
-	target_link_libraries(kube_follow PRIVATE culvert_flags culvert_kube)
-endif()
+# tests/kube/NAME.c: kube_NAME, a program for the tests over a real API server.
+file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/kube/*.c")
+foreach(source IN LISTS sources)
+	cmake_path(GET source STEM name)
+	add_executable(kube_${name} "${source}")
+	target_link_libraries(kube_${name} PRIVATE culvert_flags culvert_kube)
+endforeach()

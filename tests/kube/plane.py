@@ -268,6 +268,7 @@ class ControlPlane:
         if self.has_controllers:
             self._start_controllers()
         else:
+            wait_for(lambda: self.api.find("v1", "namespaces", "default"), "the namespace default", START_S)  # the server makes it a moment after it is ready
             self.create_account("default", "default")  # else no pod may be made without a word about its account
 
     # --- the processes
