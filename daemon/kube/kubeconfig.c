@@ -260,15 +260,13 @@ static int read_config(const struct reader *r, const struct tree_node *root, str
 	return rc;
 }
 
-int kubeconfig_load(const char *path, struct kubeconfig *ret, char error[KUBECONFIG_ERROR_BYTES])
+/* Takes the tree. */
+static int take_tree(const char *path, struct tree *tree, struct kubeconfig *ret, char error[KUBECONFIG_ERROR_BYTES])
 {
 	struct reader r = { path, error };
 	struct kubeconfig k = { 0 };
-	struct tree *tree;
-	int rc = tree_load(path, &tree, error);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	rc = read_config(&r, tree_root(tree), &k);
 	tree_destroy(tree);
 	if (rc < 0)
@@ -276,6 +274,22 @@ int kubeconfig_load(const char *path, struct kubeconfig *ret, char error[KUBECON
 	else
 		*ret = k;
 	return rc;
+}
+
+int kubeconfig_load(const char *path, struct kubeconfig *ret, char error[KUBECONFIG_ERROR_BYTES])
+{
+	struct tree *tree;
+	int rc = tree_load(path, &tree, error);
+
+	return rc < 0 ? rc : take_tree(path, tree, ret, error);
+}
+
+int kubeconfig_parse(const char *path, const char *text, size_t len_bytes, struct kubeconfig *ret, char error[KUBECONFIG_ERROR_BYTES])
+{
+	struct tree *tree;
+	int rc = tree_parse(path, text, len_bytes, &tree, error);
+
+	return rc < 0 ? rc : take_tree(path, tree, ret, error);
 }
 
 void kubeconfig_done(struct kubeconfig *k)

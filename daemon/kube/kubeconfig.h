@@ -20,6 +20,8 @@ struct kubeconfig {
 
 /* 0; or -EINVAL, -ENOMEM or the errno of reading a file, with a sentence that names file, line and key. */
 int kubeconfig_load(const char *path, struct kubeconfig *ret, char error[KUBECONFIG_ERROR_BYTES]);
+/* The same from memory; path names the source in messages, and its folder is where paths in it count from. */
+int kubeconfig_parse(const char *path, const char *text, size_t len_bytes, struct kubeconfig *ret, char error[KUBECONFIG_ERROR_BYTES]);
 void kubeconfig_done(struct kubeconfig *k);
 
 #endif

@@ -14,6 +14,9 @@
 
 enum { VERSION_BYTES = 128, PATH_BYTES = 8 << 10, PATH_TEXT_BYTES = 256 };
 
+/* How long a watch that goes on from an older version must run before it counts: that the version is too old comes as its first event. */
+enum { PROOF_MS = 500 };
+
 /* | state     | entered when                          | waits for                     | leaves to                                     |
  * | WAITING   | at the start, and after every failure | its timer, or new credentials | LISTING, WATCHING                             |
  * | LISTING   | nothing is known, or it is too old    | all pages                     | WATCHING, WAITING                             |
@@ -32,7 +35,7 @@ struct reflector {
 	enum state state;
 	struct kube_call *call;
 	struct kube_listener listener;
-	struct loop_timer timer; /* of STATE_WAITING */
+	struct loop_timer timer; /* of STATE_WAITING, and of PROOF_MS */
 	struct backoff backoff;
 	struct message *message;
 
@@ -48,10 +51,10 @@ struct reflector {
 	uint64_t list_bytes, last_list_bytes;
 
 	struct watch_split watch;
-	bool is_watch_open;
-	bool is_expired;         /* the server said so, by a status or an event */
-	bool is_server_fault;    /* it ended the watch by an event, and what is known is still good */
-	uint32_t retry_after_ms; /* said with it */
+	bool is_watch_open, is_version_fresh; /* version is of the list that came just now */
+	bool is_expired;                      /* the server said so, by a status or an event */
+	bool is_server_fault;                 /* it ended the watch by an event, and what is known is still good */
+	uint32_t retry_after_ms;              /* said with it */
 	struct instant watch_began_at;
 
 	char fault[KUBE_ERROR_BYTES];  /* why on_data refused */
@@ -84,6 +87,17 @@ static void refused(struct reflector *r, const char *text)
 		r->ops.refused(r->ctx, r->kind, text);
 }
 
+/* The watch runs and brings what there is to know. */
+static void set_watching(struct reflector *r)
+{
+	if (r->counts.is_current && r->counts.error[0] == '\0')
+		return;
+	r->counts.error[0] = '\0';
+	r->counts.is_forbidden = false;
+	set_current(r, true);
+	state_changed(r);
+}
+
 /* ---- Waiting ---- */
 
 static void wait_for(struct reflector *r, uint32_t ms)
@@ -104,7 +118,12 @@ static void go_on(struct reflector *r)
 
 static void timer_expired(struct loop_timer *t)
 {
-	go_on(container_of(t, struct reflector, timer));
+	struct reflector *r = container_of(t, struct reflector, timer);
+
+	if (r->state == STATE_WATCHING)
+		set_watching(r);
+	else
+		go_on(r);
 }
 
 static void credentials_changed(struct kube_listener *l)
@@ -281,6 +300,7 @@ static void list_complete(struct reflector *r)
 	r->counts.is_synced = true;
 	r->counts.is_forbidden = false;
 	forget_list(r);
+	r->is_version_fresh = true;
 	r->ops.list_ended(r->ctx, r->kind);
 	start_watch(r);
 }
@@ -379,6 +399,7 @@ static bool watch_event(void *ctx, enum watch_event type, const struct split_env
 	r->counts.events++;
 	if (type == WATCH_ERROR)
 		return watch_error(r, e);
+	set_watching(r);
 	if (!split_span_is(e->kind, message_kind_name(r->kind))) {
 		(void)snprintf(r->fault, sizeof(r->fault), "an event of another kind than %s", message_kind_name(r->kind));
 		return false;
@@ -418,10 +439,10 @@ static void watch_opened(void *ctx)
 	r->is_watch_open = true;
 	r->watch_began_at = loop_now(r->loop);
 	r->counts.watches++;
-	r->counts.error[0] = '\0';
-	r->counts.is_forbidden = false;
-	set_current(r, true);
-	state_changed(r);
+	if (r->is_version_fresh)
+		set_watching(r);
+	else
+		(void)loop_timer_set(r->loop, &r->timer, instant_add_ms(loop_now(r->loop), PROOF_MS));
 }
 
 static bool watch_data(void *ctx, const void *data, size_t len_bytes)
@@ -453,6 +474,8 @@ static void watch_done(void *ctx, const struct kube_answer *answer)
 	char text[KUBE_ERROR_BYTES + PATH_TEXT_BYTES];
 
 	r->call = NULL;
+	r->is_version_fresh = false;
+	loop_timer_clear(r->loop, &r->timer);
 	watch_split_done(&r->watch);
 	if (ran_ms >= REFLECTOR_WATCH_GOOD_MS)
 		backoff_good(&r->backoff);

@@ -385,12 +385,41 @@ static void test_a_broken_watch_goes_on_where_it_was(void **state)
 	assert_watch_from("150");
 	/* A bookmark that came by half counts for nothing. */
 	opens();
-	assert_true(state_now().is_current);
+	assert_false(state_now().is_current);
 	assert_true(event("MODIFIED", "a", "151"));
+	assert_true(state_now().is_current);
 	breaks();
 	(void)wait_for_call();
 	assert_watch_from("151");
 	assert_told("a@102 a@151 ");
+}
+
+static void test_a_watch_that_goes_on_is_current_once_it_has_proved_its_version(void **state)
+{
+	(void)state;
+	create(0, 1);
+	to_watch("100");
+	assert_true(state_now().is_current);
+	breaks();
+	(void)wait_for_call();
+	opens();
+	/* The server says that a version is too old by the first event of a watch that it began. */
+	assert_false(state_now().is_current);
+	assert_string_equal(state_now().error, "the connection broke");
+	assert_false(error_event(410, "Expired"));
+	assert_false(state_now().is_current);
+	ends_with(&(struct kube_answer){ .error = -ECANCELED });
+	(void)wait_for_call();
+	lists("200", two_pods, 2);
+	opens();
+	assert_true(state_now().is_current);
+	breaks();
+	(void)wait_for_call();
+	opens();
+	/* Nothing happened since. */
+	advance(1000);
+	assert_true(state_now().is_current);
+	assert_string_equal(state_now().error, "");
 }
 
 static void test_a_watch_that_ends_in_order_goes_on_at_once(void **state)
@@ -409,7 +438,9 @@ static void test_a_watch_that_ends_in_order_goes_on_at_once(void **state)
 	assert_true(state_now().is_current);
 	opens();
 	assert_true(state_now().is_current);
-	assert_int_equal(states, before + 1);
+	advance(1000);
+	assert_true(state_now().is_current);
+	assert_int_equal(states, before);
 }
 
 static void test_watches_that_end_soon_are_not_begun_in_a_circle(void **state)
@@ -848,6 +879,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 		T(test_a_list_from_the_cache_and_then_a_watch),
 		T(test_a_broken_watch_goes_on_where_it_was),
+		T(test_a_watch_that_goes_on_is_current_once_it_has_proved_its_version),
 		T(test_a_watch_that_ends_in_order_goes_on_at_once),
 		T(test_watches_that_end_soon_are_not_begun_in_a_circle),
 		T(test_an_expired_version_lists_again_without_a_gap),
