@@ -510,6 +510,17 @@ static int start(struct kube_call *call)
 
 /* ---- How a call ends ---- */
 
+/* The server's certificate was not good: by libcurl's word, or by OpenSSL's where that tripped over it in another way. */
+static bool is_not_verified(const struct kube_call *call, CURLcode result)
+{
+	long verdict = 0;
+
+	if (result == CURLE_PEER_FAILED_VERIFICATION)
+		return true;
+	return result == CURLE_SSL_CONNECT_ERROR && curl_easy_getinfo(call->easy, CURLINFO_SSL_VERIFYRESULT, &verdict) == CURLE_OK &&
+	       verdict != 0;
+}
+
 static int error_of(const struct kube_call *call, CURLcode result)
 {
 	long os = 0;
@@ -518,6 +529,8 @@ static int error_of(const struct kube_call *call, CURLcode result)
 		return -ECANCELED;
 	if (call->is_too_long)
 		return -EMSGSIZE;
+	if (is_not_verified(call, result))
+		return -EKEYREJECTED;
 	switch (result) {
 	case CURLE_OK:
 		return 0;
@@ -528,7 +541,6 @@ static int error_of(const struct kube_call *call, CURLcode result)
 		return os > 0 && os < 4096 ? -(int)os : -ECONNREFUSED;
 	case CURLE_OPERATION_TIMEDOUT:
 		return -ETIMEDOUT;
-	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_CERTPROBLEM:
 		return -EKEYREJECTED;
@@ -567,13 +579,17 @@ static void say_status(struct kube_call *call, unsigned status, char *text, size
 static void say_error(const struct kube_call *call, CURLcode result, char *text, size_t size)
 {
 	const char *server = credentials_get(call->client->credentials)->server;
+	const char *why = call->curl_error[0] ? call->curl_error : curl_easy_strerror(result);
 
 	if (call->is_too_long)
 		(void)snprintf(text, size, "the answer has more than %zu bytes", call->answer_max);
 	else if (call->is_stopped)
 		(void)snprintf(text, size, "the answer was not taken");
+	else if (is_not_verified(call, result))
+		(void)snprintf(text, size, "%s: its certificate is not good for us; is the certificate authority the right one? (%s)",
+		               server, why);
 	else
-		(void)snprintf(text, size, "%s: %s", server, call->curl_error[0] ? call->curl_error : curl_easy_strerror(result));
+		(void)snprintf(text, size, "%s: %s", server, why);
 }
 
 /* Tells the owner, and the call is gone. */
