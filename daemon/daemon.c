@@ -3,6 +3,7 @@
 
 #include "accept.h"
 #include "base/log.h"
+#include "kubernetes.h"
 #include "reload.h"
 #include "report.h"
 #include "settings.h"
@@ -25,17 +26,32 @@
 
 enum { FILES_WANTED = 1048576 };
 
-bool daemon_is_ready(const struct daemon *d, char text[EDGE_ERROR_BYTES])
+bool daemon_is_working(const struct daemon *d, char text[EDGE_ERROR_BYTES])
 {
-	if (d->is_draining) {
+	if (d->is_draining || d->is_asking) {
 		snprintf(text, EDGE_ERROR_BYTES, "the daemon is ending");
+		return false;
+	}
+	if (d->kubernetes && !d->engine && kubernetes_is_missing(d, text))
+		return false;
+	if (!d->tls) {
+		snprintf(text, EDGE_ERROR_BYTES, "no certificate: %.200s", d->cred_state.error);
 		return false;
 	}
 	if (d->cred.self.not_after_s <= time(NULL)) {
 		snprintf(text, EDGE_ERROR_BYTES, "the node's certificate has expired");
 		return false;
 	}
+	if (!d->engine) {
+		snprintf(text, EDGE_ERROR_BYTES, "starting");
+		return false;
+	}
 	return capture_is_healthy(d->capture, text);
+}
+
+bool daemon_is_ready(const struct daemon *d, char text[EDGE_ERROR_BYTES])
+{
+	return daemon_is_working(d, text) && !(d->kubernetes && kubernetes_is_missing(d, text));
 }
 
 /* --- what the modules tell --- */
@@ -76,6 +92,29 @@ static void on_stop_timer(struct loop_timer *t)
 	loop_stop(container_of(t, struct daemon, stop_timer)->loop);
 }
 
+static void drain(struct daemon *d)
+{
+	d->is_asking = false;
+	d->is_draining = true;
+	log_info("ending: running streams may finish", L_U64("drain_timeout_ms", d->config.tunnel.drain_timeout_ms));
+	accept_stop(d);
+	if (!d->engine) {
+		loop_stop(d->loop);
+		return;
+	}
+	(void)loop_timer_set(d->loop, &d->stop_timer, instant_add_ms(loop_now(d->loop), d->config.tunnel.drain_timeout_ms + 5000));
+	engine_drain(d->engine);
+}
+
+static void on_why(struct daemon *d, bool is_leaving)
+{
+	d->is_leaving = is_leaving;
+	/* New connections go plain before the first is refused by workers that drain. */
+	if (is_leaving)
+		kubernetes_unenrol(d);
+	drain(d);
+}
+
 static void on_signal(struct loop_source *src, uint32_t events)
 {
 	struct daemon *d = container_of(src, struct daemon, signals);
@@ -87,15 +126,13 @@ static void on_signal(struct loop_source *src, uint32_t events)
 			reload_now(d);
 			continue;
 		}
-		if (d->is_draining) {
+		if (d->is_draining || d->is_asking) {
 			loop_stop(d->loop);
 			continue;
 		}
-		d->is_draining = true;
-		log_info("ending: running streams may finish", L_U64("drain_timeout_ms", d->config.tunnel.drain_timeout_ms));
-		accept_stop(d);
-		(void)loop_timer_set(d->loop, &d->stop_timer, instant_add_ms(loop_now(d->loop), d->config.tunnel.drain_timeout_ms + 5000));
-		engine_drain(d->engine);
+		d->is_asking = d->kubernetes != NULL;
+		if (!d->is_asking || !kubernetes_ask_why(d, on_why))
+			drain(d);
 	}
 }
 
@@ -153,6 +190,13 @@ static int take_lock(struct daemon *d)
 	return 0;
 }
 
+static void release_lock(struct daemon *d)
+{
+	if (d->lock_fd >= 0)
+		close(d->lock_fd);
+	d->lock_fd = -1;
+}
+
 static int start_signals(struct daemon *d)
 {
 	sigset_t set;
@@ -184,7 +228,7 @@ static int start_engine(struct daemon *d)
 			.peer_timeout_ms = (uint32_t)d->config.tunnel.peer_timeout_ms,
 			.idle_timeout_ms = (uint32_t)d->config.tunnel.idle_timeout_ms,
 			.drain_timeout_ms = (uint32_t)d->config.tunnel.drain_timeout_ms,
-			.settings_hash = 1 + (uint64_t)d->config.capture.mode,
+			.settings_hash = settings_hash(&d->config),
 		},
 	};
 	struct engine_ops ops = { .peer_up = on_peer_up, .hear_peer = on_hear_peer, .drained = on_drained };
@@ -210,25 +254,12 @@ static int start_capture(struct daemon *d)
 	return r;
 }
 
-static int start(struct daemon *d)
+/* Programs, workers and listeners. */
+static int start_carrying(struct daemon *d)
 {
 	char error[EDGE_ERROR_BYTES];
-	int r;
+	int r = edge_netns_create(d->config.kernel.sysctl, &d->netns, error);
 
-	while (!d->incarnation) {
-		if (getrandom(&d->incarnation, sizeof(d->incarnation), 0) != sizeof(d->incarnation))
-			return -EIO;
-	}
-	r = take_lock(d);
-	if (r)
-		return r;
-	r = loop_create(&d->clock, &d->loop);
-	if (r)
-		return r;
-	r = start_signals(d);
-	if (r)
-		return r;
-	r = edge_netns_create(d->config.kernel.sysctl, &d->netns, error);
 	if (r) {
 		log_error("the private network namespace can not be made", L_TEXT("detail", error), L_ERRNO(r));
 		return r;
@@ -245,18 +276,53 @@ static int start(struct daemon *d)
 	r = start_engine(d);
 	if (r)
 		return r;
-	r = accept_start(d);
+	return accept_start(d);
+}
+
+void daemon_start_when_complete(struct daemon *d)
+{
+	if (d->netns || !d->view || !d->tls)
+		return;
+	d->failure = start_carrying(d);
+	if (d->failure)
+		loop_stop(d->loop);
+}
+
+static int start(struct daemon *d)
+{
+	int r;
+
+	while (!d->incarnation) {
+		if (getrandom(&d->incarnation, sizeof(d->incarnation), 0) != sizeof(d->incarnation))
+			return -EIO;
+	}
+	r = take_lock(d);
 	if (r)
 		return r;
+	r = loop_create(&d->clock, &d->loop);
+	if (r)
+		return r;
+	r = start_signals(d);
+	if (r)
+		return r;
+	if (!d->config.nodes.is_kubernetes) {
+		r = start_carrying(d);
+		if (r)
+			return r;
+	}
 	r = reload_start(d);
 	if (r)
 		return r;
-	return report_start(d);
+	r = report_start(d);
+	if (r || !d->config.nodes.is_kubernetes)
+		return r;
+	return kubernetes_start(d);
 }
 
 static void stop(struct daemon *d)
 {
 	report_stop(d);
+	kubernetes_stop(d);
 	accept_stop(d);
 	engine_destroy(d->engine);
 	if (d->capture)
@@ -270,38 +336,24 @@ static void stop(struct daemon *d)
 	if (d->signals.fd >= 0)
 		close(d->signals.fd);
 	loop_destroy(d->loop);
-	if (d->lock_fd >= 0)
-		close(d->lock_fd);
 }
 
-int daemon_run(struct daemon *d)
+static void log_readiness(const struct daemon *d)
 {
 	char detail[EDGE_ERROR_BYTES] = "";
-	int r;
+	bool is_ready = daemon_is_ready(d, detail);
 
-	d->stop_timer.on_expire = on_stop_timer;
-	raise_limits();
-	(void)prctl(PR_SET_DUMPABLE, 0); /* the node's key is in our memory */
-	r = start(d);
-	if (!r) {
-		bool is_ready = daemon_is_ready(d, detail);
-
-		LOG_AT(is_ready ? LOG_INFO : LOG_ERROR, is_ready ? "ready" : "not ready", L_TEXT("node", d->config.node),
-		       L_TEXT("version", CULVERT_VERSION), L_U64("nodes", view_nodes_count(d->view)),
-		       L_U64("workers", engine_workers(d->engine)), L_TEXT("detail", detail));
-		r = loop_run(d->loop);
-		log_info("ended");
-	}
-	stop(d);
-	return r;
+	LOG_AT(is_ready ? LOG_INFO : LOG_ERROR, is_ready ? "ready" : "not ready", L_TEXT("node", d->config.node),
+	       L_TEXT("version", CULVERT_VERSION), L_U64("nodes", view_nodes_count(d->view)), L_U64("workers", engine_workers(d->engine)),
+	       L_TEXT("detail", detail));
 }
 
-int daemon_remove(struct daemon *d)
+static int remove_all(const struct daemon *d)
 {
 	char error[EDGE_ERROR_BYTES], path[CONFIG_PATH_BYTES];
-	int r = take_lock(d);
+	int r = capture_remove(d->pin_directory, error);
 
-	if (!r && (r = capture_remove(d->pin_directory, error)))
+	if (r)
 		log_error("the programs can not be taken out", L_TEXT("detail", error), L_ERRNO(r));
 	if (!r && (r = edge_netns_remove_leftovers(error)))
 		log_error("the veth pair can not be taken out", L_TEXT("detail", error), L_ERRNO(r));
@@ -312,7 +364,42 @@ int daemon_remove(struct daemon *d)
 		(void)unlink(path);
 		(void)rmdir(d->config.runtime_directory); /* stays where something else is in it */
 	}
-	if (d->lock_fd >= 0)
-		close(d->lock_fd);
+	return r;
+}
+
+int daemon_run(struct daemon *d)
+{
+	int r;
+
+	d->stop_timer.on_expire = on_stop_timer;
+	raise_limits();
+	(void)prctl(PR_SET_DUMPABLE, 0); /* the node's key is in our memory */
+	r = start(d);
+	if (!r) {
+		/* In a cluster it is no fault that much is missing at first: kubernetes says so as it comes. */
+		if (!d->kubernetes)
+			log_readiness(d);
+		r = loop_run(d->loop);
+		if (d->failure)
+			r = d->failure;
+		log_info("ended");
+	}
+	stop(d);
+	if (d->is_leaving && !r) {
+		r = remove_all(d);
+		if (!r)
+			log_info("everything of Culvert is taken out of this node");
+	}
+	release_lock(d);
+	return r;
+}
+
+int daemon_remove(struct daemon *d)
+{
+	int r = take_lock(d);
+
+	if (!r)
+		r = remove_all(d);
+	release_lock(d);
 	return r;
 }

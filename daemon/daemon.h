@@ -47,18 +47,28 @@ struct daemon {
 	struct capture *capture;
 	struct engine *engine;
 	struct status_server *status;
+	struct kubernetes *kubernetes; /* NULL: the nodes come from a file */
 
 	struct loop_source signals, cred_watch_source, nodes_watch_source, tunnel_listener;
 	struct cred_watch *cred_watch, *nodes_watch;
-	struct loop_timer reload_timer, accept_pause, stop_timer;
+	struct loop_timer reload_timer, missing_timer, accept_pause, stop_timer;
 	struct instant reload_since;         /* the first change that the timer is set for */
 	bool is_reload_cred, is_reload_view; /* what the timer is set for */
 	bool is_draining;
+	bool is_asking;  /* told to end, and it is being found out why */
+	bool is_leaving; /* Culvert is taken out of this node: when all is drained, so is everything else */
+	int failure;     /* what ended the loop; 0: it was told to */
 	struct log_limit accept_log;
 };
 
-/* Is it ready to carry traffic? Else one sentence in text. */
+/* Does it carry traffic, or could it, whether or not the node is enrolled? Else one sentence in text: the first thing that is missing. */
+bool daemon_is_working(const struct daemon *d, char text[EDGE_ERROR_BYTES]);
+/* And all that Kubernetes has to say to it. */
 bool daemon_is_ready(const struct daemon *d, char text[EDGE_ERROR_BYTES]);
+
+/* Programs, workers and listeners start as soon as all that they need is there; until then what an earlier daemon pinned stays in force. A
+ * failure ends the daemon. */
+void daemon_start_when_complete(struct daemon *d);
 
 /* Starts what reload_first has read, runs until it is told to end, and takes everything down again. 0 or -errno, logged. */
 int daemon_run(struct daemon *d);

@@ -299,7 +299,7 @@ void engine_destroy(struct engine *e)
 
 uint32_t engine_workers(const struct engine *e)
 {
-	return e->workers_count;
+	return e ? e->workers_count : 0;
 }
 
 int engine_listener_fd(const struct engine *e, uint32_t worker, int family)
@@ -309,7 +309,9 @@ int engine_listener_fd(const struct engine *e, uint32_t worker, int family)
 
 const struct budget *engine_budget(const struct engine *e)
 {
-	return &e->budget;
+	static const struct budget none;
+
+	return e ? &e->budget : &none;
 }
 
 void engine_set_view(struct engine *e, struct view *view)
@@ -387,9 +389,16 @@ void engine_drain(struct engine *e)
 int engine_ask(struct engine *e, size_t part_bytes, void (*in_worker)(struct pool *pool, void *part, void *ctx),
                void (*done)(void *ctx, void *const *parts, uint32_t parts_count), void *ctx)
 {
-	struct engine_question *q = calloc(1, sizeof(*q));
 	struct engine_message *m[ENGINE_WORKERS_MAX] = { NULL };
-	bool is_complete = q != NULL && !e->is_ended;
+	struct engine_question *q;
+	bool is_complete;
+
+	if (!e) {
+		done(ctx, NULL, 0);
+		return 0;
+	}
+	q = calloc(1, sizeof(*q));
+	is_complete = q != NULL && !e->is_ended;
 
 	for (uint32_t i = 0; is_complete && i < e->workers_count; i++) {
 		q->parts[i] = calloc(1, part_bytes);

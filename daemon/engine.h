@@ -29,10 +29,10 @@ int engine_create(struct loop *loop, const struct engine_settings *settings, con
 /* Ends the workers; what streams are left are reset. NULL is welcome. */
 void engine_destroy(struct engine *e);
 
-uint32_t engine_workers(const struct engine *e);
+uint32_t engine_workers(const struct engine *e); /* NULL: not started yet, 0 */
 /* The listener for diverted connections; family AF_INET or AF_INET6. It is the worker's: only for the SOCKMAP. */
 int engine_listener_fd(const struct engine *e, uint32_t worker, int family);
-const struct budget *engine_budget(const struct engine *e);
+const struct budget *engine_budget(const struct engine *e); /* NULL: an empty one */
 
 void engine_set_view(struct engine *e, struct view *view);
 void engine_set_tls(struct engine *e, struct tls_ctx *tls, int64_t certificate_end_s);
@@ -42,7 +42,8 @@ void engine_want_peer(struct engine *e, uint32_t node_id);
 void engine_drain(struct engine *e);
 
 /* Asks every worker: in_worker runs in each worker's thread with a part of its own of part_bytes, zeroed; then done in main's, with all
- * parts, in the order of workers. done frees what in_worker put into the parts. -ENOMEM: nothing was asked. */
+ * parts, in the order of workers. done frees what in_worker put into the parts. An engine that is NULL has no workers: done comes at once.
+ * -ENOMEM: nothing was asked. */
 int engine_ask(struct engine *e, size_t part_bytes, void (*in_worker)(struct pool *pool, void *part, void *ctx),
                void (*done)(void *ctx, void *const *parts, uint32_t parts_count), void *ctx);
 

@@ -90,8 +90,14 @@ int main(int argc, char **argv)
 		r = EXIT_USAGE;
 	} else if (is_check) {
 		r = EXIT_SUCCESS;
-		printf("%s: good: node %s, %zu nodes, certificate %s\n", d.config_path, d.config.node, view_nodes_count(d.view),
-		       d.cred.self.names_count ? d.cred.self.names[0].text : "-");
+		if (d.config.nodes.is_kubernetes)
+			printf("%s: good: node %s, nodes from the Kubernetes API (not asked), ", d.config_path, d.config.node);
+		else
+			printf("%s: good: node %s, %zu nodes, ", d.config_path, d.config.node, view_nodes_count(d.view));
+		if (d.tls)
+			printf("certificate %s\n", d.cred.self.names_count ? d.cred.self.names[0].text : "-");
+		else
+			printf("no certificate yet: %s\n", d.cred_state.error);
 	} else {
 		r = daemon_run(&d) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}

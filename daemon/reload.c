@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "cluster/file.h"
+#include "kubernetes.h"
 #include "settings.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 enum {
 	DELAY_MS = 200,      /* files of one change are written one after the other */
 	DELAY_MAX_MS = 1000, /* ones that change all the time are read all the same */
+	MISSING_MS = 10000,  /* the first certificates: also a time that comes may make them good */
 };
 
 /* --- what became of a try --- */
@@ -89,9 +91,14 @@ int reload_first(struct daemon *d)
 		return -EINVAL;
 	}
 	r = load_certificates(d, &d->tls, &d->cred, error);
-	if (r)
+	if (r && !d->config.nodes.is_kubernetes)
 		return refuse(r, error);
-	set_good(&d->cred_state);
+	if (r)
+		set_failed(&d->cred_state, error);
+	else
+		set_good(&d->cred_state);
+	if (d->config.nodes.is_kubernetes)
+		return 0;
 	(void)stat(d->config.nodes.file, &d->nodes_stat);
 	r = load_view(d, &d->config, &d->view, error);
 	if (r)
@@ -111,6 +118,20 @@ void reload_done(struct daemon *d)
 
 /* --- again --- */
 
+static void on_certificates_failed(struct daemon *d, const char *error)
+{
+	bool is_new = strcmp(d->cred_state.error, error) != 0;
+
+	set_failed(&d->cred_state, error);
+	if (d->tls) {
+		log_error("kept the old certificates", L_TEXT("detail", error));
+		return;
+	}
+	if (is_new)
+		log_warn("no certificate yet", L_TEXT("detail", error));
+	(void)loop_timer_set(d->loop, &d->missing_timer, instant_add_ms(loop_now(d->loop), MISSING_MS));
+}
+
 static void reload_certificates(struct daemon *d)
 {
 	char error[CRED_ERROR_BYTES];
@@ -118,11 +139,10 @@ static void reload_certificates(struct daemon *d)
 	struct tls_ctx *ctx;
 
 	if (load_certificates(d, &ctx, &info, error)) {
-		set_failed(&d->cred_state, error);
-		log_error("kept the old certificates", L_TEXT("detail", error));
+		on_certificates_failed(d, error);
 		return;
 	}
-	if (!memcmp(info.digest, d->cred.digest, sizeof(info.digest))) {
+	if (d->tls && !memcmp(info.digest, d->cred.digest, sizeof(info.digest))) {
 		tls_ctx_unref(ctx);
 		d->cred_state.error[0] = '\0';
 		return;
@@ -131,9 +151,19 @@ static void reload_certificates(struct daemon *d)
 	d->tls = ctx;
 	d->cred = info;
 	set_good(&d->cred_state);
-	engine_set_tls(d->engine, d->tls, d->cred.self.not_after_s);
+	if (d->engine)
+		engine_set_tls(d->engine, d->tls, d->cred.self.not_after_s);
 	log_info("new certificates", L_TEXT("name", info.self.names_count ? info.self.names[0].text : ""),
 	         L_TEXT("serial", info.self.serial), L_I64("not_after_s", info.self.not_after_s));
+	daemon_start_when_complete(d);
+}
+
+static void on_missing_timer(struct loop_timer *t)
+{
+	struct daemon *d = container_of(t, struct daemon, missing_timer);
+
+	if (!d->tls)
+		reload_certificates(d);
 }
 
 /* The folder is watched, and other files may live in it: only a nodes file that is another one, or has other contents, is read. */
@@ -150,30 +180,39 @@ static bool has_nodes_file_changed(struct daemon *d)
 	return true;
 }
 
+int reload_set_view(struct daemon *d, struct view *v)
+{
+	/* The kernel first: what it diverts must have an owner in the workers' view a moment later, and waits there until it has. */
+	int r = d->engine ? capture_set_view(d->capture, v) : 0;
+
+	if (r) {
+		set_failed(&d->view_state, strerror(-r));
+		log_error("kept the old nodes: the kernel's map did not take the new ones", L_ERRNO(r));
+		return r;
+	}
+	if (d->engine)
+		engine_set_view(d->engine, v);
+	view_ref(v);
+	view_unref(d->view);
+	d->view = v;
+	set_good(&d->view_state);
+	daemon_start_when_complete(d);
+	return 0;
+}
+
 static void reload_view(struct daemon *d, const struct config *c)
 {
 	char error[VIEW_ERROR_BYTES];
 	struct view *v;
-	int r;
 
 	if (load_view(d, c, &v, error)) {
 		set_failed(&d->view_state, error);
 		log_error("kept the old nodes", L_TEXT("detail", error));
 		return;
 	}
-	/* The kernel first: what it diverts must have an owner in the workers' view a moment later, and waits there until it has. */
-	r = capture_set_view(d->capture, v);
-	if (r) {
-		set_failed(&d->view_state, strerror(-r));
-		log_error("kept the old nodes: the kernel's map did not take the new ones", L_ERRNO(r));
-		view_unref(v);
-		return;
-	}
-	engine_set_view(d->engine, v);
-	view_unref(d->view);
-	d->view = v;
-	set_good(&d->view_state);
-	log_info("new nodes", L_U64("nodes", view_nodes_count(v)));
+	if (reload_set_view(d, v) == 0)
+		log_info("new nodes", L_U64("nodes", view_nodes_count(v)));
+	view_unref(v);
 }
 
 /* Settings that only a restart changes: named where they differ. */
@@ -189,6 +228,12 @@ static void warn_of_fixed_settings(const struct config *old, const struct config
 		{ "identity.directory", strcmp(old->identity.directory, fresh->identity.directory) != 0 },
 		{ "identity.peer_name", strcmp(old->identity.peer_name, fresh->identity.peer_name) != 0 },
 		{ "nodes.file", strcmp(old->nodes.file, fresh->nodes.file) != 0 },
+		{ "nodes.kubernetes",
+		  old->nodes.is_kubernetes != fresh->nodes.is_kubernetes ||
+		          strcmp(old->nodes.kubernetes.kubeconfig, fresh->nodes.kubernetes.kubeconfig) != 0 ||
+		          strcmp(old->nodes.kubernetes.name_space, fresh->nodes.kubernetes.name_space) != 0 ||
+		          strcmp(old->nodes.kubernetes.records_namespace, fresh->nodes.kubernetes.records_namespace) != 0 ||
+		          strcmp(old->nodes.kubernetes.daemonset, fresh->nodes.kubernetes.daemonset) != 0 },
 		{ "tunnel", old->tunnel.port != fresh->tunnel.port || old->tunnel.workers != fresh->tunnel.workers ||
 		                    old->tunnel.peer_timeout_ms != fresh->tunnel.peer_timeout_ms ||
 		                    old->tunnel.drain_timeout_ms != fresh->tunnel.drain_timeout_ms ||
@@ -200,6 +245,17 @@ static void warn_of_fixed_settings(const struct config *old, const struct config
 		if (fixed[i].differs)
 			log_warn("this setting changes with a restart only", L_TEXT("key", fixed[i].key));
 	}
+}
+
+/* Those of nodes.kubernetes that change at once. */
+static void take_cluster_settings(struct config *to, struct config *from)
+{
+	struct config_prefixes ranges = to->nodes.kubernetes.service_ranges;
+
+	to->nodes.kubernetes.pod_ranges = from->nodes.kubernetes.pod_ranges;
+	to->nodes.kubernetes.allow_pod_opt_out = from->nodes.kubernetes.allow_pod_opt_out;
+	to->nodes.kubernetes.service_ranges = from->nodes.kubernetes.service_ranges;
+	from->nodes.kubernetes.service_ranges = ranges;
 }
 
 static void reload_config(struct daemon *d)
@@ -222,7 +278,7 @@ static void reload_config(struct daemon *d)
 	settings_capture(&fresh, d->pin_directory, items, &settings);
 	settings.workers = settings_workers(&d->config);
 	settings.tunnel_port = (uint16_t)d->config.tunnel.port;
-	if (capture_apply(d->capture, &settings, error)) {
+	if (d->engine && capture_apply(d->capture, &settings, error)) {
 		set_failed(&d->config_state, error);
 		log_error("kept the old configuration", L_TEXT("detail", error));
 		config_done(&fresh);
@@ -234,11 +290,16 @@ static void reload_config(struct daemon *d)
 		d->config.capture = fresh.capture;
 		d->config.log = fresh.log;
 		fresh.capture = old.capture;
+		take_cluster_settings(&d->config, &fresh);
 		config_done(&fresh);
 		log_set_level(d->config.log.level);
 		set_good(&d->config_state);
 		log_info("new configuration");
-		reload_view(d, &d->config); /* cluster_pods may differ */
+		/* cluster_pods and the mode say what the view is to be. */
+		if (d->kubernetes)
+			kubernetes_apply(d);
+		else
+			reload_view(d, &d->config);
 	}
 	free(items);
 }
@@ -306,9 +367,16 @@ int reload_start(struct daemon *d)
 	int r;
 
 	d->reload_timer.on_expire = on_reload_timer;
+	d->missing_timer.on_expire = on_missing_timer;
+	if (!d->tls) {
+		log_warn("no certificate yet", L_TEXT("detail", d->cred_state.error));
+		(void)loop_timer_set(d->loop, &d->missing_timer, instant_add_ms(loop_now(d->loop), MISSING_MS));
+	}
 	r = watch(d, d->config.identity.directory, &d->cred_watch, &d->cred_watch_source, on_cred_watch);
 	if (r)
 		return r;
+	if (d->config.nodes.is_kubernetes)
+		return 0;
 	snprintf(nodes_folder, sizeof(nodes_folder), "%s", d->config.nodes.file);
 	return watch(d, dirname(nodes_folder), &d->nodes_watch, &d->nodes_watch_source, on_nodes_watch);
 }
@@ -317,6 +385,7 @@ void reload_stop(struct daemon *d)
 {
 	if (d->loop) {
 		loop_timer_clear(d->loop, &d->reload_timer);
+		loop_timer_clear(d->loop, &d->missing_timer);
 		loop_remove(d->loop, &d->cred_watch_source);
 		loop_remove(d->loop, &d->nodes_watch_source);
 	}

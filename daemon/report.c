@@ -82,7 +82,7 @@ static void merge_peer(struct snapshot_peer *into, const struct snapshot_peer *f
 /* Every node of the view but this one, with what the workers know. NULL: no memory. */
 static struct snapshot_peer *peers_of(const struct view *v, void *const *parts, uint32_t parts_count, size_t *ret_count)
 {
-	size_t nodes = view_nodes_count(v), count = 0;
+	size_t nodes = v ? view_nodes_count(v) : 0, count = 0;
 	struct snapshot_peer *peers = calloc(nodes + 1, sizeof(*peers));
 
 	if (!peers)
@@ -173,7 +173,7 @@ static void fill_certificates(struct snapshot_certificates *ret, const struct da
 static size_t fill_counters(struct snapshot_counter *ret, const struct daemon *d)
 {
 	static struct capture_counter found[COUNTERS_MAX]; /* main's thread only */
-	size_t count = capture_counters(d->capture, found, COUNTERS_MAX);
+	size_t count = d->capture ? capture_counters(d->capture, found, COUNTERS_MAX) : 0;
 
 	for (size_t i = 0; i < count; i++) {
 		ret[i] = (struct snapshot_counter){ .name = found[i].name,
@@ -189,7 +189,7 @@ static size_t fill_counters(struct snapshot_counter *ret, const struct daemon *d
 static size_t fill_devices(struct snapshot_device *ret, const struct daemon *d)
 {
 	static struct capture_device found[DEVICES_MAX];
-	size_t count = capture_devices(d->capture, found, DEVICES_MAX);
+	size_t count = d->capture ? capture_devices(d->capture, found, DEVICES_MAX) : 0;
 
 	for (size_t i = 0; i < count; i++) {
 		memset(&ret[i], 0, sizeof(ret[i]));
@@ -201,16 +201,6 @@ static size_t fill_devices(struct snapshot_device *ret, const struct daemon *d)
 		snprintf(ret[i].detail, sizeof(ret[i].detail), "%s", found[i].detail);
 	}
 	return count;
-}
-
-/* Prefixes of pods that are somebody's. */
-static uint64_t pods_of(const struct view *v)
-{
-	uint64_t pods = 0;
-
-	for (size_t i = 0; i < view_nodes_count(v); i++)
-		pods += view_node_at(v, i)->pods_count;
-	return pods;
 }
 
 static const char *mode_text(enum config_mode mode)
@@ -241,8 +231,8 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		.is_shared_identity = d->name.is_shared,
 		.reason = reason,
 		.workers = engine_workers(d->engine),
-		.nodes = (uint32_t)view_nodes_count(d->view),
-		.pods = pods_of(d->view),
+		.nodes = d->view ? (uint32_t)view_nodes_count(d->view) : 0,
+		.pods = d->view ? view_entries_count(d->view, VIEW_POD) : 0, /* prefixes of pods that are somebody's */
 		.budget_bytes = budget->limit_bytes,
 		.granted_bytes = budget_granted(budget),
 		.counters = counters,

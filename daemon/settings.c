@@ -17,6 +17,11 @@ uint32_t settings_workers(const struct config *c)
 	return n > ENGINE_WORKERS_MAX ? ENGINE_WORKERS_MAX : n;
 }
 
+uint64_t settings_hash(const struct config *c)
+{
+	return 1 + (uint64_t)c->capture.mode;
+}
+
 /* Folder names under the bpffs take no dot. */
 void settings_pin_directory(const struct config *c, char ret[CONFIG_PATH_BYTES])
 {
@@ -42,6 +47,7 @@ void settings_capture(const struct config *c, const char *pin_directory, struct 
 		.mode = c->capture.mode == CONFIG_PERMISSIVE ? CAPTURE_PERMISSIVE
 		        : c->capture.mode == CONFIG_STRICT   ? CAPTURE_STRICT
 		                                             : CAPTURE_LOCKDOWN,
+		.has_records = c->nodes.is_kubernetes,
 		.is_older_reset = c->capture.older_flows == CONFIG_OLDER_RESET,
 		.devices = (const char *const *)c->capture.devices.names,
 		.devices_count = c->capture.devices.count,

@@ -9,6 +9,9 @@
 /* How many worker threads there are to be: 1..ENGINE_WORKERS_MAX. */
 uint32_t settings_workers(const struct config *c);
 
+/* Of what both ends of a tunnel must agree on: nodes that differ are told apart by it. */
+uint64_t settings_hash(const struct config *c);
+
 /* The folder below the bpffs where everything is pinned: named after runtime_directory. */
 void settings_pin_directory(const struct config *c, char ret[CONFIG_PATH_BYTES]);
 

@@ -15,6 +15,7 @@ enum kind {
 	KIND_NODE,
 	KIND_RUNTIME, /* a path whose last part also names a folder in the bpffs */
 	KIND_PATH,
+	KIND_NAME, /* of an object in Kubernetes */
 	KIND_TEXT,
 	KIND_NUMBER,
 	KIND_DURATION,
@@ -24,7 +25,7 @@ enum kind {
 	KIND_PREFIXES,
 	KIND_EXCLUDES,
 	KIND_LISTEN,
-	KIND_ABSENT, /* known, and not in this version */
+	KIND_MAP, /* a section in a section; its keys stand behind it */
 };
 
 struct choice {
@@ -42,7 +43,7 @@ struct key {
 	uint64_t min, max;            /* of numbers, durations (ms) and sizes (bytes) */
 	const struct choice *choices; /* ended by a text of NULL */
 	const char *standard;         /* the default as it would be written; NULL: it must be given */
-	const char *refusal;          /* KIND_ABSENT */
+	bool may_be_empty;            /* of texts: "" says something */
 	const char *about;
 };
 
@@ -69,11 +70,24 @@ static const struct choice older_flows[] = {
 	{ NULL, 0, NULL },
 };
 
+static const struct choice pod_ranges[] = {
+	{ "mark", CONFIG_RANGES_MARK, NULL },
+	{ "own", CONFIG_RANGES_OWN, NULL },
+	{ NULL, 0, NULL },
+};
+
+static const struct choice flags[] = {
+	{ "false", CONFIG_NO, NULL },
+	{ "true", CONFIG_YES, NULL },
+	{ NULL, 0, NULL },
+};
+
 static const struct choice levels[] = {
 	{ "debug", LOG_DEBUG, NULL }, { "info", LOG_INFO, NULL }, { "warn", LOG_WARN, NULL },
 	{ "error", LOG_ERROR, NULL }, { NULL, 0, NULL },
 };
 
+#define KUBERNETES     "nodes.kubernetes"
 #define AT(field)      .offset = offsetof(struct config, field)
 #define TEXT_AT(field) AT(field), .cap_bytes = sizeof(((struct config *)0)->field)
 
@@ -91,9 +105,25 @@ static const struct key keys[] = {
 	{ "identity", "peer_name", KIND_TEXT, TEXT_AT(identity.peer_name), .standard = "URI:spiffe://cluster.local/ns/culvert/node/{node}",
 	  .about = "template of the name that a node's certificate must have: URI:..., DNS:..., or shared" },
 	{ "nodes", "file", KIND_PATH, TEXT_AT(nodes.file), .about = "the nodes file: who is in the cluster, and which pods are whose" },
-	{ "nodes", "kubernetes", KIND_ABSENT, .offset = 0,
-	  .refusal = "is not built in yet: this version knows the nodes only from a file (nodes.file)",
-	  .about = "nodes and pods from the Kubernetes API" },
+	{ "nodes", "kubernetes", KIND_MAP, AT(nodes.is_kubernetes),
+	  .about = "in place of nodes.file: nodes, pods and who is enrolled from the Kubernetes API; {} for all its defaults" },
+	{ KUBERNETES, "kubeconfig", KIND_PATH, TEXT_AT(nodes.kubernetes.kubeconfig), .standard = "\"\"", .may_be_empty = true,
+	  .about = "how the API server is reached; \"\": by the service account of the pod" },
+	{ KUBERNETES, "namespace", KIND_NAME, TEXT_AT(nodes.kubernetes.name_space), .standard = "\"\"", .may_be_empty = true,
+	  .about = "the namespace of Culvert itself; \"\": that of the service account, or of the kubeconfig's context" },
+	{ KUBERNETES, "records_namespace", KIND_NAME, TEXT_AT(nodes.kubernetes.records_namespace), .standard = "culvert-nodes",
+	  .about = "the namespace of the records: a Lease named after each node that is enrolled" },
+	{ KUBERNETES, "daemonset", KIND_NAME, TEXT_AT(nodes.kubernetes.daemonset), .standard = "culvert", .may_be_empty = true,
+	  .about =
+	          "Culvert's own DaemonSet: when the daemon is told to end and that is gone, Culvert is being taken out; \"\": it runs without one" },
+	{ KUBERNETES, "pod_ranges", KIND_CHOICE, AT(nodes.kubernetes.pod_ranges), .choices = pod_ranges, .standard = "mark",
+	  .about =
+	          "what a node's podCIDRs say: mark the pod space, since many CNIs ignore them; or own: every address in them is its node's" },
+	{ KUBERNETES, "service_ranges", KIND_PREFIXES, AT(nodes.kubernetes.service_ranges), .standard = "[]",
+	  .about = "addresses of Services: a pod that says it has one is refused. The API server's own address is always among them" },
+	{ KUBERNETES, "allow_pod_opt_out", KIND_CHOICE, AT(nodes.kubernetes.allow_pod_opt_out), .choices = flags, .standard = "false",
+	  .about =
+	          "whether a pod's annotation culvert.dev/mode: disabled takes it out, as a namespace's label does; neither does in lockdown" },
 	{ "tunnel", "port", KIND_NUMBER, AT(tunnel.port), .min = 1, .max = UINT16_MAX, .standard = "7117",
 	  .about = "TCP port of the tunnels, the same on every node" },
 	{ "tunnel", "workers", KIND_NUMBER, AT(tunnel.workers), .min = 0, .max = 8, .standard = "0",
@@ -179,7 +209,9 @@ static const char *form_of(const struct key *k, char text[FORM_BYTES])
 			CONFIG_RUNTIME_BYTES - 1);
 		return text;
 	case KIND_PATH:
-		return "an absolute path";
+		return k->may_be_empty ? "an absolute path, or \"\"" : "an absolute path";
+	case KIND_NAME:
+		return k->may_be_empty ? "a name in Kubernetes such as culvert, or \"\"" : "a name in Kubernetes such as culvert";
 	case KIND_TEXT:
 		return "a text such as URI:spiffe://cluster.local/ns/culvert/node/{node}";
 	case KIND_NUMBER:
@@ -208,8 +240,8 @@ static const char *form_of(const struct key *k, char text[FORM_BYTES])
 		return "a list of prefixes and TCP ports such as [10.1.0.0/16, \"fd00::/8\", tcp/9100]";
 	case KIND_LISTEN:
 		return "an address and port such as \"127.0.0.1:9117\" or \"[::1]:9117\", or \"\" for off";
-	case KIND_ABSENT:
-		break;
+	case KIND_MAP:
+		return "a map, or {}";
 	}
 	return "nothing";
 }
@@ -274,8 +306,14 @@ static int take_text(const struct reading *r, const struct key *k, const struct 
 	bool is_path = k->kind == KIND_PATH || k->kind == KIND_RUNTIME;
 	size_t len;
 
-	if (n->kind != TREE_TEXT || tree_is_nothing(n) || n->text[0] == '\0')
+	if (n->kind != TREE_TEXT || tree_is_nothing(n))
 		return bad_value(r, k, n, "is empty");
+	if (n->text[0] == '\0') {
+		if (!k->may_be_empty)
+			return bad_value(r, k, n, "is empty");
+		at[0] = '\0';
+		return 0;
+	}
 	len = strlen(n->text);
 	if (len >= k->cap_bytes)
 		return bad_value(r, k, n, "is too long");
@@ -287,6 +325,8 @@ static int take_text(const struct reading *r, const struct key *k, const struct 
 		return bad_value(r, k, n, "has another last part than can be named in the kernel's bpffs");
 	if (k->kind == KIND_NODE && !text_is_subdomain(n->text))
 		return bad_value(r, k, n, "is no node's name");
+	if (k->kind == KIND_NAME && !text_is_subdomain(n->text))
+		return bad_value(r, k, n, "is no name in Kubernetes");
 	memcpy(at, n->text, len + 1);
 	return 0;
 }
@@ -491,6 +531,8 @@ static int take_listen(const struct reading *r, const struct key *k, const struc
 	return 0;
 }
 
+static int read_section(const struct reading *r, const char *section, const struct tree_node *map);
+
 static int take_value(const struct reading *r, const struct key *k, const struct tree_node *n)
 {
 	void *at = (char *)r->config + k->offset;
@@ -499,6 +541,7 @@ static int take_value(const struct reading *r, const struct key *k, const struct
 	case KIND_NODE:
 	case KIND_RUNTIME:
 	case KIND_PATH:
+	case KIND_NAME:
 	case KIND_TEXT:
 		return take_text(r, k, n, at);
 	case KIND_NUMBER:
@@ -517,8 +560,9 @@ static int take_value(const struct reading *r, const struct key *k, const struct
 		return take_excludes(r, k, n, at);
 	case KIND_LISTEN:
 		return take_listen(r, k, n, at);
-	case KIND_ABSENT:
-		return 0; /* its refusal waits: that there are two sources of nodes is the greater fault */
+	case KIND_MAP:
+		*(bool *)at = true;
+		return read_section(r, KUBERNETES, n);
 	}
 	return 0;
 }
@@ -535,7 +579,7 @@ static const struct key *key_find(const char *section, const char *name)
 static bool is_section(const char *name)
 {
 	for (size_t i = 0; i < KEYS; i++) {
-		if (*name != '\0' && strcmp(keys[i].section, name) == 0)
+		if (*name != '\0' && !strchr(name, '.') && strcmp(keys[i].section, name) == 0)
 			return true;
 	}
 	return false;
@@ -551,6 +595,8 @@ static size_t words_of(const char *section, const char *words[KEYS])
 
 		if (*section == '\0' && *keys[i].section != '\0') {
 			word = keys[i].section;
+			if (strchr(word, '.'))
+				continue;
 			if (i > 0 && strcmp(keys[i - 1].section, word) == 0)
 				continue;
 		} else if (strcmp(keys[i].section, section) != 0) {
@@ -669,12 +715,13 @@ static int check_whole(const struct reading *r)
 		return fault(r, kubernetes_line,
 		             "two sources of nodes: nodes.file (line %u) and nodes.kubernetes; one of them would be right", file_line);
 	for (size_t i = 0; i < KEYS; i++) {
-		if (keys[i].kind == KIND_ABSENT && c->lines[i] > 0)
-			return fault(r, c->lines[i], "%s: %s", dotted(&keys[i], name), keys[i].refusal);
-	}
-	for (size_t i = 0; i < KEYS; i++) {
-		if (!keys[i].standard && keys[i].kind != KIND_ABSENT && c->lines[i] == 0 && !(keys[i].kind == KIND_NODE && r->node))
+		if (keys[i].standard || c->lines[i] > 0 || (keys[i].kind == KIND_NODE && r->node))
+			continue;
+		if (strcmp(keys[i].section, "nodes") != 0)
 			return fault(r, 0, "%s is missing; %s would be right", dotted(&keys[i], name), form_of(&keys[i], form));
+		if (file_line == 0 && kubernetes_line == 0)
+			return fault(r, 0,
+			             "nodes.file is missing; an absolute path, or in its place nodes: {kubernetes: {}}, would be right");
 	}
 	if (c->metrics.listen.is_on)
 		return fault(r, config_line(c, "metrics.listen"), "metrics.listen: is not built in yet; \"\", off, would be right");
@@ -734,6 +781,7 @@ void config_done(struct config *c)
 	for (size_t i = 0; i < c->capture.devices.count; i++)
 		free(c->capture.devices.names[i]);
 	free(c->capture.devices.names);
+	free(c->nodes.kubernetes.service_ranges.items);
 	free(c->capture.cluster_pods.items);
 	free(c->capture.exclude.items);
 	*c = (struct config){ 0 };
@@ -812,6 +860,7 @@ static void print_value(const struct key *k, const struct config *c, FILE *out)
 	case KIND_NODE:
 	case KIND_RUNTIME:
 	case KIND_PATH:
+	case KIND_NAME:
 	case KIND_TEXT:
 		print_quoted(at, out);
 		break;
@@ -843,9 +892,17 @@ static void print_value(const struct key *k, const struct config *c, FILE *out)
 		listen = at;
 		(void)fprintf(out, "\"%s\"", listen->is_on ? endpoint_print(&listen->endpoint, text) : "");
 		break;
-	case KIND_ABSENT:
+	case KIND_MAP:
 		break;
 	}
+}
+
+/* Of the two sources of nodes the other. */
+static bool is_left_out(const struct key *k, const struct config *c)
+{
+	bool is_kubernetes = k->kind == KIND_MAP || strcmp(k->section, KUBERNETES) == 0;
+
+	return c->nodes.is_kubernetes ? strcmp(k->section, "nodes") == 0 && k->kind == KIND_PATH : is_kubernetes;
 }
 
 void config_print(const struct config *c, FILE *out)
@@ -854,13 +911,14 @@ void config_print(const struct config *c, FILE *out)
 
 	for (size_t i = 0; i < KEYS; i++) {
 		const struct key *k = &keys[i];
+		bool is_inner = strchr(k->section, '.') != NULL;
 
-		if (k->kind == KIND_ABSENT)
+		if (is_left_out(k, c))
 			continue;
-		if (strcmp(k->section, section) != 0)
+		if (strcmp(k->section, section) != 0 && !is_inner)
 			(void)fprintf(out, "%s:\n", k->section);
 		section = k->section;
-		(void)fprintf(out, "%s%s: ", *section != '\0' ? "  " : "", k->name);
+		(void)fprintf(out, "%s%s:%s", is_inner ? "    " : *section != '\0' ? "  " : "", k->name, k->kind == KIND_MAP ? "" : " ");
 		print_value(k, c, out);
 		(void)fputc('\n', out);
 	}
@@ -874,13 +932,11 @@ void config_describe(FILE *out)
 	for (size_t i = 0; i < KEYS; i++) {
 		const struct key *k = &keys[i];
 
-		if (k->kind == KIND_ABSENT) {
-			(void)fprintf(out, "| `%s` | not in this version | | %s |\n", dotted(k, name), k->about);
-			continue;
-		}
 		(void)fprintf(out, "| `%s` | %s | ", dotted(k, name), form_of(k, form));
 		if (k->standard)
 			(void)fprintf(out, "`%s`", k->standard);
+		else if (strcmp(k->section, "nodes") == 0)
+			(void)fputs("one of the two must be given", out);
 		else
 			(void)fputs("must be given", out);
 		(void)fprintf(out, " | %s |\n", k->about);

@@ -21,11 +21,14 @@ enum {
 	CONFIG_PEER_NAME_BYTES = 512,
 	CONFIG_DEVICE_BYTES = 16, /* IFNAMSIZ */
 	CONFIG_LIST_MAX = 1024,   /* entries of a list */
-	CONFIG_KEYS_MAX = 32,
+	CONFIG_NAME_BYTES = 254,  /* of an object in Kubernetes */
+	CONFIG_KEYS_MAX = 48,
 };
 
 enum config_mode { CONFIG_PERMISSIVE, CONFIG_STRICT, CONFIG_LOCKDOWN };
 enum config_connect { CONFIG_OPTIMISTIC, CONFIG_FAITHFUL };
+enum config_pod_ranges { CONFIG_RANGES_MARK, CONFIG_RANGES_OWN };
+enum config_flag { CONFIG_NO, CONFIG_YES };
 enum config_older_flows { CONFIG_OLDER_KEEP, CONFIG_OLDER_RESET };
 
 struct config_devices {
@@ -66,7 +69,17 @@ struct config {
 		char peer_name[CONFIG_PEER_NAME_BYTES]; /* a template; its form is cluster/name's to check */
 	} identity;
 	struct {
-		char file[CONFIG_PATH_BYTES];
+		char file[CONFIG_PATH_BYTES]; /* "": is_kubernetes */
+		bool is_kubernetes;
+		struct {
+			char kubeconfig[CONFIG_PATH_BYTES]; /* "": the pod's own account */
+			char name_space[CONFIG_NAME_BYTES]; /* of Culvert itself; "": that of the account */
+			char records_namespace[CONFIG_NAME_BYTES];
+			char daemonset[CONFIG_NAME_BYTES];
+			enum config_pod_ranges pod_ranges;
+			enum config_flag allow_pod_opt_out;
+			struct config_prefixes service_ranges;
+		} kubernetes;
 	} nodes;
 	struct {
 		uint32_t port;

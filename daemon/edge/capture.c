@@ -1186,6 +1186,11 @@ int capture_set_peer_up(struct capture *c, const char *node, bool is_up)
 	return pairs_set_up(c->pairs, node, is_up);
 }
 
+bool capture_is_peer_up(const struct capture *c, const char *node)
+{
+	return pairs_is_up(c->pairs, node);
+}
+
 enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said)
 {
 	return pairs_hear(c->pairs, node, said);

@@ -59,6 +59,7 @@ int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd)
 int capture_set_view(struct capture *c, struct view *v);
 /* Whether a tunnel to the node is up (permissive, pairs that join, and the node's own traffic, decide by it). Any thread. 0 or -errno. */
 int capture_set_peer_up(struct capture *c, const char *node, bool is_up);
+bool capture_is_peer_up(const struct capture *c, const char *node);
 /* The node has said what it knows of the pair; PAIR_NOT_ENROLLED only asks. Returns what holds now for what leaves here. Any thread. */
 enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said);
 /* New settings at a reload (mode, older_flows, exclude). 0 or -errno; the old ones stay on an error. */

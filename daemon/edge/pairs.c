@@ -287,6 +287,18 @@ int pairs_set_up(struct pairs *p, const char *node, bool is_up)
 	return code;
 }
 
+bool pairs_is_up(struct pairs *p, const char *node)
+{
+	uint32_t place;
+	bool is_up;
+
+	(void)pthread_mutex_lock(&p->lock);
+	place = find(p, node);
+	is_up = place && p->at[place].value.is_up;
+	(void)pthread_mutex_unlock(&p->lock);
+	return is_up;
+}
+
 enum pair_state pairs_hear(struct pairs *p, const char *node, enum pair_state said)
 {
 	enum pair_state state = PAIR_NOT_ENROLLED;

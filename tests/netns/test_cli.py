@@ -117,8 +117,7 @@ def test_a_bad_setting_is_named_with_its_line_its_value_and_what_would_be_right(
     (dict(runtime="runtime_directory: run/culvert"), '2: runtime_directory: "run/culvert" is no absolute path; '),
     (dict(runtime="runtime_directory: /run/cul.vert"), '2: runtime_directory: "/run/cul.vert" has another last part than can be named in the kernel\'s bpffs; '),
     (dict(identity="log: {}"), "identity.directory is missing; an absolute path would be right"),
-    (dict(nodes="log: {}"), "nodes.file is missing; an absolute path would be right"),
-    (dict(nodes="nodes: {kubernetes: {}}"), "nodes.kubernetes: "),
+    (dict(nodes="log: {}"), "nodes.file is missing; an absolute path, or in its place nodes: {kubernetes: {}}, would be right"),
     (dict(node="node: node3"), "the certificate is for URI:spiffe://cluster.local/ns/culvert/node/node1, this node's must be for URI:spiffe://cluster.local/ns/culvert/node/node3"),
     (dict(identity="identity: {directory: /nonexistent}"), "/nonexistent: No such file or directory"),
     (dict(nodes="nodes: {file: /nonexistent}"), "/nonexistent: can not be opened: No such file or directory"),
@@ -126,6 +125,15 @@ def test_a_bad_setting_is_named_with_its_line_its_value_and_what_would_be_right(
 def test_what_must_be_given_is_named_with_what_would_be_right(folder, line, sentence):
     said = refusal(config(folder, **line))
     assert sentence in said, said
+
+
+def test_check_with_kubernetes_checks_what_needs_no_api_server(folder):
+    path = config(folder, nodes="nodes: {kubernetes: {}}")
+    said = run(program("culvertd"), "--config", path, "--check").stdout
+    assert said.startswith(f"{path}: good: node node1, nodes from the Kubernetes API (not asked), certificate spiffe://"), said
+    path = config(folder, nodes="nodes: {kubernetes: {}}", identity="identity: {directory: /nonexistent}")
+    said = run(program("culvertd"), "--config", path, "--check").stdout
+    assert "no certificate yet: /nonexistent: " in said, said
 
 
 @pytest.mark.parametrize("template, sentence", [

@@ -278,14 +278,31 @@ static void what_must_be_given_is_asked_for(void **state)
 	static const char *const cases[][2] = {
 		{ "", "c: node is missing; a node's name (small letters, digits, and inside them - and .), such as node1 would be right" },
 		{ "node: n\n", "c: identity.directory is missing; an absolute path would be right" },
-		{ "node: n\nidentity: {directory: /i}\n", "c: nodes.file is missing; an absolute path would be right" },
-		{ "node: n\nidentity: {directory: /i}\nnodes:\n", "c: nodes.file is missing; an absolute path would be right" },
+		{ "node: n\nidentity: {directory: /i}\n",
+		  "c: nodes.file is missing; an absolute path, or in its place nodes: {kubernetes: {}}, would be right" },
+		{ "node: n\nidentity: {directory: /i}\nnodes:\n",
+		  "c: nodes.file is missing; an absolute path, or in its place nodes: {kubernetes: {}}, would be right" },
 		{ "node: N\n",
 		  "c:1: node: \"N\" is no node's name; a node's name (small letters, digits, and inside them - and .), such as node1 would be right" },
 		{ "- node\n", "c:1: begins with a list; a map with keys such as node would be right" },
 		{ "node\n", "c:1: begins with a text; a map with keys such as node would be right" },
-		{ "node: n\nidentity: {directory: /i}\nnodes: {kubernetes: {}}\n",
-		  "c:3: nodes.kubernetes: is not built in yet: this version knows the nodes only from a file (nodes.file)" },
+		{ "node: n\nnodes: {kubernetes: []}\n",
+		  "c:2: nodes.kubernetes: is a list; a map with keys such as kubeconfig would be right" },
+		{ "node: n\nnodes: {kubernetes: {kubeconfg: /k}}\n",
+		  "c:2: key \"nodes.kubernetes.kubeconfg\" is not known; is nodes.kubernetes.kubeconfig meant?" },
+		{ "node: n\nnodes: {kubernetes: {kubeconfig: k}}\n",
+		  "c:2: nodes.kubernetes.kubeconfig: \"k\" is no absolute path; an absolute path, or \"\" would be right" },
+		{ "node: n\nnodes: {kubernetes: {records_namespace: Culvert_Nodes}}\n",
+		  "c:2: nodes.kubernetes.records_namespace: \"Culvert_Nodes\" is no name in Kubernetes; a name in Kubernetes such as culvert would be right" },
+		{ "node: n\nnodes: {kubernetes: {records_namespace: ''}}\n",
+		  "c:2: nodes.kubernetes.records_namespace: \"\" is empty; a name in Kubernetes such as culvert would be right" },
+		{ "node: n\nnodes: {kubernetes: {pod_ranges: all}}\n",
+		  "c:2: nodes.kubernetes.pod_ranges: \"all\" is not known; mark or own would be right" },
+		{ "node: n\nnodes: {kubernetes: {allow_pod_opt_out: yes}}\n",
+		  "c:2: nodes.kubernetes.allow_pod_opt_out: \"yes\" is not known; false or true would be right" },
+		{ "node: n\nkubernetes: {}\n", "c:2: key \"kubernetes\" is not known; is nodes.kubernetes meant?" },
+		{ "node: n\nnodes.kubernetes: {}\n",
+		  "c:2: key \"nodes.kubernetes\" is not known; the keys here are node, runtime_directory, kernel, identity, nodes, tunnel, capture, metrics, log" },
 		{ "node: n\nidentity: {directory: /i}\nnodes:\n  file: /n\n  kubernetes: {}\n",
 		  "c:5: two sources of nodes: nodes.file (line 4) and nodes.kubernetes; one of them would be right" },
 		{ "node: n\nnodes: {file: n.yaml}\n", "c:2: nodes.file: \"n.yaml\" is no absolute path; an absolute path would be right" },
@@ -299,6 +316,53 @@ static void what_must_be_given_is_asked_for(void **state)
 		assert_int_equal(config_parse("c", cases[i][0], strlen(cases[i][0]), NULL, &c, error), -EINVAL);
 		assert_string_equal(error, cases[i][1]);
 	}
+}
+
+static void kubernetes_takes_the_place_of_the_file(void **state)
+{
+	static const char head[] = "node: n\nidentity: {directory: /i}\nnodes:\n";
+	static const char *const bare[] = { "  kubernetes: {}\n", "  kubernetes:\n", "  kubernetes:\n    # kubeconfig: /k\n" };
+	static const char full[] =
+		"  kubernetes:\n    kubeconfig: /k\n    namespace: sys\n    records_namespace: sys-nodes\n    daemonset: cv.a\n"
+		"    pod_ranges: own\n    service_ranges: [10.96.0.0/12]\n    allow_pod_opt_out: true\n";
+	struct config c, again;
+	char text[1024], *printed;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bare) / sizeof(bare[0]); i++) {
+		(void)snprintf(text, sizeof(text), "%s%s", head, bare[i]);
+		parse(text, &c);
+		assert_true(c.nodes.is_kubernetes);
+		assert_string_equal(c.nodes.file, "");
+		assert_string_equal(c.nodes.kubernetes.kubeconfig, "");
+		assert_string_equal(c.nodes.kubernetes.name_space, "");
+		assert_string_equal(c.nodes.kubernetes.records_namespace, "culvert-nodes");
+		assert_string_equal(c.nodes.kubernetes.daemonset, "culvert");
+		assert_int_equal(c.nodes.kubernetes.pod_ranges, CONFIG_RANGES_MARK);
+		assert_int_equal(c.nodes.kubernetes.allow_pod_opt_out, CONFIG_NO);
+		assert_int_equal(c.nodes.kubernetes.service_ranges.count, 0);
+		config_done(&c);
+	}
+	(void)snprintf(text, sizeof(text), "%s%s", head, full);
+	parse(text, &c);
+	printed = print(&c);
+	parse(printed, &again);
+	assert_int_equal(config_line(&c, "nodes.kubernetes.daemonset"), 8);
+	for (const struct config *p = &c; p; p = p == &c ? &again : NULL) {
+		assert_string_equal(p->nodes.kubernetes.kubeconfig, "/k");
+		assert_string_equal(p->nodes.kubernetes.name_space, "sys");
+		assert_string_equal(p->nodes.kubernetes.records_namespace, "sys-nodes");
+		assert_string_equal(p->nodes.kubernetes.daemonset, "cv.a");
+		assert_int_equal(p->nodes.kubernetes.pod_ranges, CONFIG_RANGES_OWN);
+		assert_int_equal(p->nodes.kubernetes.allow_pod_opt_out, CONFIG_YES);
+		assert_int_equal(p->nodes.kubernetes.service_ranges.count, 1);
+	}
+	free(printed);
+	config_done(&c);
+	config_done(&again);
+	parse(LEAST, &c);
+	assert_false(c.nodes.is_kubernetes);
+	config_done(&c);
 }
 
 static void a_node_given_beside_the_file_takes_the_keys_place(void **state)
@@ -371,11 +435,12 @@ static void every_key_is_described(void **state)
 	assert_int_equal(fclose(out), 0);
 	for (const char *p = text; *p != '\0'; p++)
 		lines += *p == '\n';
-	assert_int_equal(lines, 2 + 22);
+	assert_int_equal(lines, 2 + 29);
 	assert_non_null(
 		strstr(text, "| `tunnel.port` | a number from 1 to 65535 | `7117` | TCP port of the tunnels, the same on every node |\n"));
-	assert_non_null(strstr(text, "| `nodes.file` | an absolute path | must be given | "));
-	assert_non_null(strstr(text, "| `nodes.kubernetes` | not in this version | | "));
+	assert_non_null(strstr(text, "| `nodes.file` | an absolute path | one of the two must be given | "));
+	assert_non_null(strstr(text, "| `nodes.kubernetes` | a map, or {} | one of the two must be given | "));
+	assert_non_null(strstr(text, "| `nodes.kubernetes.pod_ranges` | mark or own | `mark` | "));
 	free(text);
 }
 
@@ -388,6 +453,7 @@ int main(void)
 		cmocka_unit_test(a_section_may_be_empty),
 		cmocka_unit_test(each_fault_has_its_sentence),
 		cmocka_unit_test(what_must_be_given_is_asked_for),
+		cmocka_unit_test(kubernetes_takes_the_place_of_the_file),
 		cmocka_unit_test(a_node_given_beside_the_file_takes_the_keys_place),
 		cmocka_unit_test(a_file_is_loaded),
 		cmocka_unit_test(every_key_is_described),

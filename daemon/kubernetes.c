@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "kubernetes.h"
+
+#include "base/log.h"
+#include "base/table.h"
+#include "kube/leave.h"
+#include "reload.h"
+#include "settings.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { VIEW_RETRY_MS = 1000, READY_TICK_MS = 1000 };
+
+struct kubernetes {
+	struct daemon *daemon;
+	struct source *source;
+	struct enrol *enrol;
+	struct leave *leave;
+	void (*left)(struct daemon *d, bool is_leaving);
+	struct view *wanted; /* the last view that came */
+	struct loop_timer view_retry, ready_tick;
+	bool is_unenrolled;
+	/* What was logged last. */
+	char said[SOURCE_TEXT_BYTES], ready_said[EDGE_ERROR_BYTES];
+	bool was_ready;
+	struct log_limit refused_log;
+	size_t nodes, enrolled; /* of the view in force */
+};
+
+/* --- views --- */
+
+/* The same view, with this node as one that is not enrolled. */
+static int without_enrolment(const struct daemon *d, struct view *v, struct view **ret)
+{
+	struct view_node self = *view_self(v);
+	struct view_edit *e;
+	uint32_t id;
+	int r = view_edit_begin(v, d->config.node, &e);
+
+	if (r)
+		return r;
+	self.is_enrolled = false;
+	r = view_edit_put_node(e, &self, &id);
+	if (r) {
+		view_edit_abort(e);
+		return r;
+	}
+	return view_edit_finish(e, ret);
+}
+
+static void apply_view(struct kubernetes *k)
+{
+	struct daemon *d = k->daemon;
+	struct view *v = NULL;
+	size_t enrolled = 0;
+	int r;
+
+	if (!k->wanted)
+		return;
+	r = k->is_unenrolled ? without_enrolment(d, k->wanted, &v) : 0;
+	if (r == 0)
+		r = reload_set_view(d, v ? v : k->wanted);
+	view_unref(v);
+	if (r) {
+		/* What is in force stays, and the next try may find room. */
+		(void)loop_timer_set(d->loop, &k->view_retry, instant_add_ms(loop_now(d->loop), VIEW_RETRY_MS));
+		return;
+	}
+	enrol_set_view(k->enrol, d->view);
+	for (size_t i = 0; i < view_nodes_count(d->view); i++)
+		enrolled += view_node_at(d->view, i)->is_enrolled;
+	if (enrolled != k->enrolled || view_nodes_count(d->view) != k->nodes)
+		log_info("new nodes", L_U64("nodes", view_nodes_count(d->view)), L_U64("enrolled", enrolled));
+	k->enrolled = enrolled;
+	k->nodes = view_nodes_count(d->view);
+}
+
+static void on_view_retry(struct loop_timer *t)
+{
+	apply_view(container_of(t, struct kubernetes, view_retry));
+}
+
+static void on_view_changed(void *ctx, struct view *v)
+{
+	struct kubernetes *k = ctx;
+
+	view_unref(k->wanted);
+	k->wanted = view_ref(v);
+	apply_view(k);
+}
+
+/* --- what is said --- */
+
+static void on_refused(void *ctx, const char *object, const char *text)
+{
+	struct kubernetes *k = ctx;
+	uint32_t kept_back;
+
+	if (log_limit_allow(&k->refused_log, loop_now(k->daemon->loop).ns, &kept_back))
+		log_warn("refused what an object says", L_TEXT("object", object), L_TEXT("detail", text), L_U64("kept_back", kept_back));
+}
+
+static void on_source_changed(void *ctx)
+{
+	struct kubernetes *k = ctx;
+	struct source_state state;
+
+	if (!k->source)
+		return;
+	source_state(k->source, &state);
+	if (strcmp(k->said, state.missing) == 0)
+		return;
+	if (state.is_current)
+		log_info("the API server's objects are followed", L_U64("nodes", registry_counts(source_registry(k->source)).nodes),
+		         L_U64("pods", registry_counts(source_registry(k->source)).pods));
+	else
+		LOG_AT(state.is_failing ? LOG_WARN : LOG_DEBUG,
+		       state.is_synced ? "the API server is away: what is known stays in force" : "waiting for the API server",
+		       L_TEXT("detail", state.missing));
+	snprintf(k->said, sizeof(k->said), "%s", state.missing);
+}
+
+/* Readiness comes and goes by many things; it is said when it changes, by what is missing first. */
+static void on_ready_tick(struct loop_timer *t)
+{
+	struct kubernetes *k = container_of(t, struct kubernetes, ready_tick);
+	struct daemon *d = k->daemon;
+	char text[EDGE_ERROR_BYTES] = "";
+	bool is_ready = daemon_is_ready(d, text);
+
+	if (is_ready != k->was_ready || strcmp(k->ready_said, text) != 0)
+		LOG_AT(is_ready ? LOG_INFO : LOG_WARN, is_ready ? "ready" : "not ready", L_TEXT("node", d->config.node),
+		       L_TEXT("version", CULVERT_VERSION), L_U64("nodes", d->view ? view_nodes_count(d->view) : 0),
+		       L_U64("workers", engine_workers(d->engine)), L_TEXT("detail", text));
+	k->was_ready = is_ready;
+	snprintf(k->ready_said, sizeof(k->ready_said), "%s", text);
+	(void)loop_timer_set(d->loop, t, instant_add_ms(loop_now(d->loop), READY_TICK_MS));
+}
+
+static bool is_working(void *ctx, char *text, size_t text_bytes)
+{
+	const struct kubernetes *k = ctx;
+	char why[EDGE_ERROR_BYTES] = "";
+	bool is = daemon_is_working(k->daemon, why);
+
+	snprintf(text, text_bytes, "%s", why);
+	return is;
+}
+
+static bool is_peer_up(void *ctx, const char *node)
+{
+	return capture_is_peer_up(((const struct kubernetes *)ctx)->daemon->capture, node);
+}
+
+static void want_peer(void *ctx, uint32_t node_id)
+{
+	engine_want_peer(((struct kubernetes *)ctx)->daemon->engine, node_id);
+}
+
+static void on_enrol_changed(void *ctx)
+{
+	struct kubernetes *k = ctx;
+	const char *text;
+	enum enrol_state state = enrol_state(k->enrol, &text);
+
+	if (state == ENROL_DONE)
+		log_info("enrolled", L_TEXT("node", k->daemon->config.node));
+	else if (state == ENROL_OUT)
+		log_warn("not enrolled, on purpose", L_TEXT("detail", text));
+}
+
+bool kubernetes_is_missing(const struct daemon *d, char text[EDGE_ERROR_BYTES])
+{
+	const struct kubernetes *k = d->kubernetes;
+	struct source_state state;
+	const char *why;
+
+	source_state(k->source, &state);
+	if (!state.is_synced)
+		snprintf(text, EDGE_ERROR_BYTES, "%s", state.missing);
+	else if (!d->view)
+		snprintf(text, EDGE_ERROR_BYTES, "node %.100s is not among the cluster's %zu nodes", d->config.node,
+		         registry_counts(source_registry(k->source)).nodes);
+	else if (d->engine && enrol_state(k->enrol, &why) == ENROL_WAITING)
+		snprintf(text, EDGE_ERROR_BYTES, "not enrolled yet: %s", why);
+	else
+		return false;
+	return true;
+}
+
+/* --- the end --- */
+
+static void on_left(void *ctx, bool is_leaving, const char *text)
+{
+	struct kubernetes *k = ctx;
+
+	log_info(is_leaving ? "Culvert is taken out of this node" : "this is a restart: what is pinned stays and refuses",
+	         L_TEXT("detail", text));
+	k->left(k->daemon, is_leaving);
+}
+
+bool kubernetes_ask_why(struct daemon *d, void (*done)(struct daemon *d, bool is_leaving))
+{
+	struct kubernetes *k = d->kubernetes;
+	struct leave_settings s = { .self = d->config.node, .daemonset = d->config.nodes.kubernetes.daemonset };
+
+	if (!k || k->leave)
+		return false;
+	k->left = done;
+	return leave_ask(d->loop, k->source, &s, on_left, k, &k->leave) == 0;
+}
+
+void kubernetes_unenrol(struct daemon *d)
+{
+	d->kubernetes->is_unenrolled = true;
+	apply_view(d->kubernetes);
+}
+
+/* --- start --- */
+
+static struct registry_settings registry_settings_of(const struct config *c)
+{
+	bool is_opt_out = c->capture.mode != CONFIG_LOCKDOWN;
+
+	return (struct registry_settings){
+		.self = c->node,
+		.is_ranges_own = c->nodes.kubernetes.pod_ranges == CONFIG_RANGES_OWN,
+		.is_space_opt_out_allowed = is_opt_out,
+		.is_pod_opt_out_allowed = is_opt_out && c->nodes.kubernetes.allow_pod_opt_out == CONFIG_YES,
+		.pod_space = c->capture.cluster_pods.items,
+		.pod_space_count = c->capture.cluster_pods.count,
+		.reserved = c->nodes.kubernetes.service_ranges.items,
+		.reserved_count = c->nodes.kubernetes.service_ranges.count,
+	};
+}
+
+void kubernetes_apply(struct daemon *d)
+{
+	struct registry_settings s = registry_settings_of(&d->config);
+	int r = source_apply(d->kubernetes->source, &s);
+
+	if (r)
+		log_error("the nodes do not follow the new settings", L_ERRNO(r));
+}
+
+int kubernetes_start(struct daemon *d)
+{
+	static const struct source_ops source_ops = { .view_changed = on_view_changed,
+		                                      .refused = on_refused,
+		                                      .state_changed = on_source_changed };
+	static const struct enrol_ops enrol_ops = {
+		.is_working = is_working, .is_peer_up = is_peer_up, .want_peer = want_peer, .changed = on_enrol_changed
+	};
+	const char *kubeconfig = d->config.nodes.kubernetes.kubeconfig;
+	/* Different on each node, and the same after a restart: daemons that were spread stay spread. */
+	uint64_t seed = hash_bytes(d->config.node, strlen(d->config.node)) ^ d->incarnation;
+	struct source_settings source = {
+		.client = { .kubeconfig = kubeconfig[0] ? kubeconfig : NULL, .user_agent = "culvertd/" CULVERT_VERSION },
+		.name_space = d->config.nodes.kubernetes.name_space,
+		.records_namespace = d->config.nodes.kubernetes.records_namespace,
+		.registry = registry_settings_of(&d->config),
+		.seed = seed,
+	};
+	struct enrol_settings enrol = {
+		.self = d->config.node,
+		.records_namespace = d->config.nodes.kubernetes.records_namespace,
+		.tunnel_port = (uint16_t)d->config.tunnel.port,
+		.settings_hash = settings_hash(&d->config),
+		.seed = seed,
+	};
+	struct kubernetes *k = calloc(1, sizeof(*k));
+	int r = -ENOMEM;
+
+	if (!k)
+		goto out;
+	k->daemon = d;
+	k->view_retry.on_expire = on_view_retry;
+	k->ready_tick.on_expire = on_ready_tick;
+	k->refused_log = (struct log_limit){ .interval_ns = 10 * NS_PER_S, .burst = 10 };
+	d->kubernetes = k;
+	r = source_create(d->loop, &source, &source_ops, k, &k->source);
+	if (r == 0)
+		r = enrol_create(d->loop, k->source, &enrol, &enrol_ops, k, &k->enrol);
+	if (r == 0)
+		r = loop_timer_set(d->loop, &k->ready_tick, instant_add_ms(loop_now(d->loop), READY_TICK_MS));
+	if (r == 0)
+		on_source_changed(k);
+out:
+	if (r)
+		log_error("the API server can not be followed", L_ERRNO(r));
+	return r;
+}
+
+void kubernetes_stop(struct daemon *d)
+{
+	struct kubernetes *k = d->kubernetes;
+
+	if (!k)
+		return;
+	leave_destroy(k->leave);
+	enrol_destroy(k->enrol);
+	source_destroy(k->source);
+	if (d->loop) {
+		loop_timer_clear(d->loop, &k->view_retry);
+		loop_timer_clear(d->loop, &k->ready_tick);
+	}
+	view_unref(k->wanted);
+	free(k);
+	d->kubernetes = NULL;
+}
