@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 
-from lib import run
+from plane import run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TOOLS = ["nginx", "curl", "socat"]
