@@ -87,7 +87,8 @@ void view_edit_abort(struct view_edit *e); /* NULL is welcome */
 const char *view_forbidden(const struct prefix *p);
 
 /* Calls changed for each prefix whose entry differs between the two, in no order; NULL: not there. Costs as much as what differs. before
- * may be NULL. Stops at the first negative return and gives it back. A node that changed is no change of its entries: view_diff_nodes. */
+ * may be NULL; else both are of one chain, in which an id means one node. Stops at the first negative return and gives it back. A node that
+ * changed is no change of its entries: view_diff_nodes. */
 int view_diff(const struct view *before, const struct view *after,
               int (*changed)(void *ctx, const struct prefix *p, const struct view_entry *before, const struct view_entry *after),
               void *ctx);

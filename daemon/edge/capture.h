@@ -54,8 +54,9 @@ int capture_remove(const char *pin_directory, char error[EDGE_ERROR_BYTES]);
 
 /* The listener of a worker for AF_INET or AF_INET6 goes into the SOCKMAP. */
 int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd);
-/* Writes what changed between the view in force and this one, and judges the devices by it; takes its own reference. Additions first,
- * removals last. 0 or -errno: the view before stays. A device that can not be attached to is no error here: capture_is_healthy says it. */
+/* Writes what changed between the view in force and this one, and judges the devices anew where it touches them; takes its own reference.
+ * Additions first, removals last; all of it is in the kernel when this returns. 0 or -errno, logged with the reason: the view before stays. A
+ * device that can not be attached to is no error here: capture_is_healthy says it. */
 int capture_set_view(struct capture *c, struct view *v);
 /* Whether a tunnel to the node is up (permissive, pairs that join, and the node's own traffic, decide by it). Any thread. 0 or -errno. */
 int capture_set_peer_up(struct capture *c, const char *node, bool is_up);

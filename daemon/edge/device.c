@@ -268,27 +268,39 @@ static const struct addr *node_address(const struct device_table *t, uint32_t if
 	return NULL;
 }
 
+/* A pod of this node, or the range that is said to be its pods'. */
+static bool is_own(const struct view_entry *entry, const struct view *v)
+{
+	return (entry->kind == VIEW_POD || entry->kind == VIEW_POD_SPACE) && entry->node_id == view_self(v)->id;
+}
+
 /* Is the whole of p this node's pods'? */
 static bool is_own_pods(const struct prefix *p, const struct view *v)
 {
-	const struct view_node *self = view_self(v);
-	size_t i;
+	struct prefix outer = { .len_bits = 0 };
+	struct view_entry entry;
 
-	for (i = 0; i < self->pods_count; i++)
-		if (self->pods[i].len_bits <= p->len_bits && prefix_contains(&self->pods[i], &p->addr))
+	/* From the nearest outwards: an address of the node may lie in its pods' prefix. */
+	for (unsigned max = p->len_bits; view_find(v, &p->addr, max, &outer, &entry); max = outer.len_bits - 1U) {
+		if (is_own(&entry, v))
 			return true;
+		if (outer.len_bits == 0)
+			break;
+	}
 	return false;
+}
+
+static int stop_at_own(void *ctx, const struct prefix *p, const struct view_entry *entry)
+{
+	const struct view *const *v = ctx;
+
+	(void)p;
+	return is_own(entry, *v) ? -ECANCELED : 0;
 }
 
 static bool overlaps_own_pods(const struct prefix *p, const struct view *v)
 {
-	const struct view_node *self = view_self(v);
-	size_t i;
-
-	for (i = 0; i < self->pods_count; i++)
-		if (prefix_overlaps(&self->pods[i], p))
-			return true;
-	return false;
+	return is_own_pods(p, v) || view_walk(v, p, stop_at_own, &v) == -ECANCELED;
 }
 
 static bool leads_to_own_pods(const struct device_table *t, uint32_t ifindex, const struct view *v, bool is_whole)
