@@ -5,3 +5,7 @@ foreach(source IN LISTS sources)
 	add_executable(bench_${name} "${source}")
 	target_link_libraries(bench_${name} PRIVATE culvert_flags culvert_edge culvert_tunnel)
 endforeach()
+# It makes its objects as the unit tests make theirs.
+target_sources(bench_kube PRIVATE "${CMAKE_SOURCE_DIR}/tests/unit/kube/encode.c")
+target_include_directories(bench_kube PRIVATE "${CMAKE_SOURCE_DIR}/tests")
+target_link_libraries(bench_kube PRIVATE culvert_kube)
