@@ -66,6 +66,7 @@ static enum tls_result session_break_alert(struct tls_session *s, int code)
 	case 48:  /* unknown_ca */
 	case 49:  /* access_denied */
 	case 116: /* certificate_required */
+		s->is_certificate_refused = true;
 		return session_break(s, "the other node refused our certificate (alert %s); its log says why", alert_name(code));
 	case 40:  /* handshake_failure */
 	case 71:  /* insufficient_security */

@@ -53,6 +53,7 @@ struct tls_session {
 	uint8_t control[TLS_CONTROL_MAX];
 	size_t control_len;
 
+	bool is_certificate_refused; /* by an alert of the peer */
 	struct tls_info info;
 	struct verdict verdict;
 	char error[TLS_ERROR_BYTES];

@@ -243,6 +243,11 @@ const char *tls_session_error(const struct tls_session *s)
 	return s->error;
 }
 
+bool tls_session_is_refused(const struct tls_session *s)
+{
+	return s->is_certificate_refused;
+}
+
 /* --- records --- */
 
 enum tls_result tls_update_keys(struct tls_session *s)

@@ -77,6 +77,8 @@ struct tls_info tls_session_info(const struct tls_session *s);
 bool tls_session_is_taken_by(const struct tls_session *s, const struct tls_ctx *ctx, char error[TLS_ERROR_BYTES]);
 /* One sentence about the last TLS_FAILED, in our words: which certificate, what is wrong, what would be right. */
 const char *tls_session_error(const struct tls_session *s);
+/* After TLS_FAILED: was it that the peer refused our certificate? A client hears that only after its own handshake is done. */
+bool tls_session_is_refused(const struct tls_session *s);
 
 /* Seals one record in place: len_bytes (1..TLS_PLAIN_MAX) of plaintext lie at record + TLS_HEAD_BYTES; afterwards the record is the
  * TLS_HEAD_BYTES + len_bytes + TLS_TAIL_BYTES bytes at record. TLS_OK or TLS_FAILED. Then tls_take_control: what it gives goes out BEFORE

@@ -98,7 +98,7 @@ static void stream_judge_client_side(struct stream *s)
 	enum view_verdict source = view_judge(pool->view, &s->client.addr, view_self(pool->view), true);
 	struct view_answer server = view_lookup(pool->view, &s->server.addr);
 
-	if (source == VIEW_YES && server.kind == VIEW_POD && !server.owner->is_self) {
+	if (source == VIEW_YES && server.kind == VIEW_POD && !(server.flags & VIEW_ENTRY_ENDING) && !server.owner->is_self) {
 		struct peer *p = peer_get(pool, server.owner);
 
 		list_remove(&s->place);

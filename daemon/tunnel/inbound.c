@@ -54,7 +54,7 @@ static void on_hello(struct tunnel *t, struct link *l, const struct frame *f)
 		tunnel_up(t, &m);
 }
 
-static void on_open(struct tunnel *t, const struct frame *f)
+static void on_open(struct tunnel *t, const struct link *l, const struct frame *f)
 {
 	struct frame_open m;
 	enum frame_result r = frame_get_open(f, &m);
@@ -70,6 +70,11 @@ static void on_open(struct tunnel *t, const struct frame *f)
 	/* Twice what was said is no misunderstanding about which streams have ended. */
 	if (t->peer_streams_count >= 2 * TUNNEL_STREAMS_MAX) {
 		tunnel_broken(t, "more streams than HELLO allowed");
+		return;
+	}
+	/* A peer that reads takes them within a round trip; each costs us a stream's memory until then. */
+	if (t->resets_count >= TUNNEL_RESETS_MAX && l->is_tx_blocked) {
+		tunnel_close(t, REASON_OVER_BUDGET, "the peer opens streams, and does not read that they are refused");
 		return;
 	}
 	t->peer_highest_id = f->stream;
@@ -312,7 +317,7 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 		on_hello(t, l, f);
 		return;
 	case FRAME_OPEN:
-		on_open(t, f);
+		on_open(t, l, f);
 		return;
 	case FRAME_OPENED:
 		if (s)

@@ -466,7 +466,7 @@ static enum link_result record_next(struct link *l)
 		link_fail(l, REASON_TUNNEL_LOST, "the peer ended the TLS connection");
 		return LINK_FAILED;
 	case TLS_FAILED:
-		link_fail(l, REASON_PROTOCOL, tls_session_error(l->tls));
+		link_fail(l, tls_session_is_refused(l->tls) ? REASON_CERTIFICATE : REASON_PROTOCOL, tls_session_error(l->tls));
 		return LINK_FAILED;
 	}
 	return LINK_FAILED;

@@ -125,6 +125,12 @@ static void peer_retry_later(struct peer *p)
 	(void)loop_timer_set(p->pool->loop, &p->retry, instant_add_ms(pool_now(p->pool), ms));
 }
 
+/* A node that ends makes a tunnel only for those that wait for one already. */
+static bool peer_may_connect(const struct peer *p)
+{
+	return !p->pool->is_draining || !list_is_empty(&p->waiting);
+}
+
 void peer_connect(struct peer *p)
 {
 	struct pool *pool = p->pool;
@@ -133,7 +139,7 @@ void peer_connect(struct peer *p)
 	bool is_pending;
 	int fd;
 
-	if (!node || pool->is_draining || peer_tunnel(p) || peer_is_connecting(p) || p->retry.heap_index)
+	if (!node || !peer_may_connect(p) || peer_tunnel(p) || peer_is_connecting(p) || p->retry.heap_index)
 		return;
 	if (!node->addresses_count) {
 		peer_set_error(p, "the node has no address"); /* the view that gives it one brings the next attempt */
@@ -276,7 +282,7 @@ void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *te
 	if (list_is_empty(&p->tunnels))
 		p->heard = (struct frame_pair){ 0 };
 	peer_tell_up(p);
-	if (p->is_wanted && !p->pool->is_draining && !peer_tunnel(p) && !peer_is_connecting(p) && !p->retry.heap_index)
+	if (p->is_wanted && peer_may_connect(p) && !peer_tunnel(p) && !peer_is_connecting(p) && !p->retry.heap_index)
 		peer_retry_later(p);
 	pool_check_drained(p->pool);
 }

@@ -2,7 +2,6 @@
 #include "tunnel/pool.h"
 
 #include "tunnel/admission.h"
-#include "tunnel/hello.h"
 #include "tunnel/rx_half.h"
 #include "tunnel/stranger.h"
 #include "tunnel/turn.h"
@@ -63,76 +62,7 @@ void pool_stream_gone(struct pool *p)
 	pool_check_drained(p);
 }
 
-/* --- view, certificates --- */
-
-static void pool_note_enrolled(struct pool *p)
-{
-	uint8_t hash[FRAME_HASH_BYTES];
-
-	hello_hash_enrolled(p->view, &p->enrolled_count, hash);
-	if (!memcmp(hash, p->enrolled_hash, sizeof(hash)))
-		return;
-	memcpy(p->enrolled_hash, hash, sizeof(hash));
-	p->enrolled_changes++;
-}
-
-void pool_set_view(struct pool *p, struct view *v)
-{
-	struct view *old = p->view;
-	struct list again, *at;
-
-	p->view = view_ref(v);
-	list_for_each_safe(entry, &p->peers) {
-		struct peer *peer = container_of(entry, struct peer, entry);
-		const struct view_node *node = view_node_by_name(v, peer->name);
-
-		if (!node || node->id != peer->node_id)
-			peer_destroy(peer, REASON_PEER_REMOVED);
-	}
-	list_init(&again);
-	list_for_each_safe(entry, &p->streams) {
-		struct stream *s = container_of(entry, struct stream, all);
-		const struct addr *remote = s->role == STREAM_CLIENT_SIDE ? &s->server.addr : &s->client.addr;
-		struct view_answer answer;
-
-		if (!s->tunnel || s->state == STREAM_JUDGING || s->state == STREAM_CLOSED)
-			continue;
-		answer = view_lookup(v, remote);
-		/* An address that nobody has now may come back; one that another node has is never delivered to the new owner. */
-		if ((answer.kind == VIEW_POD || answer.kind == VIEW_NODE) && answer.owner->id != s->peer->node_id)
-			stream_fail(s, REASON_MOVED);
-	}
-	/* All that wait are judged again, those with a peer too: their server may be elsewhere now. */
-	list_splice(&again, &p->unknown);
-	list_for_each(entry, &p->peers) {
-		struct peer *peer = container_of(entry, struct peer, entry);
-
-		list_splice(&again, &peer->waiting);
-		peer->waiting_count = 0;
-		list_for_each(t, &peer->tunnels)
-			list_splice(&again, &container_of(t, struct tunnel, entry)->judging);
-		list_for_each(t, &peer->tunnels)
-			container_of(t, struct tunnel, entry)->judging_count = 0;
-	}
-	while ((at = list_pop(&again))) {
-		struct stream *s = container_of(at, struct stream, place);
-
-		if (s->role == STREAM_CLIENT_SIDE)
-			s->peer = NULL;
-		stream_judge(s);
-	}
-	pool_note_enrolled(p);
-	list_for_each(entry, &p->peers) {
-		struct peer *peer = container_of(entry, struct peer, entry);
-
-		peer_review_pair(peer);
-		if (!pool_is_pair_enrolled(p, view_node_by_name(v, peer->name)))
-			peer->is_wanted = false; /* what runs goes on, nothing new is made for it */
-		if (peer->is_wanted)
-			peer_connect(peer);
-	}
-	view_unref(old);
-}
+/* --- certificates, peers --- */
 
 void pool_set_tls(struct pool *p, struct tls_ctx *tls, int64_t certificate_end_s)
 {
@@ -213,11 +143,9 @@ void pool_drain(struct pool *p)
 
 		list_for_each_safe(at, &peer->tunnels)
 			tunnel_drain(container_of(at, struct tunnel, entry), REASON_DRAINING);
-		while (!list_is_empty(&peer->waiting))
-			stream_fail(container_of(peer->waiting.next, struct stream, place), REASON_DRAINING);
+		/* Those that wait were accepted: they have the time of the drain, and a tunnel of their own, as all others have. */
+		peer_connect(peer);
 	}
-	while (!list_is_empty(&p->unknown))
-		stream_fail(container_of(p->unknown.next, struct stream, place), REASON_DRAINING);
 	strangers_close(p);
 	pool_check_drained(p);
 }
@@ -293,7 +221,8 @@ int pool_create(struct loop *loop, const struct pool_settings *settings, const s
 		return r;
 	}
 	p->view = view_ref(view);
-	pool_note_enrolled(p);
+	review_init(p);
+	review_enrolled(p);
 	p->tls = tls_ctx_ref(tls);
 	listeners_init(p);
 	loop_set_turn_hook(loop, turn_run, p);

@@ -14,6 +14,7 @@
 #include "tunnel/listener.h"
 #include "tunnel/peer.h"
 #include "tunnel/reason.h"
+#include "tunnel/review.h"
 
 #include <sys/uio.h>
 
@@ -72,6 +73,7 @@ struct pool {
 	uint8_t enrolled_hash[FRAME_HASH_BYTES];
 	struct link_stock stock;
 	struct list streams, unknown, peers;
+	struct review review;
 	struct peer **peers_by_id; /* by view_node.id; NULL where a node has no peer */
 	uint32_t peers_by_id_count;
 	struct list strangers; /* accepted links that have not said HELLO */
@@ -106,7 +108,7 @@ void pool_set_view(struct pool *p, struct view *v);
 void pool_set_tls(struct pool *p, struct tls_ctx *tls, int64_t certificate_end_s);
 /* A tunnel to that node would be good to have (permissive mode: a SYN waits). */
 void pool_want_peer(struct pool *p, uint32_t node_id);
-/* No new streams; ops->drained when the old ones are done or drain_timeout is over. */
+/* No new streams; those that wait for a tunnel still get one. ops->drained when the old ones are done or drain_timeout is over. */
 void pool_drain(struct pool *p);
 
 /* --- for stream, tunnel and peer --- */

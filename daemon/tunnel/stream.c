@@ -72,6 +72,7 @@ struct stream *stream_create(struct pool *pool, enum stream_role role, int fd, c
 	queue_init(&s->queue);
 	window_receiver_init(&s->rx, WINDOW_INITIAL_BYTES, s->created);
 	list_append(&pool->streams, &s->all);
+	review_add(pool, s);
 	pool->streams_count++;
 	return s;
 }
@@ -83,6 +84,7 @@ void stream_destroy(struct stream *s)
 	if (s->tunnel)
 		streams_detach(s->tunnel, s);
 	list_remove(&s->all);
+	list_remove(&s->by_remote);
 	list_remove(&s->place);
 	list_remove(&s->control);
 	list_remove(&s->last);
@@ -258,10 +260,13 @@ static void stream_enter_closed(struct stream *s, bool is_orderly)
 	stream_set_budgeted(s, 0);
 	s->pending = 0;
 	pool_stream_closed(s->pool, s);
-	if (is_reset_owed)
+	if (is_reset_owed) {
+		s->is_reset_owed = true;
+		t->resets_count++;
 		stream_wants_frames(s, STREAM_SEND_RESET);
-	else
+	} else {
 		stream_destroy(s);
+	}
 }
 
 /* All was handed over; now the pod must have acknowledged it, before a close that is no reset. */

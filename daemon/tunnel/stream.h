@@ -80,6 +80,7 @@ struct stream {
 	struct peer *peer;     /* NULL: not known yet */
 	struct tunnel *tunnel; /* NULL: none has it, or the tunnel is done with it */
 	struct list all;       /* in the pool's list */
+	struct list by_remote; /* in one of the pool's buckets */
 	struct list place;     /* the pool's unknown, the peer's waiting, or the tunnel's judging list */
 	struct stream *hash_next;
 	struct schedule_entry turn; /* it has data to send */
@@ -99,6 +100,7 @@ struct stream {
 	bool is_write_failed; /* the pod takes nothing any more */
 	bool is_stash_ended;  /* END came on the new link before the SWITCH */
 	bool is_announced;    /* the peer knows the id */
+	bool is_reset_owed;   /* closed, and counted by the tunnel until the RESET is out */
 	bool has_nonce;       /* OPENED has come or gone */
 
 	struct window_sender tx;

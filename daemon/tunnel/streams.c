@@ -75,6 +75,8 @@ void streams_detach(struct tunnel *t, struct stream *s)
 	t->streams_count--;
 	if (!streams_is_own_id(t, s->id))
 		t->peer_streams_count--;
+	if (s->is_reset_owed)
+		t->resets_count--;
 	t->peer->rx_bytes += s->rx.received;
 	t->peer->tx_bytes += s->tx.sent;
 	if (!t->streams_count) {

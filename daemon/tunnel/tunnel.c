@@ -173,10 +173,11 @@ void tunnel_up(struct tunnel *t, const struct frame_hello *hello)
 	log_info("tunnel up", L_TEXT("peer", t->peer->name), L_TEXT("made_by", t->is_initiator ? "us" : "peer"),
 	         L_TEXT("tls", info.version), L_TEXT("group", info.group), L_TEXT("cipher", info.cipher),
 	         L_TEXT("certificate", t->certificate_name));
-	if (t->is_drain_due)
-		tunnel_drain(t, t->drain_reason);
 	peer_tunnel_up(t->peer, t);
 	peer_hear(t->peer, &hello->pair);
+	/* What waited has it by now: their OPENs go before the GOAWAY. */
+	if (t->is_drain_due || t->pool->is_draining)
+		tunnel_drain(t, t->is_drain_due ? t->drain_reason : REASON_DRAINING);
 }
 
 int tunnel_accept(struct peer *p, struct link *l, const struct frame_hello *hello)
@@ -325,8 +326,8 @@ void tunnel_want_send(struct tunnel *t, enum frame_link kind)
 void tunnel_drain(struct tunnel *t, enum close_reason reason)
 {
 	if (t->state == TUNNEL_CONNECTING) {
-		/* Once our HELLO is out the peer may use it, and have streams on it that an end would reset. */
-		if (t->link[FRAME_LINK_LIGHT]->has_sent_hello) {
+		/* Once our HELLO is out the peer may use it, and have streams on it that an end would reset. Ours may wait for it, too. */
+		if (t->link[FRAME_LINK_LIGHT]->has_sent_hello || (t->pool->is_draining && !list_is_empty(&t->peer->waiting))) {
 			t->is_drain_due = true;
 			t->drain_reason = reason;
 		} else {

@@ -16,6 +16,7 @@ enum {
 	TUNNEL_BUCKETS = 256,              /* of the table of streams, at first; it grows with them */
 	TUNNEL_STREAMS_MAX = 65536,        /* that a peer may have open at once on one tunnel */
 	TUNNEL_JUDGING_MAX = 1024,         /* OPENs of a peer that may wait for our view */
+	TUNNEL_RESETS_MAX = 8192,          /* refusals that may wait for a peer that takes none, and opens more */
 	TUNNEL_CREDIT_MIN_BYTES = 4 << 20, /* all streams of a tunnel together, or twice what they were granted */
 	TUNNEL_PING_MS = 3000,             /* silence after which a tunnel with streams is asked whether it lives */
 	TUNNEL_PING_IDLE_MS = 30000,       /* the same without streams */
@@ -68,6 +69,7 @@ struct tunnel {
 	struct stream **buckets;
 	uint32_t buckets_count; /* a power of two */
 	uint32_t streams_count, peer_streams_count;
+	uint32_t resets_count; /* closed ones among them whose RESET has still to go */
 	uint32_t next_id, peer_highest_id;
 	uint64_t streams_total;
 

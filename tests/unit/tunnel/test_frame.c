@@ -74,6 +74,8 @@ static void fixed_frames_are_as_the_protocol_says(void **state)
 	static const uint8_t window[] = { 8, 1, 0, 16, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 9 };
 	static const uint8_t ping[] = { 9, 1, 0, 8, 0, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 1 };
 	static const uint8_t goaway[] = { 10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 7, 0, 15, 'b', 'y', 'e' };
+	static const uint8_t pair[] = { 0x81, 0,   0,   21,  0,   0,   0,   0,   1,   0,   0,   1,   2,   'a', 'b',
+		                        'c',  'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p' };
 	uint8_t dst[FRAME_CONTROL_MAX];
 
 	(void)state;
@@ -89,6 +91,8 @@ static void fixed_frames_are_as_the_protocol_says(void **state)
 	assert_memory_equal(dst, ping, sizeof(ping));
 	assert_int_equal(frame_put_goaway(dst, &(struct frame_goaway){ 7, 15, "bye" }), sizeof(goaway));
 	assert_memory_equal(dst, goaway, sizeof(goaway));
+	assert_int_equal(frame_put_pair(dst, &(struct frame_pair){ PAIR_JOINING, 258, "abcdefghijklmnop" }), sizeof(pair));
+	assert_memory_equal(dst, pair, sizeof(pair));
 }
 
 static void frames_follow_each_other_in_a_record(void **state)
@@ -190,7 +194,7 @@ static void lengths_and_streams_are_those_of_the_type(void **state)
 		{ FRAME_HELLO, 1, 1016, NEVER }, { FRAME_OPEN, 1, 1016, ALWAYS },  { FRAME_OPENED, 1, 1016, ALWAYS },
 		{ FRAME_DATA, 1, 2000, ALWAYS }, { FRAME_END, 8, 8, ALWAYS },      { FRAME_RESET, 10, 10, ALWAYS },
 		{ FRAME_SWITCH, 9, 9, ALWAYS },  { FRAME_WINDOW, 16, 16, EITHER }, { FRAME_PING, 8, 8, NEVER },
-		{ FRAME_GOAWAY, 6, 262, NEVER },
+		{ FRAME_GOAWAY, 6, 262, NEVER }, { FRAME_PAIR, 21, 1016, NEVER },
 	};
 	static const uint8_t zeros[2000];
 	uint8_t record[FRAME_HEAD_BYTES + sizeof(zeros)];
@@ -341,6 +345,12 @@ static void hello_fields_are_checked(void **state)
 	pb.enrolled_hash.data = id;
 	BAD(enrolled_hash.len, 15, 16);
 	BAD(enrolled_hash.len, 17, 0);
+	/* Who has joined holds the pair enrolled. */
+	BAD(has_joined, true, false);
+	pb.is_peer_enrolled = true;
+	BAD(link, 2, 0);
+	pb.has_joined = true;
+	BAD(is_peer_enrolled, false, true);
 #undef BAD
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		pb.node = (ProtobufCBinaryData){ names[i].len, (uint8_t *)(uintptr_t)names[i].name };
@@ -516,6 +526,7 @@ static void fixed_payloads_come_back(void **state)
 	struct frame_reset reset;
 	struct frame_switch change;
 	struct frame_window window;
+	struct frame_pair pair;
 	uint64_t offset, token;
 	struct frame f;
 
@@ -537,6 +548,10 @@ static void fixed_payloads_come_back(void **state)
 	f = only(dst, frame_put_ping(dst, 0, UINT64_MAX));
 	assert_int_equal(frame_get_ping(&f, &token), FRAME_OK);
 	assert_true(token == UINT64_MAX);
+	f = only(dst, frame_put_pair(dst, &(struct frame_pair){ PAIR_JOINED, UINT32_MAX, "fedcba987654321" }));
+	assert_int_equal(frame_get_pair(&f, &pair), FRAME_OK);
+	assert_true(pair.state == PAIR_JOINED && pair.enrolled_count == UINT32_MAX &&
+	            !strcmp((char *)pair.enrolled_hash, "fedcba987654321"));
 }
 
 static void values_out_of_range_are_refused(void **state)
@@ -546,6 +561,7 @@ static void values_out_of_range_are_refused(void **state)
 	struct frame_reset reset = { 1, 1 };
 	struct frame_switch change = { 1, FRAME_LINK_LIGHT };
 	struct frame_window window = { 1, 1 };
+	struct frame_pair pair = { .enrolled_count = 1 };
 	uint64_t offset = 1;
 	struct frame f;
 
@@ -564,7 +580,10 @@ static void values_out_of_range_are_refused(void **state)
 	assert_int_equal(frame_get_window(&f, &window), FRAME_BAD_MESSAGE);
 	f = only(dst, frame_put_window(dst, 9, FRAME_WINDOW_ASK | FRAME_WINDOW_ACCEPT, &(struct frame_window){ 1, 2 }));
 	assert_int_equal(frame_get_window(&f, &window), FRAME_BAD_MESSAGE);
-	assert_true(offset == 1 && reset.final_offset == 1 && change.offset == 1 && window.delivered == 1 && window.limit == 1);
+	f = only(dst, frame_put_pair(dst, &(struct frame_pair){ .state = PAIR_STATE_COUNT }));
+	assert_int_equal(frame_get_pair(&f, &pair), FRAME_BAD_MESSAGE);
+	assert_true(pair.enrolled_count == 1 && offset == 1 && reset.final_offset == 1 && change.offset == 1 && window.delivered == 1 &&
+	            window.limit == 1);
 }
 
 static void goaway_keeps_its_text_printable(void **state)

@@ -439,6 +439,92 @@ static void unknown_ignorable_frame_and_late_frames_are_harmless(void **state)
 	assert_int_equal(liar.resets, 0); /* a reset is not answered */
 }
 
+static size_t pair_of_a_later_version(uint8_t *dst)
+{
+	frame_put_head(dst, FRAME_PAIR, 0x10, 40, 0);
+	memset(dst + FRAME_HEAD_BYTES, 0, 40);
+	dst[FRAME_HEAD_BYTES] = PAIR_JOINING;
+	return FRAME_HEAD_BYTES + 40;
+}
+
+static size_t pair_of_no_state(uint8_t *dst)
+{
+	return frame_put_pair(dst, &(struct frame_pair){ .state = PAIR_STATE_COUNT });
+}
+
+static void what_it_says_of_the_pair_is_taken_or_refused(void **state)
+{
+	(void)state;
+	liar_start(true);
+	put(pair_of_a_later_version);
+	assert_int_equal(link_flush(liar.link), 0);
+	pair_run(&pair, 20);
+	assert_false(liar.is_gone);
+	assert_int_equal(pair.side[1].heard, PAIR_JOINING);
+	put(pair_of_no_state);
+	expect_goaway("a control message that does not parse or has a value out of range");
+	assert_int_equal(pair.side[1].heard, PAIR_JOINING);
+}
+
+static void pair_before_hello(void **state)
+{
+	(void)state;
+	liar_start(false);
+	put(pair_of_a_later_version);
+	expect_goaway("a frame before HELLO");
+}
+
+/* The liar's tunnel, as the other side has it. */
+static struct tunnel *victim(void)
+{
+	list_for_each(at, &container_of(pair.side[1].pool->peers.next, struct peer, entry)->tunnels) {
+		struct tunnel *t = container_of(at, struct tunnel, entry);
+
+		if (!memcmp(t->id, "liar", 4))
+			return t;
+	}
+	return NULL;
+}
+
+/* It opens streams that can only be refused, and reads nothing. */
+static void a_peer_that_does_not_read_its_refusals(void **state)
+{
+	const struct peer *peer = container_of(pair.side[1].pool->peers.next, struct peer, entry);
+	uint64_t left = (256 << 20) - budget_granted(&pair.side[1].budget);
+	struct frame_open m = { 0 };
+	uint32_t most = 0, id = 1;
+	int small = 4096;
+
+	(void)state;
+	liar_start(true);
+	assert_non_null(victim());
+	assert_int_equal(setsockopt(victim()->link[FRAME_LINK_LIGHT]->source.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+	assert_int_equal(setsockopt(liar.link->source.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	loop_remove(pair.side[0].loop, &liar.link->source);
+	assert_int_equal(endpoint_parse("10.1.0.9:1234", &m.client), 0);
+	assert_int_equal(endpoint_parse("10.2.0.9:80", &m.server), 0);
+	assert_true(budget_reserve(&pair.side[1].budget, left)); /* no room for one more */
+	while (victim() && id < 4 * TUNNEL_STREAMS_MAX) {
+		uint8_t *dst = link_reserve(liar.link);
+
+		if (dst) {
+			link_commit(liar.link, frame_put_open(dst, id, &m));
+			id += 2;
+			continue;
+		}
+		liar.link->is_tx_blocked = false;
+		assert_int_equal(link_flush(liar.link), 0);
+		pair_run(&pair, 1);
+		if (pair.side[1].pool->streams_count > most)
+			most = pair.side[1].pool->streams_count;
+	}
+	budget_release(&pair.side[1].budget, left);
+	assert_null(victim());
+	assert_in_range(most, 2, TUNNEL_RESETS_MAX + 1);
+	assert_string_equal(peer->last_error, "the peer opens streams, and does not read that they are refused");
+	assert_int_equal(pair.side[1].pool->streams_count, 1);
+}
+
 static void a_claim_of_another_nodes_pod_is_refused_and_the_tunnel_lives(void **state)
 {
 	struct frame_open m = { 0 };
@@ -503,6 +589,9 @@ int main(void)
 		T(frame_beyond_its_record),
 		T(unknown_critical_frame),
 		T(unknown_ignorable_frame_and_late_frames_are_harmless),
+		T(what_it_says_of_the_pair_is_taken_or_refused),
+		T(pair_before_hello),
+		T(a_peer_that_does_not_read_its_refusals),
 		T(a_claim_of_another_nodes_pod_is_refused_and_the_tunnel_lives),
 		T(a_flood_of_waiting_opens_is_bounded),
 	};

@@ -228,6 +228,41 @@ static void a_revoked_peer_is_cut_at_once_and_others_are_not(void **state)
 	close(client);
 }
 
+static bool attempt_failed(void *ctx)
+{
+	const struct side *s = ctx;
+	uint64_t failed = 0;
+
+	for (int i = 0; i < REASON_COUNT; i++)
+		failed += s->pool->counters.tunnels_failed[i];
+	return failed > 0;
+}
+
+/* A client's handshake is done before the server has judged its certificate: the refusal comes where HELLO should. */
+static void a_refused_client_certificate_is_named_as_one(void **state)
+{
+	const struct pki *pki = pki_get();
+	const struct pki_node *id = &pki->nodes[1];
+	const char *serial = pki->nodes[0].info.self.serial;
+	char path[200], command[600], error[CA_ERROR_BYTES];
+	struct tls_ctx *next;
+	struct cred_info info;
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -rf %.90s/judge && cp -r %.120s %.90s/judge", pki->dir, id->dir, pki->dir);
+	assert_int_equal(system(command), 0);
+	snprintf(path, sizeof(path), "%s/judge/crl.pem", pki->dir);
+	assert_int_equal(ca_revoke(pki->ca_dir, path, &serial, 1, 3, 0, error), 0);
+	snprintf(path, sizeof(path), "%s/judge", pki->dir);
+	assert_int_equal(cred_load(path, &id->name, &next, &info, error), 0);
+	pool_set_tls(pair.side[1].pool, next, info.self.not_after_s);
+	tls_ctx_unref(next);
+	pool_want_peer(pair.side[0].pool, view_node_by_name(pair.side[0].view, "node2")->id);
+	assert_true(pair_pump(&pair, attempt_failed, &pair.side[0]));
+	assert_int_equal(pair.side[0].pool->counters.tunnels_failed[REASON_CERTIFICATE], 1);
+	assert_non_null(strstr(container_of(pair.side[0].pool->peers.next, struct peer, entry)->last_error, "refused our certificate"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -237,6 +272,7 @@ int main(void)
 		T(handshakes_that_stand_still_do_not_keep_nodes_out),
 		T(new_certificates_end_handshakes_under_old_ones),
 		T(a_revoked_peer_is_cut_at_once_and_others_are_not),
+		T(a_refused_client_certificate_is_named_as_one),
 	};
 
 	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);

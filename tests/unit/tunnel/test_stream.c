@@ -517,6 +517,68 @@ static void a_peer_that_does_not_answer_holds_a_drain_up_for_seconds_only(void *
 	pair.side[0].is_cut = false;
 }
 
+static void a_stream_that_waits_for_a_tunnel_has_the_time_of_the_drain(void **state)
+{
+	int client, server, late;
+
+	(void)state;
+	/* One whose tunnel is being made, and one whose node answers only later. */
+	pair.side[1].is_cut = true;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	send_bytes(client, 100);
+	run_side(0, 5);
+	pool_drain(pair.side[0].pool);
+	run_side(0, 5);
+	pair.side[1].is_cut = false;
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	expect_bytes(server, 100);
+	carry(server, client, 100);
+	assert_false(pair.side[0].is_drained);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, is_drained, &pair.side[0]));
+	assert_int_equal(pair.side[0].drained, 1);
+
+	side_stop(&pair.side[0]);
+	side_start(&pair.side[0]);
+	pair.side[0].connect_node_error = -ECONNREFUSED;
+	late = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
+	pair_run(&pair, 5);
+	pool_drain(pair.side[0].pool);
+	pair_advance_s(&pair, 3);
+	assert_false(pair.side[0].is_drained);
+	pair.side[0].connect_node_error = 0;
+	pair_advance_s(&pair, 5);
+	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	send_bytes(late, 100);
+	expect_bytes(server, 100);
+	close(late);
+	close(server);
+	assert_true(pair_pump(&pair, is_drained, &pair.side[0]));
+}
+
+static void a_stream_that_waits_in_vain_is_reset_at_the_end_of_the_drain(void **state)
+{
+	int client, unknown;
+
+	(void)state;
+	pair.side[0].connect_node_error = -ECONNREFUSED;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	unknown = pair_open(&pair, 0, "10.1.0.5:40001", "10.9.0.7:80");
+	pool_drain(pair.side[0].pool);
+	pair_advance_s(&pair, 29);
+	assert_false(pair.side[0].is_drained);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
+	pair_advance_s(&pair, 2);
+	assert_true(pair.side[0].is_drained);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_DRAINING], 1);
+	assert_int_equal(wait_readable(client), -ECONNRESET);
+	close(client);
+	close(unknown);
+}
+
 /* A pod that does not read keeps its stream in CLOSING. */
 static void make_closing(int *ret_client, int *ret_server)
 {
@@ -743,6 +805,8 @@ int main(void)
 		T(the_last_of_a_bulk_link_is_read_behind_the_end_of_the_tunnel),
 		T(an_open_that_crosses_a_drain_is_taken),
 		T(a_peer_that_does_not_answer_holds_a_drain_up_for_seconds_only),
+		T(a_stream_that_waits_for_a_tunnel_has_the_time_of_the_drain),
+		T(a_stream_that_waits_in_vain_is_reset_at_the_end_of_the_drain),
 		T(drained_is_told_once),
 		T(a_stream_that_ends_outlives_its_peer),
 		T(what_came_whole_is_handed_over_although_the_tunnel_is_lost),
