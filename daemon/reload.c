@@ -38,12 +38,37 @@ static void set_good(struct reload_state *s)
 
 /* --- loading --- */
 
+/* Named after our own pod, which is the one that the API server says runs here: what it says of us is what it says to the others. */
+static int load_certificates_of_pod(struct daemon *d, struct tls_ctx **ret_ctx, struct cred_info *ret_info, char error[CRED_ERROR_BYTES])
+{
+	const struct view_node *self = d->view ? view_self(d->view) : NULL;
+	struct tls_name own;
+	int r = -ENOENT;
+
+	if (!self || !self->daemons_count) {
+		snprintf(error, CRED_ERROR_BYTES,
+		         "identity.peer_name: the API server has not told yet which pod of Culvert runs on this node");
+		return r;
+	}
+	for (size_t i = 0; i < self->daemons_count && r; i++) {
+		if (name_of_daemon(&d->name, self, i, &own)) {
+			snprintf(error, CRED_ERROR_BYTES, "identity.peer_name: the name of pod %.100s is longer than %d bytes",
+			         self->daemons[i].pod, TLS_NAME_BYTES - 1);
+			return -EINVAL;
+		}
+		r = cred_load(d->config.identity.directory, &own, ret_ctx, ret_info, error);
+	}
+	return r;
+}
+
 static int load_certificates(struct daemon *d, struct tls_ctx **ret_ctx, struct cred_info *ret_info, char error[CRED_ERROR_BYTES])
 {
 	struct tls_name own;
 
 	if (d->name.is_shared)
 		return cred_load(d->config.identity.directory, NULL, ret_ctx, ret_info, error);
+	if (d->name.is_of_pod)
+		return load_certificates_of_pod(d, ret_ctx, ret_info, error);
 	if (name_of_node(&d->name, d->config.node, &own)) {
 		snprintf(error, CRED_ERROR_BYTES, "identity.peer_name: the name of node %.100s is longer than %d bytes", d->config.node,
 		         TLS_NAME_BYTES - 1);
@@ -85,7 +110,8 @@ int reload_first(struct daemon *d)
 	if (r)
 		return r;
 	log_set_level(d->config.log.level);
-	if (name_template_parse(d->config.identity.peer_name, &d->name, error)) {
+	if (d->config.nodes.is_kubernetes ? name_template_parse_kubernetes(d->config.identity.peer_name, &d->name, error)
+	                                  : name_template_parse(d->config.identity.peer_name, &d->name, error)) {
 		fprintf(stderr, "culvertd: %s:%u: identity.peer_name: %s\n", d->config_path, config_line(&d->config, "identity.peer_name"),
 		        error);
 		return -EINVAL;
@@ -196,6 +222,8 @@ int reload_set_view(struct daemon *d, struct view *v)
 	view_unref(d->view);
 	d->view = v;
 	set_good(&d->view_state);
+	if (!d->tls && d->name.is_of_pod)
+		reload_certificates(d);
 	daemon_start_when_complete(d);
 	return 0;
 }

@@ -16,7 +16,9 @@ static const char *const type_texts[] = {
 static const char node_word[] = "{node}";
 
 /* What only Kubernetes can say of a node. */
-static const char *const kubernetes_words[] = { "{pod}", "{pod_uid}", "{namespace}" };
+enum pod_word { WORD_POD, WORD_POD_UID, WORD_NAMESPACE, POD_WORDS };
+enum { WORD_BYTES = 16 }; /* the longest is {namespace} */
+static const char *const kubernetes_words[POD_WORDS] = { "{pod}", "{pod_uid}", "{namespace}" };
 
 __attribute__((format(printf, 2, 3))) static void explain(char error[NAME_ERROR_BYTES], const char *format, ...)
 {
@@ -69,35 +71,82 @@ static bool is_name_text(enum tls_name_type type, const char *text)
 	return *text == '\0';
 }
 
+/* The word in braces at p, or NULL: no whole one. *ret_len: with its braces. */
+static bool word_at(const char *p, char word[WORD_BYTES], size_t *ret_len)
+{
+	const char *end = strchr(p, '}');
+	size_t len = end ? (size_t)(end - p) + 1 : 0;
+
+	if (len == 0 || len >= WORD_BYTES)
+		return false;
+	memcpy(word, p, len);
+	word[len] = '\0';
+	*ret_len = len;
+	return true;
+}
+
+/* Which of Kubernetes' words it is; POD_WORDS: none. */
+static enum pod_word pod_word_of(const char *word)
+{
+	int i = 0;
+
+	while (i < POD_WORDS && strcmp(word, kubernetes_words[i]) != 0)
+		i++;
+	return (enum pod_word)i;
+}
+
 /* Looks at the first placeholder of text that is not {node}. */
 static bool has_foreign_word(const char *text, char error[NAME_ERROR_BYTES])
 {
-	char word[16];
+	char word[WORD_BYTES];
+	size_t len;
 
 	for (const char *p = text; (p = strchr(p, '{')); p++) {
-		const char *end = strchr(p, '}');
-		size_t len = end ? (size_t)(end - p) + 1 : 0;
-
-		if (len == sizeof(node_word) - 1 && memcmp(p, node_word, len) == 0)
-			continue;
-		if (len == 0 || len >= sizeof(word)) {
+		if (!word_at(p, word, &len)) {
 			explain(error, "has a { without a word that is known; {node} would be right");
 			return true;
 		}
-		memcpy(word, p, len);
-		word[len] = '\0';
-		for (size_t i = 0; i < sizeof(kubernetes_words) / sizeof(kubernetes_words[0]); i++) {
-			if (strcmp(word, kubernetes_words[i]) == 0) {
-				explain(error,
-				        "%s is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right",
-				        word);
-				return true;
-			}
-		}
-		explain(error, "has a word in braces that is not known; {node} would be right");
+		if (strcmp(word, node_word) == 0)
+			continue;
+		if (pod_word_of(word) < POD_WORDS)
+			explain(error,
+			        "%s is known only where the nodes come from Kubernetes, and a nodes file can not fill it; {node} would be right",
+			        word);
+		else
+			explain(error, "has a word in braces that is not known; {node} would be right");
 		return true;
 	}
 	return false;
+}
+
+/* Takes "URI:" or "DNS:" off. NULL: neither is there. */
+static const char *take_type(const char *text, enum tls_name_type *ret, char error[NAME_ERROR_BYTES])
+{
+	if (strncmp(text, "URI:", 4) != 0 && strncmp(text, "DNS:", 4) != 0) {
+		explain(error, "does not say what kind of name it is; URI:..., DNS:... or shared would be right");
+		return NULL;
+	}
+	*ret = text[0] == 'U' ? TLS_NAME_URI : TLS_NAME_DNS;
+	return text + 4;
+}
+
+/* What stands around the words. */
+static int check_literals(const struct name_template *t, const char *whole, const char *first, const char *rest,
+                          char error[NAME_ERROR_BYTES])
+{
+	if (strchr(whole, '*')) {
+		explain(error, "has a *, and names are compared byte for byte; {node} stands for the node's name");
+		return -EINVAL;
+	}
+	if (!is_name_text(t->type, first) || !is_name_text(t->type, rest)) {
+		explain(error, "has a character that no %s has", t->type == TLS_NAME_URI ? "URI" : "host name");
+		return -EINVAL;
+	}
+	if (t->type == TLS_NAME_URI && !has_scheme(first)) {
+		explain(error, "is no URI: it has no scheme in front; URI:spiffe://cluster.local/ns/culvert/node/{node} would be right");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 int name_template_parse(const char *text, struct name_template *ret, char error[NAME_ERROR_BYTES])
@@ -111,16 +160,8 @@ int name_template_parse(const char *text, struct name_template *ret, char error[
 		*ret = t;
 		return 0;
 	}
-	if (strncmp(text, "URI:", 4) == 0) {
-		t.type = TLS_NAME_URI;
-	} else if (strncmp(text, "DNS:", 4) == 0) {
-		t.type = TLS_NAME_DNS;
-	} else {
-		explain(error, "does not say what kind of name it is; URI:..., DNS:... or shared would be right");
-		return -EINVAL;
-	}
-	text += 4;
-	if (has_foreign_word(text, error))
+	text = take_type(text, &t.type, error);
+	if (!text || has_foreign_word(text, error))
 		return -EINVAL;
 	node = strstr(text, node_word);
 	if (!node) {
@@ -141,20 +182,113 @@ int name_template_parse(const char *text, struct name_template *ret, char error[
 	}
 	memcpy(t.before, text, before_len);
 	memcpy(t.after, node + sizeof(node_word) - 1, after_len);
-	if (strchr(text, '*')) {
-		explain(error, "has a *, and names are compared byte for byte; {node} stands for the node's name");
+	if (check_literals(&t, text, t.before, t.after, error) < 0)
 		return -EINVAL;
-	}
-	if (!is_name_text(t.type, t.before) || !is_name_text(t.type, t.after)) {
-		explain(error, "has a character that no %s has", t.type == TLS_NAME_URI ? "URI" : "host name");
-		return -EINVAL;
-	}
-	if (t.type == TLS_NAME_URI && !has_scheme(t.before)) {
-		explain(error, "is no URI: it has no scheme in front; URI:spiffe://cluster.local/ns/culvert/node/{node} would be right");
-		return -EINVAL;
-	}
 	*ret = t;
 	return 0;
+}
+
+/* Splits text at its words: what stands before the first, and all else that is no word. Words are counted by kind, {node} behind the others. */
+static int split_words(const char *text, char first[TLS_NAME_BYTES], char rest[TLS_NAME_BYTES], unsigned counts[POD_WORDS + 1],
+                       char error[NAME_ERROR_BYTES])
+{
+	size_t first_len = 0, rest_len = 0;
+	bool is_first = true, is_after_word = false;
+
+	for (const char *p = text; *p != '\0';) {
+		char word[WORD_BYTES];
+		enum pod_word which;
+		size_t len;
+
+		if (*p != '{') {
+			*(is_first ? &first[first_len++] : &rest[rest_len++]) = *p++;
+			is_after_word = false;
+			continue;
+		}
+		if (!word_at(p, word, &len)) {
+			explain(error, "has a { without a word that is known; {node} or {pod_uid} would be right");
+			return -EINVAL;
+		}
+		which = pod_word_of(word);
+		if (which == POD_WORDS && strcmp(word, node_word) != 0) {
+			explain(error, "has a word in braces that is not known; {node}, {pod_uid}, {pod} or {namespace} would be right");
+			return -EINVAL;
+		}
+		if (is_after_word || ++counts[which] > 1) {
+			explain(error, "%s, so that a name could be read in two ways",
+			        is_after_word ? "has two words with nothing between them" : "has a word twice");
+			return -EINVAL;
+		}
+		p += len;
+		is_first = false;
+		is_after_word = true;
+	}
+	first[first_len] = rest[rest_len] = '\0';
+	return 0;
+}
+
+int name_template_parse_kubernetes(const char *text, struct name_template *ret, char error[NAME_ERROR_BYTES])
+{
+	struct name_template t = { .is_of_pod = true };
+	char first[TLS_NAME_BYTES], rest[TLS_NAME_BYTES];
+	unsigned counts[POD_WORDS + 1] = { 0 };
+
+	if (!strstr(text, kubernetes_words[WORD_POD]) && !strstr(text, kubernetes_words[WORD_POD_UID]) &&
+	    !strstr(text, kubernetes_words[WORD_NAMESPACE]))
+		return name_template_parse(text, ret, error);
+	text = take_type(text, &t.type, error);
+	if (!text)
+		return -EINVAL;
+	if (strlen(text) >= TLS_NAME_BYTES) {
+		explain(error, "is longer than a name can be (%d bytes)", TLS_NAME_BYTES - 1);
+		return -EINVAL;
+	}
+	if (split_words(text, first, rest, counts, error) < 0)
+		return -EINVAL;
+	if (!counts[WORD_POD] && !counts[WORD_POD_UID] && !counts[POD_WORDS]) {
+		explain(error, "has nothing that tells nodes apart; {node} or {pod_uid} would be right");
+		return -EINVAL;
+	}
+	if (check_literals(&t, text, first, rest, error) < 0)
+		return -EINVAL;
+	memcpy(t.before, text, strlen(text) + 1);
+	*ret = t;
+	return 0;
+}
+
+static int append_whole(char text[TLS_NAME_BYTES], size_t *len, const char *more, size_t more_len)
+{
+	if (more_len >= TLS_NAME_BYTES - *len)
+		return -ENAMETOOLONG;
+	memcpy(text + *len, more, more_len);
+	*len += more_len;
+	text[*len] = '\0';
+	return 0;
+}
+
+static int expand(const struct name_template *t, const char *node_name, const struct view_daemon *d, struct tls_name *ret)
+{
+	const char *values[POD_WORDS + 1] = {
+		[WORD_POD] = d->pod, [WORD_POD_UID] = d->pod_uid, [WORD_NAMESPACE] = d->name_space, [POD_WORDS] = node_name
+	};
+	struct tls_name name = { .type = t->type };
+	size_t len = 0, word_len = 0;
+	char word[WORD_BYTES];
+	int r = 0;
+
+	for (const char *p = t->before; *p != '\0' && r == 0;) {
+		if (*p == '{' && word_at(p, word, &word_len)) {
+			const char *value = values[pod_word_of(word)];
+
+			r = append_whole(name.text, &len, value, strlen(value));
+			p += word_len;
+		} else {
+			r = append_whole(name.text, &len, p++, 1);
+		}
+	}
+	if (r == 0)
+		*ret = name;
+	return r;
 }
 
 int name_of_node(const struct name_template *t, const char *node_name, struct tls_name *ret)
@@ -164,11 +298,22 @@ int name_of_node(const struct name_template *t, const char *node_name, struct tl
 
 	if (t->is_shared)
 		return -EINVAL;
+	if (t->is_of_pod)
+		return -ENOENT;
 	len = snprintf(name.text, sizeof(name.text), "%s%s%s", t->before, node_name, t->after);
 	if (len < 0 || (size_t)len >= sizeof(name.text))
 		return -ENAMETOOLONG;
 	*ret = name;
 	return 0;
+}
+
+int name_of_daemon(const struct name_template *t, const struct view_node *node, size_t index, struct tls_name *ret)
+{
+	if (t->is_shared)
+		return -EINVAL;
+	if (!t->is_of_pod)
+		return index == 0 ? name_of_node(t, node->name, ret) : -ENOENT;
+	return index < node->daemons_count ? expand(t, node->name, &node->daemons[index], ret) : -ENOENT;
 }
 
 static size_t count_of_type(const struct tls_peer *peer, enum tls_name_type type, const struct tls_name **ret_last)
@@ -184,15 +329,27 @@ static size_t count_of_type(const struct tls_peer *peer, enum tls_name_type type
 	return count;
 }
 
-bool name_is_node(const struct name_template *t, const struct tls_peer *peer, const char *node_name)
+/* Is text the name of node? */
+static bool is_name_of(const struct name_template *t, const struct view_node *node, const char *text)
+{
+	struct tls_name expected;
+	int r = 0;
+
+	for (size_t i = 0; r != -ENOENT; i++) {
+		r = name_of_daemon(t, node, i, &expected);
+		if (r == 0 && strcmp(text, expected.text) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool name_is_node(const struct name_template *t, const struct tls_peer *peer, const struct view_node *node)
 {
 	const struct tls_name *found;
-	struct tls_name expected;
 
 	if (t->is_shared)
 		return true;
-	return count_of_type(peer, t->type, &found) == 1 && name_of_node(t, node_name, &expected) == 0 &&
-	       strcmp(found->text, expected.text) == 0;
+	return count_of_type(peer, t->type, &found) == 1 && is_name_of(t, node, found->text);
 }
 
 /* Appends to a text of cap bytes what fits; returns the new length. */
@@ -269,6 +426,32 @@ static bool extract_node(const struct name_template *t, const char *text, char n
 	return true;
 }
 
+/* The words have no order that a name could be taken apart by, so each node is asked: some microseconds for a hundred of them, and only for
+ * who has a certificate of our authorities. */
+static const struct view_node *find_by_pod(const struct name_template *t, const char *text, const struct view *v,
+                                           char error[NAME_ERROR_BYTES])
+{
+	const struct view_node *only = NULL;
+	char quoted[TEXT_QUOTE_BYTES];
+
+	for (size_t i = 0; i < view_nodes_count(v); i++) {
+		const struct view_node *node = view_node_at(v, i);
+
+		if (!is_name_of(t, node, text))
+			continue;
+		if (only) {
+			explain(error, "certificate's name %s is that of two nodes, %.60s and %.60s", text_quote(text, quoted), only->name,
+			        node->name);
+			return NULL;
+		}
+		only = node;
+	}
+	if (!only)
+		explain(error, "certificate's name %s is of no pod of Culvert that runs on a node; one by %.60s would be right",
+		        text_quote(text, quoted), t->before);
+	return only;
+}
+
 const struct view_node *name_find_node(const struct name_template *t, const struct tls_peer *peer, const struct view *v,
                                        char error[NAME_ERROR_BYTES])
 {
@@ -293,6 +476,8 @@ const struct view_node *name_find_node(const struct name_template *t, const stru
 		        list_names(peer, &t->type, listed, sizeof(listed)));
 		return NULL;
 	}
+	if (t->is_of_pod)
+		return find_by_pod(t, found->text, v, error);
 	if (!extract_node(t, found->text, node_name, error))
 		return NULL;
 	node = view_node_by_name(v, node_name);

@@ -383,8 +383,23 @@ static void inherit_claims(struct pod *p, const struct pod *before)
 	}
 }
 
+/* The node's view has the names of Culvert's own pods. */
+static void mark_daemons_node(struct registry *r, const struct pod *p)
+{
+	if (p->is_culvert)
+		members_mark_node(&r->s.members, p->node);
+}
+
+static void remove_pod(struct registry *r, struct pod *p)
+{
+	mark_daemons_node(r, p);
+	members_remove_pod(&r->s.members, p);
+}
+
 static void update_pod(struct registry *r, struct pod *p, const struct object *o)
 {
+	if (p->is_leaving != o->meta.is_deleting)
+		mark_daemons_node(r, p);
 	if (p->is_leaving != o->meta.is_deleting || p->is_opted_out != o->pod.is_opted_out)
 		members_mark_pod(&r->s.members, p);
 	p->is_leaving = o->meta.is_deleting;
@@ -399,38 +414,39 @@ static int put_pod(struct registry *r, const struct object *o, struct judged *j)
 	const struct object_pod *pod = &o->pod;
 	struct addr addresses[MEMBER_ADDRESSES_MAX];
 	bool is_over = pod->phase == OBJECT_SUCCEEDED || pod->phase == OBJECT_FAILED;
+	/* Whoever may make pods in some namespace can give them any label. */
+	bool is_culvert = pod->is_culvert && strcmp(o->meta.name_space, r->s.culvert_namespace) == 0;
 	uint64_t uid_hash = hash_bytes(o->meta.uid, strlen(o->meta.uid));
 	size_t count = 0;
 
 	/* A finished pod has left its address, whatever its status still says. */
 	if (is_over || pod->node[0] == '\0' || !is_name_good(j, "spec.nodeName", pod->node)) {
 		if (before)
-			members_remove_pod(&r->s.members, before);
+			remove_pod(r, before);
 		return 0;
 	}
 	/* On the host's network its addresses are its node's. */
 	if (!pod->is_host_network)
 		count = take_addresses(j, "status.podIPs", pod->addresses, pod->addresses_count, addresses, MEMBER_ADDRESSES_MAX);
-	if (count == 0 && !pod->is_culvert) {
+	if (count == 0 && !is_culvert) {
 		if (before)
-			members_remove_pod(&r->s.members, before);
+			remove_pod(r, before);
 		return 0;
 	}
-	if (before && before->uid_hash == uid_hash && before->is_culvert == pod->is_culvert && strcmp(before->node->name, pod->node) == 0 &&
+	if (before && before->uid_hash == uid_hash && before->is_culvert == is_culvert && strcmp(before->node->name, pod->node) == 0 &&
 	    has_same_claims(before, addresses, count)) {
 		update_pod(r, before, o);
 		return 0;
 	}
-	p = members_add_pod(&r->s.members, o->meta.name_space, o->meta.name, o->meta.uid, pod->node, pod->is_culvert, addresses, count);
+	p = members_add_pod(&r->s.members, o->meta.name_space, o->meta.name, o->meta.uid, pod->node, is_culvert, addresses, count);
 	if (!p)
 		return -ENOMEM;
 	update_pod(r, p, o);
-	if (p->is_culvert)
-		members_mark_node(&r->s.members, p->node);
+	mark_daemons_node(r, p);
 	if (before) {
 		if (before->uid_hash == uid_hash && before->node == p->node)
 			inherit_claims(p, before);
-		members_remove_pod(&r->s.members, before);
+		remove_pod(r, before);
 	}
 	return 0;
 }
@@ -480,7 +496,7 @@ void registry_gone(struct registry *r, enum object_kind kind, const struct objec
 	if (s && s->is_known)
 		space_gone(r, s);
 	if (p)
-		members_remove_pod(&r->s.members, p);
+		remove_pod(r, p);
 }
 
 void registry_list_began(struct registry *r, enum object_kind kind)
@@ -521,7 +537,7 @@ static void sweep_pod(void *ctx, struct chain *entry)
 	struct pod *p = container_of(entry, struct pod, chain);
 
 	if (p->mark != r->marks[OBJECT_POD])
-		members_remove_pod(&r->s.members, p);
+		remove_pod(r, p);
 }
 
 void registry_list_ended(struct registry *r, enum object_kind kind)
@@ -639,12 +655,17 @@ static int copy_prefixes(const struct prefix *from, size_t count, struct prefix 
 int registry_apply(struct registry *r, const struct registry_settings *s)
 {
 	struct prefix *pod_space = NULL, *reserved = NULL;
+	char *name_space = strdup(s->culvert_namespace ? s->culvert_namespace : "");
 
-	if (copy_prefixes(s->pod_space, s->pod_space_count, &pod_space) || copy_prefixes(s->reserved, s->reserved_count, &reserved)) {
+	if (!name_space || copy_prefixes(s->pod_space, s->pod_space_count, &pod_space) ||
+	    copy_prefixes(s->reserved, s->reserved_count, &reserved)) {
+		free(name_space);
 		free(pod_space);
 		free(reserved);
 		return -ENOMEM;
 	}
+	free(r->s.culvert_namespace);
+	r->s.culvert_namespace = name_space;
 	free(r->s.pod_space);
 	free(r->s.reserved);
 	r->s.pod_space = pod_space;
@@ -656,6 +677,17 @@ int registry_apply(struct registry *r, const struct registry_settings *s)
 	r->s.is_pod_opt_out_allowed = s->is_pod_opt_out_allowed;
 	r->s.is_ranged_dirty = true;
 	mark_pods_in(r, NULL);
+	return 0;
+}
+
+int registry_set_namespace(struct registry *r, const char *culvert_namespace)
+{
+	char *copy = strdup(culvert_namespace);
+
+	if (!copy)
+		return -ENOMEM;
+	free(r->s.culvert_namespace);
+	r->s.culvert_namespace = copy;
 	return 0;
 }
 
@@ -691,6 +723,7 @@ void registry_destroy(struct registry *r)
 	free(r->s.ranged);
 	free(r->s.pod_space);
 	free(r->s.reserved);
+	free(r->s.culvert_namespace);
 	free(r->s.self);
 	free(r);
 }

@@ -21,10 +21,12 @@ enum {
 };
 
 struct registry_settings {
-	const char *self;               /* the name of this node */
-	bool is_ranges_own;             /* podCIDRs are ownership; else they mark the pod space */
-	bool is_space_opt_out_allowed;  /* namespaces by their label */
-	bool is_pod_opt_out_allowed;    /* pods by their annotation */
+	const char *self;              /* the name of this node */
+	bool is_ranges_own;            /* podCIDRs are ownership; else they mark the pod space */
+	bool is_space_opt_out_allowed; /* namespaces by their label */
+	bool is_pod_opt_out_allowed;   /* pods by their annotation */
+	/* Where Culvert's own pods run: what claims to be one elsewhere is none. "": not known, so none is. */
+	const char *culvert_namespace;
 	const struct prefix *pod_space; /* known to be pods' even where nobody owns the address */
 	size_t pod_space_count;
 	const struct prefix *reserved; /* no pod's, whoever says so: Services, the API server */
@@ -38,6 +40,9 @@ int registry_create(const struct registry_settings *s, void (*refused)(void *ctx
 void registry_destroy(struct registry *r); /* NULL is welcome */
 /* New settings, of the same self. 0, or -ENOMEM with the old ones in force. */
 int registry_apply(struct registry *r, const struct registry_settings *s);
+
+/* Where it becomes known only later. Before the first pods are put. 0 or -ENOMEM. */
+int registry_set_namespace(struct registry *r, const char *culvert_namespace);
 
 /* Between began and ended all objects of the kind are put; what is not put is gone. Without an end nothing is. */
 void registry_list_began(struct registry *r, enum object_kind kind);

@@ -160,18 +160,48 @@ static void identity_unref(struct chain *c, struct identity *i)
 
 /* --- one node --- */
 
+static size_t texts_bytes(const struct view_node *n)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < n->daemons_count; i++)
+		bytes += strlen(n->daemons[i].name_space) + strlen(n->daemons[i].pod) + strlen(n->daemons[i].pod_uid) + 3;
+	return bytes;
+}
+
+/* Into the room that *at leads to, which moves on behind it. */
+static const char *copy_text(char **at, const char *text)
+{
+	size_t bytes = strlen(text) + 1;
+	char *copy = *at;
+
+	memcpy(copy, text, bytes);
+	*at += bytes;
+	return copy;
+}
+
 /* Takes over the reference of identity. */
 static struct member *member_create(struct chain *c, struct identity *identity, const struct view_node *from)
 {
 	size_t addresses_bytes = from->addresses_count * sizeof(struct addr), pods_bytes = from->pods_count * sizeof(struct prefix);
-	struct member *m = calloc(1, sizeof(*m) + addresses_bytes + pods_bytes);
+	size_t daemons_bytes = from->daemons_count * sizeof(struct view_daemon);
+	struct member *m = calloc(1, sizeof(*m) + daemons_bytes + addresses_bytes + pods_bytes + texts_bytes(from));
+	struct view_daemon *daemons;
 	struct addr *addresses;
 	struct prefix *pods;
+	char *texts;
 
 	if (!m)
 		return NULL;
-	addresses = (struct addr *)(m + 1);
+	daemons = (struct view_daemon *)(m + 1);
+	addresses = (struct addr *)(daemons + from->daemons_count);
 	pods = (struct prefix *)(addresses + from->addresses_count);
+	texts = (char *)(pods + from->pods_count);
+	for (size_t i = 0; i < from->daemons_count; i++) {
+		daemons[i].name_space = copy_text(&texts, from->daemons[i].name_space);
+		daemons[i].pod = copy_text(&texts, from->daemons[i].pod);
+		daemons[i].pod_uid = copy_text(&texts, from->daemons[i].pod_uid);
+	}
 	if (addresses_bytes)
 		memcpy(addresses, from->addresses, addresses_bytes);
 	if (pods_bytes)
@@ -181,6 +211,7 @@ static struct member *member_create(struct chain *c, struct identity *identity, 
 	m->identity = identity;
 	m->node = *from;
 	m->node.id = identity->id;
+	m->node.daemons = daemons;
 	m->node.addresses = addresses;
 	m->node.pods = pods;
 	return m;
@@ -197,8 +228,12 @@ static void member_unref(struct member *m)
 static bool is_alike(const struct view_node *a, const struct view_node *b)
 {
 	if (strcmp(a->name, b->name) != 0 || a->is_self != b->is_self || a->is_enrolled != b->is_enrolled ||
-	    a->addresses_count != b->addresses_count || a->pods_count != b->pods_count)
+	    a->addresses_count != b->addresses_count || a->pods_count != b->pods_count || a->daemons_count != b->daemons_count)
 		return false;
+	for (size_t i = 0; i < a->daemons_count; i++)
+		if (strcmp(a->daemons[i].pod_uid, b->daemons[i].pod_uid) != 0 || strcmp(a->daemons[i].pod, b->daemons[i].pod) != 0 ||
+		    strcmp(a->daemons[i].name_space, b->daemons[i].name_space) != 0)
+			return false;
 	for (size_t i = 0; i < a->addresses_count; i++)
 		if (!addr_equal(&a->addresses[i], &b->addresses[i]))
 			return false;

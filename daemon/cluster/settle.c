@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GATEWAYS = 2 }; /* addresses at the start of a range: overlay device and bridge */
+enum {
+	GATEWAYS = 2,    /* addresses at the start of a range: overlay device and bridge */
+	DAEMONS_MAX = 4, /* of a node: one, and those that it takes the place of */
+};
 
 /* What is judged together, and what is refused by it, has a key. */
 enum { KEY_RANGES = 1, KEY_NODE = 2, KEY_NODE_ADDRESS = 3, KEY_ADDRESS = 4 };
@@ -78,10 +81,46 @@ static void elect_node(struct settlement *s, const struct addr *a)
 	refusals_end(&s->refusals, key);
 }
 
+/* Those that are not ending first, of these the newest: it is the one that new tunnels are made by. */
+static bool is_before(const struct pod *a, const struct pod *b)
+{
+	if (a->is_leaving != b->is_leaving)
+		return b->is_leaving;
+	return a->created_s != b->created_s ? a->created_s > b->created_s : a->uid_hash < b->uid_hash;
+}
+
+static size_t find_daemons(const struct node *n, struct view_daemon ret[DAEMONS_MAX])
+{
+	const struct pod *found[DAEMONS_MAX];
+	size_t count = 0;
+
+	for (const struct pod *p = n->pods; p; p = p->node_next) {
+		size_t at = count;
+
+		if (!p->is_culvert)
+			continue;
+		while (at > 0 && is_before(p, found[at - 1]))
+			at--;
+		if (at == DAEMONS_MAX)
+			continue;
+		count += count < DAEMONS_MAX;
+		memmove(&found[at + 1], &found[at], (count - at - 1) * sizeof(struct pod *));
+		found[at] = p;
+	}
+	for (size_t i = 0; i < count; i++)
+		ret[i] = (struct view_daemon){ found[i]->space->name, pod_name(found[i]), pod_uid(found[i]) };
+	return count;
+}
+
 static int put_node(const struct edit *edit, struct node *n)
 {
 	struct addr *own = calloc(n->addresses_count + 1, sizeof(*own));
-	struct view_node node = { .is_self = strcmp(n->name, edit->s->self) == 0, .is_enrolled = node_is_enrolled(n), .addresses = own };
+	struct view_daemon daemons[DAEMONS_MAX];
+	struct view_node node = { .is_self = strcmp(n->name, edit->s->self) == 0,
+		                  .is_enrolled = node_is_enrolled(n),
+		                  .addresses = own,
+		                  .daemons = daemons,
+		                  .daemons_count = find_daemons(n, daemons) };
 	uint64_t key = hash_bytes(n->name, strlen(n->name)) + KEY_NODE;
 	char object[REFUSAL_OBJECT_BYTES];
 	int r;

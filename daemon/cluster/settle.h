@@ -22,7 +22,7 @@ struct ranged {
 struct settlement {
 	struct members members;
 	struct refusals refusals;
-	char *self;
+	char *self, *culvert_namespace;
 	bool is_ranges_own, is_space_opt_out_allowed, is_pod_opt_out_allowed;
 	struct prefix *pod_space, *reserved;
 	size_t pod_space_count, reserved_count;

@@ -18,14 +18,20 @@ struct view;
  * until nobody knows it any more. */
 enum { VIEW_NODE_NAME_BYTES = 254, VIEW_NODES_MAX = 5000, VIEW_IDS_MAX = 8192, VIEW_ERROR_BYTES = 512 };
 
+/* A pod of Culvert itself, as the cluster tells of it: nodes may be named after theirs. */
+struct view_daemon {
+	const char *name_space, *pod, *pod_uid;
+};
+
 struct view_node {
 	uint32_t id; /* 1..; small, kept over changes, what BPF maps call this node */
 	char name[VIEW_NODE_NAME_BYTES];
 	bool is_self;
 	bool is_enrolled; /* the nodes file: always. Kubernetes: it has its record */
-	size_t addresses_count, pods_count;
-	const struct addr *addresses; /* where its tunnels are reached, and what it may use as its own source; none: not reached */
-	const struct prefix *pods;    /* what view_create was given; by edits none: who a pod belongs to is asked of the entries */
+	size_t addresses_count, pods_count, daemons_count;
+	const struct addr *addresses;      /* where its tunnels are reached, and what it may use as its own source; none: not reached */
+	const struct view_daemon *daemons; /* in Kubernetes; while one takes the place of another there are two */
+	const struct prefix *pods;         /* what view_create was given; by edits none: who a pod belongs to is asked of the entries */
 };
 
 enum view_kind {

@@ -312,8 +312,10 @@ static void begin(struct source *s)
 		r = kube_client_create(s->loop, &settings, &s->client, s->client_error);
 	if (r == 0) {
 		s->client_error[0] = '\0';
-		r = follow(s, OBJECT_NODE);
+		r = registry_set_namespace(s->registry, source_namespace(s));
 	}
+	if (r == 0)
+		r = follow(s, OBJECT_NODE);
 	if (r == 0)
 		r = follow(s, OBJECT_NAMESPACE);
 	if (r == 0)
@@ -371,6 +373,7 @@ int source_apply(struct source *s, const struct registry_settings *settings)
 
 	if (r < 0)
 		return r;
+	whole.culvert_namespace = source_namespace(s);
 	r = registry_apply(s->registry, &whole);
 	free(reserved);
 	if (r == 0)

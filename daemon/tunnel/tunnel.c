@@ -210,9 +210,11 @@ bool tunnel_take_bulk(struct tunnel *t, struct link *l)
 
 static void describe_mismatch(const struct tunnel *t, const struct tls_peer *peer, char text[PEER_ERROR_BYTES])
 {
-	struct tls_name wanted = { 0 };
+	struct tls_name wanted = { .text = "the name of its Culvert pod, which the cluster has not told of" };
+	const struct view_node *node = view_node_by_name(t->pool->view, t->peer->name);
 
-	(void)name_of_node(&t->pool->settings->name, t->peer->name, &wanted);
+	if (node)
+		(void)name_of_daemon(&t->pool->settings->name, node, 0, &wanted);
 	snprintf(text, PEER_ERROR_BYTES, "the peer's certificate names %.100s (%zu names); node %.40s must have %.100s",
 	         peer->names_count ? peer->names[0].text : "nobody", peer->names_count, t->peer->name, wanted.text);
 }
@@ -221,8 +223,9 @@ static void tunnel_link_up(struct link *l)
 {
 	struct tunnel *t = l->owner;
 	const struct tls_peer *peer = link_peer(l);
+	const struct view_node *node = view_node_by_name(t->pool->view, t->peer->name);
 
-	if (!name_is_node(&t->pool->settings->name, peer, t->peer->name)) {
+	if (!node || !name_is_node(&t->pool->settings->name, peer, node)) {
 		char text[PEER_ERROR_BYTES];
 
 		describe_mismatch(t, peer, text);

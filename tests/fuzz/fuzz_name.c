@@ -16,13 +16,16 @@ static void must(bool is_so)
 
 static struct view *two_nodes(void)
 {
-	struct addr addresses[2] = { addr_from_v4_be(0x01010101), addr_from_v4_be(0x02020202) };
-	struct view_node nodes[2] = { { .name = "node1", .addresses = &addresses[0], .addresses_count = 1 },
-		                      { .name = "node2", .addresses = &addresses[1], .addresses_count = 1 } };
-	char error[VIEW_ERROR_BYTES];
+	static const struct view_daemon daemons[2] = { { "sys", "culvert-a", "uid-a" }, { "sys", "culvert-b", "uid-b" } };
+	struct view_node nodes[2] = { { .name = "node1", .daemons = &daemons[0], .daemons_count = 1 },
+		                      { .name = "node2", .daemons = &daemons[1], .daemons_count = 1 } };
+	struct view_edit *e;
 	struct view *v;
+	uint32_t id;
 
-	must(view_create(nodes, 2, NULL, 0, "node1", NULL, &v, error) == 0);
+	must(view_edit_begin(NULL, "node1", &e) == 0);
+	must(view_edit_put_node(e, &nodes[0], &id) == 0 && view_edit_put_node(e, &nodes[1], &id) == 0);
+	must(view_edit_finish(e, &v) == 0);
 	return v;
 }
 
@@ -34,7 +37,7 @@ static void check_peer(const struct name_template *t, const struct tls_peer *pee
 	for (size_t i = 0; i < view_nodes_count(v); i++) {
 		const struct view_node *n = view_node_at(v, i);
 
-		must(name_is_node(t, peer, n->name) == (n == found));
+		must(name_is_node(t, peer, n) == (n == found));
 	}
 	for (const char *p = error; !found && *p != '\0'; p++)
 		must(*p >= ' ' && *p < 0x7f);
@@ -55,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes)
 	if (!v)
 		v = two_nodes();
 	line = strsep(&rest, "\n");
-	if (name_template_parse(line, &t, error) != 0) {
+	if (name_template_parse_kubernetes(line, &t, error) != 0) {
 		must(error[0] != '\0');
 		return 0;
 	}
@@ -72,9 +75,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes)
 		peer.names_count++;
 	}
 	check_peer(&t, &peer, v);
-	if (name_of_node(&t, "node2", &own.names[0]) == 0) {
+	if (name_of_daemon(&t, view_node_by_name(v, "node2"), 0, &own.names[0]) == 0) {
 		check_peer(&t, &own, v);
-		must(name_is_node(&t, &own, "node2"));
+		must(name_is_node(&t, &own, view_node_by_name(v, "node2")));
 	}
 	return 0;
 }

@@ -101,7 +101,7 @@ static void shared_has_no_names(void **state)
 	(void)state;
 	assert_true(t.is_shared);
 	assert_int_equal(name_of_node(&t, "node1", &name), -EINVAL);
-	assert_true(name_is_node(&t, &p, "node1"));
+	assert_true(name_is_node(&t, &p, view_node_by_name(v, "node1")));
 	assert_null(name_find_node(&t, &p, v, error));
 	assert_string_equal(error, "peer_name is shared: certificates do not tell nodes apart");
 	view_unref(v);
@@ -176,13 +176,16 @@ static void a_certificate_is_the_nodes_by_one_equal_name(void **state)
 		{ "DNS:{node}.x", "DNS:node2.x.", false },
 	};
 
+	struct view *v = two_nodes();
+
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct name_template t = template(cases[i].template);
 		struct tls_peer p = peer(cases[i].names);
 
-		assert_int_equal(name_is_node(&t, &p, "node2"), cases[i].is_node2);
+		assert_int_equal(name_is_node(&t, &p, view_node_by_name(v, "node2")), cases[i].is_node2);
 	}
+	view_unref(v);
 }
 
 static void a_certificate_leads_back_to_its_node(void **state)
@@ -264,6 +267,125 @@ static void long_lists_of_names_are_cut(void **state)
 	view_unref(v);
 }
 
+/* --- names after pods --- */
+
+static struct name_template template_of_pods(const char *text)
+{
+	char error[NAME_ERROR_BYTES] = "";
+	struct name_template t;
+
+	if (name_template_parse_kubernetes(text, &t, error) != 0)
+		fail_msg("%s", error);
+	return t;
+}
+
+/* node1 with one daemon, node2 while one takes the place of another, node3 without. */
+static struct view *three_nodes(void)
+{
+	static const struct view_daemon daemons[] = { { "sys", "culvert-a", "uid-a" },
+		                                      { "sys", "culvert-b", "uid-b" },
+		                                      { "sys", "culvert-c", "uid-c" } };
+	struct view_node nodes[] = { { .name = "node1", .daemons = &daemons[0], .daemons_count = 1 },
+		                     { .name = "node2", .daemons = &daemons[1], .daemons_count = 2 },
+		                     { .name = "node3" } };
+	struct view_edit *e;
+	struct view *v;
+	uint32_t id;
+
+	assert_int_equal(view_edit_begin(NULL, "node1", &e), 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(view_edit_put_node(e, &nodes[i], &id), 0);
+	assert_int_equal(view_edit_finish(e, &v), 0);
+	return v;
+}
+
+static void a_node_may_be_named_after_its_pod(void **state)
+{
+	static const struct {
+		const char *template, *names;
+		const char *node; /* NULL: nobody's */
+	} cases[] = {
+		{ "URI:spiffe://td/ns/{namespace}/pod/{pod_uid}", "URI:spiffe://td/ns/sys/pod/uid-a", "node1" },
+		{ "URI:spiffe://td/ns/{namespace}/pod/{pod_uid}", "URI:spiffe://td/ns/sys/pod/uid-b", "node2" },
+		{ "URI:spiffe://td/ns/{namespace}/pod/{pod_uid}", "URI:spiffe://td/ns/sys/pod/uid-c DNS:more", "node2" },
+		{ "URI:spiffe://td/ns/{namespace}/pod/{pod_uid}", "URI:spiffe://td/ns/other/pod/uid-a", NULL },
+		{ "URI:spiffe://td/ns/{namespace}/pod/{pod_uid}", "URI:spiffe://td/ns/sys/pod/uid-d", NULL },
+		{ "URI:spiffe://td/ns/{namespace}/pod/{pod_uid}", "URI:spiffe://td/ns/sys/pod/uid-aa", NULL },
+		{ "URI:spiffe://td/ns/{namespace}/pod/{pod_uid}", "DNS:spiffe://td/ns/sys/pod/uid-a", NULL },
+		{ "URI:spiffe://td/ns/{namespace}/pod/{pod_uid}", "URI:spiffe://td/ns/sys/pod/uid-a URI:spiffe://td/ns/sys/pod/uid-b",
+		  NULL },
+		{ "DNS:{pod}.{namespace}", "DNS:culvert-a.sys", "node1" },
+		{ "DNS:{pod}.{namespace}", "DNS:*.sys", NULL },
+		{ "URI:x:{namespace}/{node}", "URI:x:sys/node2", "node2" },
+		{ "URI:x:{namespace}/{node}", "URI:x:sys/node3", NULL },
+		{ "URI:x:{node}", "URI:x:node3", "node3" },
+	};
+	struct view *v = three_nodes();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct name_template t = template_of_pods(cases[i].template);
+		struct tls_peer p = peer(cases[i].names);
+		char error[NAME_ERROR_BYTES] = "";
+		const struct view_node *found = name_find_node(&t, &p, v, error);
+
+		assert_string_equal(found ? found->name : "", cases[i].node ? cases[i].node : "");
+		assert_int_equal(error[0] != '\0', !found);
+		for (size_t k = 0; k < view_nodes_count(v); k++)
+			assert_int_equal(name_is_node(&t, &p, view_node_at(v, k)), view_node_at(v, k) == found);
+	}
+	view_unref(v);
+}
+
+static void the_name_after_a_pod_needs_the_pod(void **state)
+{
+	struct name_template t = template_of_pods("URI:spiffe://td/{namespace}/{pod}/{pod_uid}");
+	struct view *v = three_nodes();
+	struct tls_name name;
+
+	(void)state;
+	assert_true(t.is_of_pod);
+	assert_int_equal(name_of_node(&t, "node1", &name), -ENOENT);
+	assert_int_equal(name_of_daemon(&t, view_node_by_name(v, "node2"), 1, &name), 0);
+	assert_string_equal(name.text, "spiffe://td/sys/culvert-c/uid-c");
+	assert_int_equal(name_of_daemon(&t, view_node_by_name(v, "node2"), 2, &name), -ENOENT);
+	assert_int_equal(name_of_daemon(&t, view_node_by_name(v, "node3"), 0, &name), -ENOENT);
+	t = template_of_pods(SPIFFE);
+	assert_false(t.is_of_pod);
+	assert_int_equal(name_of_daemon(&t, view_node_by_name(v, "node3"), 0, &name), 0);
+	assert_int_equal(name_of_daemon(&t, view_node_by_name(v, "node3"), 1, &name), -ENOENT);
+	view_unref(v);
+}
+
+static void faulty_templates_of_pods_are_told_apart(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "URI:x:{namespace}", "has nothing that tells nodes apart; {node} or {pod_uid} would be right" },
+		{ "URI:x:{pod}{pod_uid}", "has two words with nothing between them, so that a name could be read in two ways" },
+		{ "URI:x:{pod}/{pod}", "has a word twice, so that a name could be read in two ways" },
+		{ "URI:x:{pod}/{nod}", "has a word in braces that is not known; {node}, {pod_uid}, {pod} or {namespace} would be right" },
+		{ "URI:x:{pod}/{", "has a { without a word that is known; {node} or {pod_uid} would be right" },
+		{ "URI:{pod}", "is no URI: it has no scheme in front; URI:spiffe://cluster.local/ns/culvert/node/{node} would be right" },
+		{ "DNS:{pod}/x", "has a character that no host name has" },
+		{ "DNS:*.{pod}", "has a *, and names are compared byte for byte; {node} stands for the node's name" },
+		{ "{pod}", "does not say what kind of name it is; URI:..., DNS:... or shared would be right" },
+		{ "URI:x:y",
+		  "has no {node}, so that all nodes would have one name; with {node}, or the single word shared, it would be right" },
+	};
+	char error[NAME_ERROR_BYTES], text[TLS_NAME_BYTES + 32];
+	struct name_template t = { .before = "as it was" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(name_template_parse_kubernetes(cases[i][0], &t, error), -EINVAL);
+		assert_string_equal(error, cases[i][1]);
+		assert_string_equal(t.before, "as it was");
+	}
+	(void)snprintf(text, sizeof(text), "DNS:{pod}.%0255d", 0);
+	assert_int_equal(name_template_parse_kubernetes(text, &t, error), -EINVAL);
+	assert_string_equal(error, "is longer than a name can be (255 bytes)");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +397,9 @@ int main(void)
 		cmocka_unit_test(a_certificate_leads_back_to_its_node),
 		cmocka_unit_test(each_wrong_certificate_has_its_sentence),
 		cmocka_unit_test(long_lists_of_names_are_cut),
+		cmocka_unit_test(a_node_may_be_named_after_its_pod),
+		cmocka_unit_test(the_name_after_a_pod_needs_the_pod),
+		cmocka_unit_test(faulty_templates_of_pods_are_told_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1012,6 +1012,45 @@ static void the_list_of_refusals_has_an_end(void **state)
 	end(&t);
 }
 
+static void the_pods_of_culvert_itself_are_told(void **state)
+{
+	const struct view_node *n;
+	struct told t;
+
+	(void)state;
+	begin_with(&t, (struct registry_settings){ .culvert_namespace = "sys" });
+	put_two_nodes(&t);
+	put_pod(&t, .name = "sys/culvert-a", .uid = "uid-a", .node = "n2", .addresses = "172.30.0.2", .is_host_network = true,
+	        .is_culvert = true, .created_s = 100);
+	put_pod(&t, .name = "shop/culvert-x", .uid = "uid-x", .node = "n2", .is_host_network = true, .is_culvert = true);
+	publish(&t);
+	n = view_node_by_name(t.view, "n2");
+	assert_int_equal(n->daemons_count, 1);
+	assert_string_equal(n->daemons[0].name_space, "sys");
+	assert_string_equal(n->daemons[0].pod, "culvert-a");
+	assert_string_equal(n->daemons[0].pod_uid, "uid-a");
+	assert_int_equal(view_node_by_name(t.view, "n1")->daemons_count, 0);
+	/* One takes the place of another: the one that stays is the first. */
+	put_pod(&t, .name = "sys/culvert-a", .uid = "uid-a", .node = "n2", .is_host_network = true, .is_culvert = true, .created_s = 100,
+	        .is_deleting = true);
+	put_pod(&t, .name = "sys/culvert-b", .uid = "uid-b", .node = "n2", .is_host_network = true, .is_culvert = true, .created_s = 200);
+	publish(&t);
+	n = view_node_by_name(t.view, "n2");
+	assert_int_equal(n->daemons_count, 2);
+	assert_string_equal(n->daemons[0].pod_uid, "uid-b");
+	assert_string_equal(n->daemons[1].pod_uid, "uid-a");
+	gone(&t, OBJECT_POD, "sys/culvert-a");
+	publish(&t);
+	n = view_node_by_name(t.view, "n2");
+	assert_int_equal(n->daemons_count, 1);
+	assert_string_equal(n->daemons[0].pod_uid, "uid-b");
+	gone(&t, OBJECT_POD, "sys/culvert-b");
+	publish(&t);
+	assert_int_equal(view_node_by_name(t.view, "n2")->daemons_count, 0);
+	assert_int_equal(t.refused, 0);
+	end(&t);
+}
+
 /* --- at random, and large --- */
 
 enum { R_NODES = 6, R_PODS = 40, R_ADDRESSES = 64, R_ROUNDS = 3000 };
@@ -1284,6 +1323,7 @@ int main(void)
 		cmocka_unit_test(what_a_list_does_not_have_is_gone),
 		cmocka_unit_test(a_faulty_field_is_named_and_the_rest_is_taken),
 		cmocka_unit_test(the_list_of_refusals_has_an_end),
+		cmocka_unit_test(the_pods_of_culvert_itself_are_told),
 		cmocka_unit_test(any_history_ends_in_what_is_there),
 		cmocka_unit_test(a_large_cluster_costs_little_and_a_change_one_entry),
 	};
