@@ -17,6 +17,10 @@ enum { VERSION_BYTES = 128, PATH_BYTES = 8 << 10, PATH_TEXT_BYTES = 256 };
 /* How long a watch that goes on from an older version must run before it counts: that the version is too old comes as its first event. */
 enum { PROOF_MS = 500 };
 
+/* A server that knows less than our version, as after its store was brought back from a copy, takes a watch from it and is silent: what it has
+ * to say is older. One silent watch may be the connection's fault; after so many a list asks what the version is worth. */
+enum { SILENT_WATCHES = 2 };
+
 /* | state     | entered when                          | waits for                     | leaves to                                     |
  * | WAITING   | at the start, and after every failure | its timer, or new credentials | LISTING, WATCHING                             |
  * | LISTING   | nothing is known, or it is too old    | all pages                     | WATCHING, WAITING                             |
@@ -56,6 +60,7 @@ struct reflector {
 	bool is_server_fault;                 /* it ended the watch by an event, and what is known is still good */
 	uint32_t retry_after_ms;              /* said with it */
 	struct instant watch_began_at;
+	unsigned silent_watches; /* in a row that ended for silence, without so much as a bookmark */
 
 	char fault[KUBE_ERROR_BYTES];  /* why on_data refused */
 	struct reflector_state counts; /* what reflector_state gives */
@@ -397,6 +402,7 @@ static bool watch_event(void *ctx, enum watch_event type, const struct split_env
 	struct object o;
 
 	r->counts.events++;
+	r->silent_watches = 0;
 	if (type == WATCH_ERROR)
 		return watch_error(r, e);
 	set_watching(r);
@@ -487,6 +493,10 @@ static void watch_done(void *ctx, const struct kube_answer *answer)
 		r->needs_list = !r->is_server_fault;
 		failed(r, text, r->retry_after_ms);
 	} else if (answer->error < 0) {
+		if (r->is_watch_open && answer->error == -ETIMEDOUT && ++r->silent_watches >= SILENT_WATCHES) {
+			r->silent_watches = 0;
+			r->needs_list = true;
+		}
 		failed(r, answer->text, 0);
 	} else if (answer->status != 200) {
 		failed_status(r, answer);

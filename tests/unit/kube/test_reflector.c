@@ -860,6 +860,38 @@ static void test_who_is_destroyed_hears_nothing_more(void **state)
 	assert_told("");
 }
 
+static void falls_silent(void)
+{
+	opens();
+	advance(REFLECTOR_WATCH_SILENCE_MS);
+	ends_with(&(struct kube_answer){ .error = -ETIMEDOUT, .text = "nothing came" });
+	(void)wait_for_call();
+}
+
+static void test_a_server_that_stays_silent_is_asked_what_the_version_is_worth(void **state)
+{
+	(void)state;
+	create(0, 1);
+	(void)wait_for_call();
+	lists("100", two_pods, 2);
+	falls_silent();
+	assert_watch_from("100");
+	/* With a bookmark now and then there is somebody. */
+	opens();
+	assert_true(bookmark("101"));
+	breaks();
+	(void)wait_for_call();
+	falls_silent();
+	assert_watch_from("101");
+	falls_silent();
+	assert_string_equal(call.path, "/api/v1/pods?resourceVersion=101");
+	answer_too_large();
+	(void)wait_for_call();
+	assert_string_equal(call.path, "/api/v1/pods?limit=500");
+	lists("7", two_pods, 2);
+	assert_watch_from("7");
+}
+
 static void test_a_machine_that_slept_goes_on(void **state)
 {
 	(void)state;
@@ -898,6 +930,7 @@ int main(void)
 		T(test_a_selector_stands_first),
 		T(test_a_call_that_can_not_be_made_is_tried_again),
 		T(test_who_is_destroyed_hears_nothing_more),
+		T(test_a_server_that_stays_silent_is_asked_what_the_version_is_worth),
 		T(test_a_machine_that_slept_goes_on),
 	};
 
