@@ -147,7 +147,9 @@ void show_status(FILE *out, const Culvert__Status__Status *s, int64_t now_s)
 	     s->reason);
 	line(out, "mode", "%s, connect %s, %" PRIu32 " worker%s%s", s->mode, s->connect, s->workers, s->workers == 1 ? "" : "s",
 	     s->is_shared_identity ? ", ONE IDENTITY FOR ALL NODES: addresses are not proven" : "");
-	line(out, "peers", "%" PRIu32 " up of %" PRIu32 " wanted; %" PRIu32 " nodes are listed", s->peers_up, s->peers_wanted, s->nodes);
+	line(out, "peers", "%" PRIu32 " up of %" PRIu32 " wanted", s->peers_up, s->peers_wanted);
+	line(out, "nodes", "%" PRIu32 ", %" PRIu32 " enrolled; %s pods' addresses and prefixes", s->nodes, s->nodes_enrolled,
+	     figure_count(s->pods, a));
 	line(out, "streams", "%s open, %s since the start; sent %s, received %s", figure_count(s->streams_open, a),
 	     figure_count(s->streams_total, b), figure_bytes(s->sent_bytes, c), figure_bytes(s->received_bytes, d));
 	if (s->memory)
@@ -178,7 +180,7 @@ static void add_addresses(struct table *t, const Culvert__Status__Peer *p)
 
 static void show_traffic(FILE *out, const Culvert__Status__Peers *p)
 {
-	struct table *t = table_create("PEER STATE FOR ADDRESSES RTT> STREAMS> WAITING> TOTAL> SENT> RECEIVED>");
+	struct table *t = table_create("PEER STATE FOR PAIR ADDRESSES RTT> STREAMS> WAITING> TOTAL> SENT> RECEIVED>");
 
 	for (size_t i = 0; t && i < p->n_peers; i++) {
 		const Culvert__Status__Peer *x = p->peers[i];
@@ -190,6 +192,8 @@ static void show_traffic(FILE *out, const Culvert__Status__Peers *p)
 			add_span(t, x->state_ms);
 		else
 			table_add(t, "");
+		/* As all are where every node is enrolled; only what is not so, or not yet, is worth a word. */
+		table_add(t, strcmp(x->pair, "joined") != 0 ? x->pair : "");
 		add_addresses(t, x);
 		table_add(t, x->rtt_us ? figure_micros(x->rtt_us, rtt) : "");
 		add_count(t, x->streams_open);

@@ -275,6 +275,8 @@ static void put_status(struct scratch *x, const struct snapshot *s, Culvert__Sta
 	pb->is_draining = s->is_draining;
 	pb->workers = s->workers;
 	pb->nodes = s->nodes;
+	pb->nodes_enrolled = s->nodes_enrolled;
+	pb->pods = s->pods;
 	pb->peers_up = s->peers_up;
 	pb->peers_wanted = s->peers_wanted;
 	pb->streams_open = s->streams_open;
@@ -312,6 +314,8 @@ static void put_peer(struct scratch *x, const struct snapshot_peer *p, Culvert__
 	pb->name = clean_text(x, p->name);
 	pb->node_id = p->node_id;
 	put_addresses(x, p, pb);
+	pb->is_enrolled = p->is_enrolled;
+	pb->pair = clean_text(x, p->pair);
 	pb->state = clean_text(x, p->state);
 	pb->state_ms = p->state_ms;
 	pb->retry_in_ms = p->retry_in_ms;

@@ -46,7 +46,9 @@ struct snapshot_peer {
 	uint32_t node_id;
 	size_t addresses_count;
 	struct addr addresses[SNAPSHOT_ADDRESSES_MAX]; /* the first ones, where it has more */
-	const char *state;                             /* "none", "connecting", "up", "suspect", "draining" */
+	bool is_enrolled;
+	const char *pair;  /* pair_state_text */
+	const char *state; /* "none", "connecting", "up", "suspect", "draining" */
 	uint64_t state_ms, retry_in_ms;
 	char tls_version[16], tls_group[32], tls_cipher[48];
 	char certificate_name[SNAPSHOT_CERTIFICATE_BYTES]; /* with its type: "URI:..." */
@@ -98,7 +100,7 @@ struct snapshot {
 	const char *mode, *connect;
 	bool is_ready, is_draining, is_shared_identity;
 	const char *reason;
-	uint32_t workers, nodes, peers_up, peers_wanted;
+	uint32_t workers, nodes, nodes_enrolled, peers_up, peers_wanted;
 	uint64_t pods; /* prefixes of pods that are somebody's */
 	uint64_t streams_open, streams_total, sent_bytes, received_bytes;
 	uint64_t budget_bytes, granted_bytes, buffered_bytes;

@@ -40,6 +40,8 @@ static void status_of_a_healthy_node(void **state)
 	s.is_ready = true;
 	s.workers = 1;
 	s.nodes = 3;
+	s.nodes_enrolled = 2;
+	s.pods = 1200;
 	s.peers_up = 1;
 	s.peers_wanted = 2;
 	s.streams_total = 1234;
@@ -63,7 +65,8 @@ static void status_of_a_healthy_node(void **state)
 	expect(text, "node          node1, culvert 0.1.0, up for 3m 12s\n");
 	expect(text, "state         ready\n");
 	expect(text, "mode          strict, connect optimistic, 1 worker\n");
-	expect(text, "peers         1 up of 2 wanted; 3 nodes are listed\n");
+	expect(text, "peers         1 up of 2 wanted\n");
+	expect(text, "nodes         3, 2 enrolled; 1,200 pods' addresses and prefixes\n");
 	expect(text, "streams       0 open, 1,234 since the start; sent 0 B, received 0 B\n");
 	expect(text, "memory        0 B granted of 512.0 MiB; 0 B buffered\n");
 	expect(text, "certificate   ends in 89 days (2027-04-14 08:00 UTC)\n");
@@ -140,15 +143,18 @@ static void peers_with_their_keys_and_troubles(void **state)
 	a.certificate_not_after_s = NOW_S + INT64_C(89) * 86400;
 	a.rtt_us = 312;
 	a.streams_open = 2;
+	a.pair = T("joined");
 	b.name = T("node3");
 	b.state = T("connecting");
 	b.last_error = T("no route to host");
 	b.last_error_s = NOW_S - 5;
 	b.retry_in_ms = 1500;
+	b.pair = T("joining");
 	p.peers = list;
 	p.n_peers = 2;
 	PRINTED(text, out, show_peers(out, &p, NOW_S));
-	expect(text, "node2  up          1m 1s  172.30.0.2,fd30::2  312 us        2        0");
+	expect(text, "node2  up          1m 1s  -        172.30.0.2,fd30::2  312 us        2        0");
+	expect(text, "node3  connecting  -      joining  -");
 	expect(text, "\nnode2  TLSv1.3  X25519MLKEM768  TLS_AES_128_GCM_SHA256  URI:spiffe://x/node2  in 89 days\n");
 	expect(text, "\nnode3, 5 s ago: no route to host; next try in 1.5 s\n");
 	assert_null(strstr(text, "\nnode3  -")); /* it has no keys */

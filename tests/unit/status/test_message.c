@@ -138,6 +138,8 @@ static void status_holds_the_node(void **state)
 	assert_int_equal(s->n_events, 2);
 	assert_int_equal(s->n_reloads, 3);
 	assert_string_equal(s->reloads[1]->error, "");
+	assert_int_equal(s->nodes_enrolled, 2);
+	assert_int_equal(s->pods, 1200);
 	assert_int_equal(s->n_devices, 2);
 	assert_string_equal(s->devices[0]->how, "tcx");
 	assert_int_equal(s->n_counters, 4);
@@ -157,6 +159,9 @@ static void peers_are_filtered(void **state)
 	assert_string_equal(pb->peers->peers[0]->addresses[1], "fd30::2");
 	assert_string_equal(pb->peers->peers[0]->tls_group, "X25519MLKEM768");
 	assert_int_equal(pb->peers->peers[0]->received_bytes, UINT64_C(5) << 30);
+	assert_true(pb->peers->peers[0]->is_enrolled && !pb->peers->peers[1]->is_enrolled);
+	assert_string_equal(pb->peers->peers[0]->pair, "joined");
+	assert_string_equal(pb->peers->peers[1]->pair, "not enrolled");
 	culvert__status__response__free_unpacked(pb, NULL);
 
 	strcpy(q.peer, "node3");
