@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "collect.h"
+#include "kubernetes.h"
 #include "status/snapshot.h"
 
 #include <errno.h>
@@ -224,6 +225,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 {
 	static struct snapshot_counter counters[COUNTERS_MAX];
 	static struct snapshot_device devices[DEVICES_MAX];
+	static struct snapshot_cluster cluster;
 	const struct daemon *d = r->daemon;
 	const struct budget *budget = engine_budget(d->engine);
 	struct sums sums = { 0 };
@@ -291,6 +293,10 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		s.counters_count = fill_counters(counters, d);
 		s.devices_count = fill_devices(devices, d);
 		fill_certificates(&s.certificates, d);
+		if (d->kubernetes) {
+			kubernetes_snapshot(d, &cluster);
+			s.cluster = &cluster;
+		}
 		r->deliver(r->ctx, &s, NULL, NULL);
 	}
 	free(peers);

@@ -91,6 +91,33 @@ struct snapshot_certificates {
 	struct snapshot_reload reload;
 };
 
+/* The objects of one kind that are followed in the API. */
+struct snapshot_followed {
+	const char *what, *error;
+	bool is_synced, is_current, is_forbidden;
+	int64_t since_s;
+	uint64_t objects, lists, watches, events, bytes, refused;
+};
+
+struct snapshot_refusal {
+	const char *object, *text;
+	int64_t since_s;
+};
+
+enum { SNAPSHOT_FOLLOWED_MAX = 4, SNAPSHOT_REFUSALS_MAX = 64, SNAPSHOT_OTHER_PORT_MAX = 16 };
+
+struct snapshot_cluster {
+	bool is_synced, is_current, is_too_large;
+	int64_t since_s;
+	const char *missing, *enrolment, *enrolment_detail;
+	uint64_t nodes, enrolled, pods, namespaces, ended_addresses, refused_total;
+	uint32_t nodes_at_most;
+	size_t followed_count, refusals_count, other_port_count;
+	struct snapshot_followed followed[SNAPSHOT_FOLLOWED_MAX];
+	struct snapshot_refusal refusals[SNAPSHOT_REFUSALS_MAX];
+	const char *other_port[SNAPSHOT_OTHER_PORT_MAX];
+};
+
 struct snapshot {
 	int64_t now_s; /* Unix time of the snapshot */
 
@@ -116,6 +143,7 @@ struct snapshot {
 	const struct snapshot_counter *counters;
 
 	struct snapshot_certificates certificates;
+	const struct snapshot_cluster *cluster; /* NULL: the nodes come from a file */
 
 	size_t peers_count, streams_count;
 	const struct snapshot_peer *peers;

@@ -231,12 +231,65 @@ static void certificates_and_findings(void **state)
 	free(text);
 }
 
+static void status_of_a_cluster(void **state)
+{
+	Culvert__Status__Status s = CULVERT__STATUS__STATUS__INIT;
+	Culvert__Status__Cluster c = CULVERT__STATUS__CLUSTER__INIT;
+	Culvert__Status__Refusal refusal = CULVERT__STATUS__REFUSAL__INIT, *refusals[1] = { &refusal };
+	char *others[1] = { T("n9") };
+	char *text;
+
+	(void)state;
+	s.cluster = &c;
+	c.is_synced = c.is_current = true;
+	c.since_s = NOW_S - 300;
+	c.nodes = 12;
+	c.enrolled = 10;
+	c.pods = 345;
+	c.ended_addresses = 3;
+	c.enrolment = T("enrolled");
+	PRINTED(text, out, show_status(out, &s, NOW_S));
+	expect(text, "source        Kubernetes, followed for 5m 0s\n");
+	expect(text, "cluster       12 nodes, 10 enrolled; 345 pods; 3 addresses kept of pods that are gone\n");
+	expect(text, "enrolment     enrolled\n");
+	assert_null(strstr(text, "REFUSED"));
+	free(text);
+
+	c.is_current = false;
+	c.missing = T("nodes: connection refused");
+	c.enrolment = T("waiting");
+	c.enrolment_detail = T("no tunnel to an enrolled node could be made yet; tried are n2");
+	refusal.object = T("pod shop/cart");
+	refusal.text = T("10.1.0.5 on node n2 is an address of node n1");
+	refusal.since_s = NOW_S - 60;
+	c.refusals = refusals;
+	c.n_refusals = 1;
+	c.is_too_large = true;
+	c.nodes_at_most = 500;
+	c.other_port = others;
+	c.n_other_port = 1;
+	PRINTED(text, out, show_status(out, &s, NOW_S));
+	expect(text, "source        Kubernetes, AWAY for 5m 0s, what is known stays in force: nodes: connection refused\n");
+	expect(text, "enrolment     NOT ENROLLED: no tunnel to an enrolled node could be made yet; tried are n2\n");
+	expect(text, "size          MORE THAN 500 NODES: ");
+	expect(text, "other port    n9\n");
+	expect(text, "pod shop/cart");
+	expect(text, "10.1.0.5 on node n2 is an address of node n1");
+	free(text);
+
+	c.is_synced = false;
+	c.missing = T("pods: 403");
+	PRINTED(text, out, show_status(out, &s, NOW_S));
+	expect(text, "source        Kubernetes, NOT READ YET: pods: 403\n");
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(status_of_a_healthy_node),           cmocka_unit_test(status_of_a_node_in_trouble),
 		cmocka_unit_test(peers_with_their_keys_and_troubles), cmocka_unit_test(streams_and_how_many_more),
-		cmocka_unit_test(certificates_and_findings),
+		cmocka_unit_test(certificates_and_findings),          cmocka_unit_test(status_of_a_cluster),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
