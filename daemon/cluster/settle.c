@@ -191,7 +191,7 @@ static int compare_ranged(const void *a, const void *b)
 	if (x->kind != y->kind)
 		return x->kind == VIEW_POD_SPACE ? 1 : -1;
 	if (!x->node || !y->node)
-		return 0;
+		return !x->node - !y->node;
 	return is_older(x->node, y->node) ? -1 : is_older(y->node, x->node) ? 1 : 0;
 }
 
@@ -254,9 +254,8 @@ static void collect_ranges(void *ctx, struct chain *entry)
 	for (size_t i = 0; i < n->ranges_count && n->is_in_view; i++) {
 		const struct prefix *range = &n->ranges[i];
 
-		c->items[c->count++] = (struct ranged){ .prefix = *range,
-			                                .kind = c->s->is_ranges_own ? VIEW_POD : VIEW_POD_SPACE,
-			                                .node = c->s->is_ranges_own ? n : NULL };
+		c->items[c->count++] =
+			(struct ranged){ .prefix = *range, .kind = c->s->is_ranges_own ? VIEW_POD : VIEW_POD_SPACE, .node = n };
 		/* A range of a few addresses has no room for a bridge. */
 		for (unsigned k = 0; k < GATEWAYS && range->len_bits <= 126; k++)
 			c->items[c->count++] = (struct ranged){ .prefix = { .addr = addr_plus(&range->addr, k), .len_bits = 128 },

@@ -16,7 +16,7 @@
 struct ranged {
 	struct prefix prefix;
 	enum view_kind kind;
-	struct node *node; /* NULL: VIEW_POD_SPACE */
+	struct node *node; /* NULL: VIEW_POD_SPACE that is no node's range */
 };
 
 struct settlement {

@@ -375,10 +375,10 @@ struct device_judgement device_judge(const struct device_table *t, const struct 
 		return j;
 	}
 	address = node_address(t, d->ifindex, v);
-	/* A bridge of pods has the address that is the node's source towards them, so it may stand in the nodes file. Then its routes
-	 * must prove it and its ports too: an uplink can be a port of a bridge as well. */
-	if (address && !(is_bridge(d) && leads_to_own_pods(t, d->ifindex, v, true) && !leads_elsewhere(t, d->ifindex, v) &&
-	                 has_only_pod_ends(t, d, v))) {
+	/* What faces pods may have the address that is the node's source towards them: a bridge one for all, or each pod's pair the same one
+	 * (the plug-in ptp). Then routes must prove it, and a bridge's ports too: an uplink can be a port of a bridge as well. */
+	if (address && !(leads_to_own_pods(t, d->ifindex, v, true) && !leads_elsewhere(t, d->ifindex, v) &&
+	                 (is_bridge(d) ? has_only_pod_ends(t, d, v) : is_pair(d) && d->is_peer_elsewhere))) {
 		(void)snprintf(j.why, sizeof(j.why), "has the node's address %s", addr_print(address, text));
 		return j;
 	}

@@ -756,7 +756,8 @@ static void addresses_that_no_pod_can_have_are_refused(void **state)
 
 static void ranges_mark_the_pod_space(void **state)
 {
-	const struct prefix more[] = { prefix("10.9.0.0/16") };
+	const struct prefix more[] = { prefix("10.9.0.0/16") }, marked = prefix("10.1.1.0/24");
+	struct view_entry entry;
 	struct told t;
 
 	(void)state;
@@ -769,6 +770,9 @@ static void ranges_mark_the_pod_space(void **state)
 	assert_string_equal(whose(&t, "10.1.1.50"), "?");
 	assert_string_equal(whose(&t, "fd10:1::50"), "?");
 	assert_string_equal(whose(&t, "10.9.1.1"), "?");
+	/* Which node's range it is said to be is known: what faces its new pods is told by it. */
+	assert_true(view_get(t.view, &marked, &entry));
+	assert_int_equal(entry.node_id, view_node_by_name(t.view, "n1")->id);
 	assert_string_equal(whose(&t, "10.1.3.1"), "");
 	assert_string_equal(whose(&t, "10.1.1.77"), "n2");
 	/* Bridge and overlay devices have the first two. */

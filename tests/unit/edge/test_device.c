@@ -208,6 +208,28 @@ static void a_bridge_of_pods(void **state)
 	expect(&m, DEVICE_FACES_PODS, false);
 }
 
+/* The plug-in ptp gives every pod's pair the same address of the node, which is its source towards them. */
+static void a_pods_pair_with_an_address_of_the_node(void **state)
+{
+	struct made m = { .t.devices_count = 0 };
+
+	(void)state;
+	add_device(&m, "veth", true);
+	add_address(&m, "192.168.0.1", false);
+	expect(&m, DEVICE_FACES_OUTSIDE, false);
+	add_route(&m, "10.1.0.2/32");
+	expect(&m, DEVICE_FACES_PODS, false);
+	/* A veth can be a node's uplink, too. */
+	add_route(&m, "192.168.0.0/24");
+	expect(&m, DEVICE_FACES_OUTSIDE, false);
+	m.t.routes_count--;
+	m.devices[0].has_gateway_route = true;
+	expect(&m, DEVICE_FACES_OUTSIDE, true);
+	m.devices[0].has_gateway_route = false;
+	m.devices[0].is_peer_elsewhere = false;
+	expect(&m, DEVICE_FACES_OUTSIDE, false);
+}
+
 /* cni0's address is the node's source towards its pods, and the nodes file may name it. */
 static void a_bridge_of_pods_with_an_address_of_the_node(void **state)
 {
@@ -290,6 +312,7 @@ int main(void)
 		cmocka_unit_test(a_pair_as_an_uplink),
 		cmocka_unit_test(an_uplink_whose_subnet_covers_our_pods),
 		cmocka_unit_test(a_bridge_of_pods),
+		cmocka_unit_test(a_pods_pair_with_an_address_of_the_node),
 		cmocka_unit_test(a_bridge_of_pods_with_an_address_of_the_node),
 		cmocka_unit_test(a_bridge_that_its_ports_prove),
 		cmocka_unit_test(overlays_are_edges_whatever_is_routed_to_them),
