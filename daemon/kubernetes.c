@@ -192,6 +192,72 @@ bool kubernetes_is_missing(const struct daemon *d, char text[EDGE_ERROR_BYTES])
 	return true;
 }
 
+static void fill_followed(const struct kubernetes *k, struct snapshot_cluster *ret)
+{
+	static struct source_state state; /* its texts are borrowed; main's thread only */
+
+	source_state(k->source, &state);
+	ret->is_synced = state.is_synced;
+	ret->is_current = state.is_current;
+	ret->since_s = state.since_s;
+	ret->missing = state.missing;
+	for (int i = 0; i < SOURCE_KINDS; i++) {
+		const struct reflector_state *r = &state.kinds[i];
+
+		ret->followed[ret->followed_count++] = (struct snapshot_followed){ .what = source_kind_text((enum object_kind)i),
+			                                                           .error = r->error,
+			                                                           .is_synced = r->is_synced,
+			                                                           .is_current = r->is_current,
+			                                                           .is_forbidden = r->is_forbidden,
+			                                                           .since_s = r->since_s,
+			                                                           .objects = r->objects,
+			                                                           .lists = r->lists,
+			                                                           .watches = r->watches,
+			                                                           .events = r->events,
+			                                                           .bytes = r->bytes,
+			                                                           .refused = r->refused };
+	}
+}
+
+static void fill_other_ports(const struct kubernetes *k, struct snapshot_cluster *ret)
+{
+	const struct view *v = k->daemon->view;
+
+	for (size_t i = 0; v && i < view_nodes_count(v) && ret->other_port_count < SNAPSHOT_OTHER_PORT_MAX; i++) {
+		const struct view_node *n = view_node_at(v, i);
+		struct registry_node record = registry_node(source_registry(k->source), n->name);
+
+		if (record.has_record && record.record_port && record.record_port != k->daemon->config.tunnel.port)
+			ret->other_port[ret->other_port_count++] = n->name;
+	}
+}
+
+void kubernetes_snapshot(const struct daemon *d, struct snapshot_cluster *ret)
+{
+	static const char *const words[] = { [ENROL_WAITING] = "waiting", [ENROL_DONE] = "enrolled", [ENROL_OUT] = "out" };
+	const struct kubernetes *k = d->kubernetes;
+	struct registry_counts counts = registry_counts(source_registry(k->source));
+	const struct refusals *refusals = registry_refusals(source_registry(k->source));
+
+	*ret = (struct snapshot_cluster){
+		.nodes = counts.nodes,
+		.enrolled = counts.enrolled,
+		.pods = counts.pods,
+		.namespaces = counts.namespaces,
+		.ended_addresses = counts.ended,
+		.refused_total = refusals->total,
+		.nodes_at_most = REGISTRY_TIER_NODES,
+		.is_too_large = counts.nodes > REGISTRY_TIER_NODES,
+	};
+	ret->enrolment = words[enrol_state(k->enrol, &ret->enrolment_detail)];
+	fill_followed(k, ret);
+	fill_other_ports(k, ret);
+	for (size_t i = 0; i < refusals->count && i < SNAPSHOT_REFUSALS_MAX; i++)
+		ret->refusals[ret->refusals_count++] = (struct snapshot_refusal){ .object = refusals->items[i].object,
+			                                                          .text = refusals->items[i].text,
+			                                                          .since_s = refusals->items[i].since_s };
+}
+
 /* --- the end --- */
 
 static void on_left(void *ctx, bool is_leaving, const char *text)

@@ -6,10 +6,14 @@
 
 #include "daemon.h"
 #include "kube/enrol.h"
+#include "status/snapshot.h"
 
 /* Begins to follow the API server; nothing that is missing there is an error. 0 or -errno, logged. */
 int kubernetes_start(struct daemon *d);
 void kubernetes_stop(struct daemon *d); /* not started too */
+
+/* For the status; what it points to lives until the next turn of the loop. */
+void kubernetes_snapshot(const struct daemon *d, struct snapshot_cluster *ret);
 
 /* The settings in force changed. */
 void kubernetes_apply(struct daemon *d);

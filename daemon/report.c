@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "collect.h"
+#include "kubernetes.h"
 #include "status/snapshot.h"
 
 #include <errno.h>
@@ -80,8 +81,18 @@ static void merge_peer(struct snapshot_peer *into, const struct snapshot_peer *f
 }
 
 /* Every node of the view but this one, with what the workers know. NULL: no memory. */
-static struct snapshot_peer *peers_of(const struct view *v, void *const *parts, uint32_t parts_count, size_t *ret_count)
+static uint32_t enrolled_of(const struct view *v)
 {
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < view_nodes_count(v); i++)
+		count += view_node_at(v, i)->is_enrolled;
+	return count;
+}
+
+static struct snapshot_peer *peers_of(const struct daemon *d, void *const *parts, uint32_t parts_count, size_t *ret_count)
+{
+	const struct view *v = d->view;
 	size_t nodes = v ? view_nodes_count(v) : 0, count = 0;
 	struct snapshot_peer *peers = calloc(nodes + 1, sizeof(*peers));
 
@@ -96,6 +107,8 @@ static struct snapshot_peer *peers_of(const struct view *v, void *const *parts, 
 		count++;
 		p->node_id = node->id;
 		p->state = "none";
+		p->is_enrolled = node->is_enrolled;
+		p->pair = d->capture ? pair_state_text(capture_hear_peer(d->capture, node->name, PAIR_NOT_ENROLLED)) : "";
 		memcpy(p->name, node->name, sizeof(p->name));
 		for (size_t a = 0; a < node->addresses_count && a < SNAPSHOT_ADDRESSES_MAX; a++)
 			p->addresses[p->addresses_count++] = node->addresses[a];
@@ -212,6 +225,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 {
 	static struct snapshot_counter counters[COUNTERS_MAX];
 	static struct snapshot_device devices[DEVICES_MAX];
+	static struct snapshot_cluster cluster;
 	const struct daemon *d = r->daemon;
 	const struct budget *budget = engine_budget(d->engine);
 	struct sums sums = { 0 };
@@ -232,6 +246,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		.reason = reason,
 		.workers = engine_workers(d->engine),
 		.nodes = d->view ? (uint32_t)view_nodes_count(d->view) : 0,
+		.nodes_enrolled = d->view ? enrolled_of(d->view) : 0,
 		.pods = d->view ? view_entries_count(d->view, VIEW_POD) : 0, /* prefixes of pods that are somebody's */
 		.budget_bytes = budget->limit_bytes,
 		.granted_bytes = budget_granted(budget),
@@ -245,7 +260,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 	for (uint32_t w = 0; w < parts_count; w++)
 		merge_counters(&s, &sums, parts[w]);
 	s.streams_total = sum->accepted + sum->requested;
-	peers = peers_of(d->view, parts, parts_count, &s.peers_count);
+	peers = peers_of(d, parts, parts_count, &s.peers_count);
 	streams = streams_of(parts, parts_count, r->query->limit, &s.streams_count);
 	if (!peers || !streams) {
 		r->deliver(r->ctx, NULL, "internal", "out of memory");
@@ -278,6 +293,10 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		s.counters_count = fill_counters(counters, d);
 		s.devices_count = fill_devices(devices, d);
 		fill_certificates(&s.certificates, d);
+		if (d->kubernetes) {
+			kubernetes_snapshot(d, &cluster);
+			s.cluster = &cluster;
+		}
 		r->deliver(r->ctx, &s, NULL, NULL);
 	}
 	free(peers);

@@ -101,6 +101,43 @@ static void show_events(FILE *out, const Culvert__Status__Status *s)
 		line(out, "events", "%s", text);
 }
 
+static void show_cluster(FILE *out, const Culvert__Status__Cluster *c, int64_t now_s)
+{
+	char span[FIGURE_BYTES], a[FIGURE_BYTES], b[FIGURE_BYTES];
+
+	(void)figure_span(c->since_s && now_s > c->since_s ? (uint64_t)(now_s - c->since_s) * 1000 : 0, span);
+	if (c->is_current)
+		line(out, "source", "Kubernetes, followed for %s", span);
+	else if (c->is_synced)
+		line(out, "source", "Kubernetes, AWAY for %s, what is known stays in force: %s", span, c->missing);
+	else
+		line(out, "source", "Kubernetes, NOT READ YET: %s", c->missing);
+	line(out, "cluster", "%" PRIu64 " nodes, %" PRIu64 " enrolled; %s pods; %s addresses kept of pods that are gone", c->nodes,
+	     c->enrolled, figure_count(c->pods, a), figure_count(c->ended_addresses, b));
+	line(out, "enrolment", "%s%s%s", strcmp(c->enrolment, "enrolled") == 0 ? "enrolled" : "NOT ENROLLED",
+	     c->enrolment_detail[0] ? ": " : "", c->enrolment_detail);
+	if (c->is_too_large)
+		line(out, "size", "MORE THAN %" PRIu32 " NODES: what the API server sends to all of them grows with their square",
+		     c->nodes_at_most);
+	for (size_t i = 0; i < c->n_other_port; i++)
+		line(out, i ? "" : "other port", "%s", c->other_port[i]);
+}
+
+static void show_refusals(FILE *out, const Culvert__Status__Cluster *c, int64_t now_s)
+{
+	struct table *t = table_create("REFUSED SINCE WHY");
+	char when[FIGURE_BYTES];
+
+	for (size_t i = 0; t && i < c->n_refusals; i++) {
+		table_add(t, c->refusals[i]->object);
+		table_add(t, figure_when(c->refusals[i]->since_s, now_s, when));
+		table_add(t, c->refusals[i]->text);
+	}
+	if (t && table_rows(t))
+		fputc('\n', out);
+	finish(t, out);
+}
+
 static void show_devices(FILE *out, const Culvert__Status__Status *s)
 {
 	struct table *t = table_create("DEVICE EDGE HOW FIRST DETAIL");
@@ -147,7 +184,9 @@ void show_status(FILE *out, const Culvert__Status__Status *s, int64_t now_s)
 	     s->reason);
 	line(out, "mode", "%s, connect %s, %" PRIu32 " worker%s%s", s->mode, s->connect, s->workers, s->workers == 1 ? "" : "s",
 	     s->is_shared_identity ? ", ONE IDENTITY FOR ALL NODES: addresses are not proven" : "");
-	line(out, "peers", "%" PRIu32 " up of %" PRIu32 " wanted; %" PRIu32 " nodes are listed", s->peers_up, s->peers_wanted, s->nodes);
+	line(out, "peers", "%" PRIu32 " up of %" PRIu32 " wanted", s->peers_up, s->peers_wanted);
+	line(out, "nodes", "%" PRIu32 ", %" PRIu32 " enrolled; %s pods' addresses and prefixes", s->nodes, s->nodes_enrolled,
+	     figure_count(s->pods, a));
 	line(out, "streams", "%s open, %s since the start; sent %s, received %s", figure_count(s->streams_open, a),
 	     figure_count(s->streams_total, b), figure_bytes(s->sent_bytes, c), figure_bytes(s->received_bytes, d));
 	if (s->memory)
@@ -155,9 +194,13 @@ void show_status(FILE *out, const Culvert__Status__Status *s, int64_t now_s)
 		     figure_bytes(s->memory->budget_bytes, b), figure_bytes(s->memory->buffered_bytes, c));
 	line(out, "certificate", "%s %s (%s)", s->certificate_not_after_s > now_s ? "ends" : "ENDED",
 	     figure_when(s->certificate_not_after_s, now_s, a), figure_date(s->certificate_not_after_s, b));
+	if (s->cluster)
+		show_cluster(out, s->cluster, now_s);
 	show_reloads(out, s, now_s);
 	show_ended(out, s);
 	show_events(out, s);
+	if (s->cluster)
+		show_refusals(out, s->cluster, now_s);
 	show_devices(out, s);
 	if (s->n_counters)
 		fputc('\n', out);
@@ -178,7 +221,7 @@ static void add_addresses(struct table *t, const Culvert__Status__Peer *p)
 
 static void show_traffic(FILE *out, const Culvert__Status__Peers *p)
 {
-	struct table *t = table_create("PEER STATE FOR ADDRESSES RTT> STREAMS> WAITING> TOTAL> SENT> RECEIVED>");
+	struct table *t = table_create("PEER STATE FOR PAIR ADDRESSES RTT> STREAMS> WAITING> TOTAL> SENT> RECEIVED>");
 
 	for (size_t i = 0; t && i < p->n_peers; i++) {
 		const Culvert__Status__Peer *x = p->peers[i];
@@ -190,6 +233,8 @@ static void show_traffic(FILE *out, const Culvert__Status__Peers *p)
 			add_span(t, x->state_ms);
 		else
 			table_add(t, "");
+		/* As all are where every node is enrolled; only what is not so, or not yet, is worth a word. */
+		table_add(t, strcmp(x->pair, "joined") != 0 ? x->pair : "");
 		add_addresses(t, x);
 		table_add(t, x->rtt_us ? figure_micros(x->rtt_us, rtt) : "");
 		add_count(t, x->streams_open);

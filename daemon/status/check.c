@@ -115,11 +115,32 @@ static void check_clear(const struct snapshot *s, struct check_finding *f)
 		say(f, false, "the kernel's counters can not be read");
 }
 
+static void check_cluster(const struct snapshot *s, struct check_finding *f)
+{
+	const struct snapshot_cluster *c = s->cluster;
+
+	if (!c)
+		say(f, true, "the nodes come from a file");
+	else if (!c->is_current)
+		say(f, false, "the API server is not followed: %s", text_of(c->missing));
+	else if (strcmp(text_of(c->enrolment), "enrolled") != 0)
+		say(f, false, "this node is not enrolled: %s", text_of(c->enrolment_detail));
+	else if (c->other_port_count)
+		say(f, false, "node %s was enrolled with another tunnel port: tunnel.port must be the same on every node",
+		    c->other_port[0]);
+	else if (c->is_too_large)
+		say(f, false, "there are more than %" PRIu32 " nodes: what the API server sends to all of them grows with their square",
+		    c->nodes_at_most);
+	else
+		say(f, true, "the API server is followed, and %" PRIu64 " of %" PRIu64 " nodes are enrolled", c->enrolled, c->nodes);
+}
+
 void status_check(const struct snapshot *s, struct check_finding ret[CHECK_COUNT])
 {
 	static const char *const names[CHECK_COUNT] = {
-		[CHECK_READY] = "ready",   [CHECK_CERTIFICATE] = "certificate", [CHECK_AUTHORITIES] = "authorities",
-		[CHECK_RELOAD] = "reload", [CHECK_DEVICES] = "devices",         [CHECK_CLEAR] = "clear",
+		[CHECK_READY] = "ready",     [CHECK_CERTIFICATE] = "certificate", [CHECK_AUTHORITIES] = "authorities",
+		[CHECK_RELOAD] = "reload",   [CHECK_DEVICES] = "devices",         [CHECK_CLEAR] = "clear",
+		[CHECK_CLUSTER] = "cluster",
 	};
 	const struct snapshot_certificates *c = &s->certificates;
 
@@ -134,4 +155,5 @@ void status_check(const struct snapshot *s, struct check_finding ret[CHECK_COUNT
 	check_reloads(s, &ret[CHECK_RELOAD]);
 	check_devices(s, &ret[CHECK_DEVICES]);
 	check_clear(s, &ret[CHECK_CLEAR]);
+	check_cluster(s, &ret[CHECK_CLUSTER]);
 }

@@ -13,6 +13,7 @@ enum {
 	CHECK_RELOAD,
 	CHECK_DEVICES,
 	CHECK_CLEAR,
+	CHECK_CLUSTER,
 	CHECK_COUNT,
 	CHECK_TEXT_BYTES = 640,
 	CHECK_CERTIFICATE_DAYS = 7, /* one that ends within it is a finding: time left for a person to act */

@@ -254,6 +254,69 @@ static Culvert__Status__Ended **put_ended(struct scratch *x, const struct snapsh
 	return pb;
 }
 
+static void put_followed(struct scratch *x, const struct snapshot_cluster *c, Culvert__Status__Cluster *pb)
+{
+	pb->followed = MESSAGES(x, c->followed_count, Culvert__Status__Followed, CULVERT__STATUS__FOLLOWED__INIT);
+	for (size_t i = 0; pb->followed && i < c->followed_count; i++) {
+		const struct snapshot_followed *f = &c->followed[i];
+		Culvert__Status__Followed *to = pb->followed[pb->n_followed++];
+
+		to->what = clean_text(x, f->what);
+		to->is_synced = f->is_synced;
+		to->is_current = f->is_current;
+		to->is_forbidden = f->is_forbidden;
+		to->since_s = f->since_s;
+		to->objects = f->objects;
+		to->lists = f->lists;
+		to->watches = f->watches;
+		to->events = f->events;
+		to->bytes = f->bytes;
+		to->refused = f->refused;
+		to->error = clean_text(x, f->error);
+	}
+}
+
+static void put_refusals(struct scratch *x, const struct snapshot_cluster *c, Culvert__Status__Cluster *pb)
+{
+	pb->refusals = MESSAGES(x, c->refusals_count, Culvert__Status__Refusal, CULVERT__STATUS__REFUSAL__INIT);
+	for (size_t i = 0; pb->refusals && i < c->refusals_count; i++) {
+		Culvert__Status__Refusal *to = pb->refusals[pb->n_refusals++];
+
+		to->object = clean_text(x, c->refusals[i].object);
+		to->text = clean_text(x, c->refusals[i].text);
+		to->since_s = c->refusals[i].since_s;
+	}
+}
+
+static Culvert__Status__Cluster *put_cluster(struct scratch *x, const struct snapshot_cluster *c)
+{
+	Culvert__Status__Cluster *pb = c ? scratch_alloc(x, 1, sizeof(*pb)) : NULL;
+
+	if (!pb)
+		return NULL;
+	culvert__status__cluster__init(pb);
+	pb->is_synced = c->is_synced;
+	pb->is_current = c->is_current;
+	pb->since_s = c->since_s;
+	pb->missing = clean_text(x, c->missing);
+	pb->nodes = c->nodes;
+	pb->enrolled = c->enrolled;
+	pb->pods = c->pods;
+	pb->namespaces = c->namespaces;
+	pb->ended_addresses = c->ended_addresses;
+	pb->enrolment = clean_text(x, c->enrolment);
+	pb->enrolment_detail = clean_text(x, c->enrolment_detail);
+	pb->refused_total = c->refused_total;
+	pb->nodes_at_most = c->nodes_at_most;
+	pb->is_too_large = c->is_too_large;
+	put_followed(x, c, pb);
+	put_refusals(x, c, pb);
+	pb->other_port = scratch_alloc(x, c->other_port_count + 1, sizeof(*pb->other_port));
+	for (size_t i = 0; pb->other_port && i < c->other_port_count; i++)
+		pb->other_port[pb->n_other_port++] = clean_text(x, c->other_port[i]);
+	return pb;
+}
+
 static void put_status(struct scratch *x, const struct snapshot *s, Culvert__Status__Status *pb)
 {
 	Culvert__Status__Memory *memory = scratch_alloc(x, 1, sizeof(*memory));
@@ -275,6 +338,8 @@ static void put_status(struct scratch *x, const struct snapshot *s, Culvert__Sta
 	pb->is_draining = s->is_draining;
 	pb->workers = s->workers;
 	pb->nodes = s->nodes;
+	pb->nodes_enrolled = s->nodes_enrolled;
+	pb->pods = s->pods;
 	pb->peers_up = s->peers_up;
 	pb->peers_wanted = s->peers_wanted;
 	pb->streams_open = s->streams_open;
@@ -284,6 +349,7 @@ static void put_status(struct scratch *x, const struct snapshot *s, Culvert__Sta
 	pb->memory = memory;
 	pb->is_shared_identity = s->is_shared_identity;
 	pb->certificate_not_after_s = s->certificates.not_after_s;
+	pb->cluster = put_cluster(x, s->cluster);
 	pb->ended = put_ended(x, s, &pb->n_ended);
 	pb->events = put_events(x, s, &pb->n_events);
 	pb->reloads = put_reloads(x, s, &pb->n_reloads);
@@ -312,6 +378,8 @@ static void put_peer(struct scratch *x, const struct snapshot_peer *p, Culvert__
 	pb->name = clean_text(x, p->name);
 	pb->node_id = p->node_id;
 	put_addresses(x, p, pb);
+	pb->is_enrolled = p->is_enrolled;
+	pb->pair = clean_text(x, p->pair);
 	pb->state = clean_text(x, p->state);
 	pb->state_ms = p->state_ms;
 	pb->retry_in_ms = p->retry_in_ms;

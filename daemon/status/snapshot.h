@@ -46,7 +46,9 @@ struct snapshot_peer {
 	uint32_t node_id;
 	size_t addresses_count;
 	struct addr addresses[SNAPSHOT_ADDRESSES_MAX]; /* the first ones, where it has more */
-	const char *state;                             /* "none", "connecting", "up", "suspect", "draining" */
+	bool is_enrolled;
+	const char *pair;  /* pair_state_text */
+	const char *state; /* "none", "connecting", "up", "suspect", "draining" */
 	uint64_t state_ms, retry_in_ms;
 	char tls_version[16], tls_group[32], tls_cipher[48];
 	char certificate_name[SNAPSHOT_CERTIFICATE_BYTES]; /* with its type: "URI:..." */
@@ -89,6 +91,33 @@ struct snapshot_certificates {
 	struct snapshot_reload reload;
 };
 
+/* The objects of one kind that are followed in the API. */
+struct snapshot_followed {
+	const char *what, *error;
+	bool is_synced, is_current, is_forbidden;
+	int64_t since_s;
+	uint64_t objects, lists, watches, events, bytes, refused;
+};
+
+struct snapshot_refusal {
+	const char *object, *text;
+	int64_t since_s;
+};
+
+enum { SNAPSHOT_FOLLOWED_MAX = 4, SNAPSHOT_REFUSALS_MAX = 64, SNAPSHOT_OTHER_PORT_MAX = 16 };
+
+struct snapshot_cluster {
+	bool is_synced, is_current, is_too_large;
+	int64_t since_s;
+	const char *missing, *enrolment, *enrolment_detail;
+	uint64_t nodes, enrolled, pods, namespaces, ended_addresses, refused_total;
+	uint32_t nodes_at_most;
+	size_t followed_count, refusals_count, other_port_count;
+	struct snapshot_followed followed[SNAPSHOT_FOLLOWED_MAX];
+	struct snapshot_refusal refusals[SNAPSHOT_REFUSALS_MAX];
+	const char *other_port[SNAPSHOT_OTHER_PORT_MAX];
+};
+
 struct snapshot {
 	int64_t now_s; /* Unix time of the snapshot */
 
@@ -98,7 +127,7 @@ struct snapshot {
 	const char *mode, *connect;
 	bool is_ready, is_draining, is_shared_identity;
 	const char *reason;
-	uint32_t workers, nodes, peers_up, peers_wanted;
+	uint32_t workers, nodes, nodes_enrolled, peers_up, peers_wanted;
 	uint64_t pods; /* prefixes of pods that are somebody's */
 	uint64_t streams_open, streams_total, sent_bytes, received_bytes;
 	uint64_t budget_bytes, granted_bytes, buffered_bytes;
@@ -114,6 +143,7 @@ struct snapshot {
 	const struct snapshot_counter *counters;
 
 	struct snapshot_certificates certificates;
+	const struct snapshot_cluster *cluster; /* NULL: the nodes come from a file */
 
 	size_t peers_count, streams_count;
 	const struct snapshot_peer *peers;

@@ -23,7 +23,7 @@ from lib import Failure, Namespace, run, wait_for
 from plane import PLANE_ADDRESS, POD_RANGE, SERVER_PORT, START_S, ControlPlane, cgroup_hierarchies, ending_with_us, programs, remove_cgroup
 
 HERE = pathlib.Path(__file__).resolve().parent
-NODE_PORT = 10250
+CHART = HERE.parent.parent / "deploy" / "chart"
 
 
 class Node:
@@ -160,6 +160,40 @@ class Node:
         return node is not None and any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", ()))
 
 
+def is_pod_ready(pod):
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+
+
+class Capture:
+    """What passes the wires of all nodes, by tcpdump on each node's eth0."""
+
+    def __init__(self, cluster, words):
+        self._cluster, self._words, self._running = cluster, words, []
+
+    def __enter__(self):
+        for node in self._cluster.nodes.values():
+            path = node.folder / "capture.pcap"
+            process = node.popen("tcpdump", "-i", "eth0", "-n", "-U", "-w", path, self._words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+            self._running.append((node, path, process))
+            for line in process.stderr:
+                if "listening on" in line:
+                    break
+        return self
+
+    def packets(self):
+        """What was seen so far, a line each, with its node's name."""
+        lines = []
+        for node, path, _ in self._running:
+            lines += [f"{node.name}: {line}" for line in run("tcpdump", "-n", "-r", path, check=False).stdout.splitlines()]
+        return lines
+
+    def __exit__(self, *_):
+        for _, _, process in self._running:
+            process.terminate()
+            process.wait()
+            process.stderr.close()
+
+
 class Cluster(ControlPlane):
     def __init__(self, nodes=2, build=None, server_options=()):
         """build: the folder of a build of Culvert, whose image is then on the nodes."""
@@ -208,7 +242,7 @@ class Cluster(ControlPlane):
     def wait_for_pod(self, name, namespace="default"):
         def is_ready():
             pod = self.pod(name, namespace)
-            return pod is not None and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ())) and pod
+            return pod if pod is not None and is_pod_ready(pod) else None
 
         return wait_for(is_ready, lambda: f"pod {name}: {json.dumps((self.pod(name, namespace) or {}).get('status'))}", START_S, 0.1)
 
@@ -225,6 +259,48 @@ class Cluster(ControlPlane):
 
     def exec(self, pod, *command, namespace="default", check=True, timeout=120):
         return self.kubectl("exec", "-n", namespace, pod, "--", *command, check=check, timeout=timeout)
+
+    # --- Culvert
+
+    def install(self, *options, name="culvert", namespace="culvert", wait=True):
+        """helm install with the chart and no values but those of options; waits until every daemon is ready. Helm's output."""
+        done = self.helm("install", name, CHART, "--namespace", namespace, *options)
+        if wait:
+            self.wait_for_daemons(namespace)
+        return done.stdout
+
+    def daemons(self, namespace="culvert"):
+        """The daemons' pods by their nodes; not those that are ending."""
+        pods = self.api.list("v1", "pods", namespace, labelSelector="app.kubernetes.io/component=daemon")
+        return {pod["spec"]["nodeName"]: pod for pod in pods if pod["spec"].get("nodeName") and "deletionTimestamp" not in pod["metadata"]}
+
+    def daemon_log(self, node, namespace="culvert", previous=False):
+        pod = self.daemons(namespace).get(node)
+        if pod is None:
+            return "no pod"
+        return self.kubectl("logs", "-n", namespace, pod["metadata"]["name"], *(["--previous"] if previous else []), check=False).stdout
+
+    def wait_for_daemons(self, namespace="culvert", nodes=None):
+        nodes = set(nodes or self.nodes)
+
+        def are_ready():
+            pods = self.daemons(namespace)
+            return nodes <= set(pods) and all(is_pod_ready(pods[node]) for node in nodes)
+
+        def logs():
+            return "\n".join(f"{node}: {json.dumps(pod['status'])[:1500]}\n{self.daemon_log(node, namespace)[-3000:]}" for node, pod in self.daemons(namespace).items())
+
+        wait_for(are_ready, lambda: f"the daemons of {nodes}:\n{logs()}", START_S, 0.1)
+
+    def ctl(self, node, *words, namespace="culvert", check=True):
+        """culvertctl in the daemon's pod on a node."""
+        return self.kubectl("exec", "-n", namespace, self.daemons(namespace)[node]["metadata"]["name"], "--", "culvertctl", *words, check=check).stdout
+
+    def status(self, node, command="status"):
+        return json.loads(self.ctl(node, "-o", "json", command, check=False))
+
+    def capture(self, *filter_words):
+        return Capture(self, " ".join(filter_words))
 
     def helm(self, *arguments, check=True, timeout=300):
         """Helm with its own folders below the test's."""

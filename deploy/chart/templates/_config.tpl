@@ -19,6 +19,8 @@ nodes:
     records_namespace: {{ .Values.cluster.recordsNamespace }}
     daemonset: culvert
     pod_ranges: {{ .Values.cluster.podRanges }}
+    service_ranges: {{ .Values.cluster.serviceRanges | toJson }}
+    allow_pod_opt_out: {{ .Values.cluster.allowPodOptOut }}
 tunnel:
   port: {{ .Values.tunnel.port }}
   workers: {{ .Values.tunnel.workers }}

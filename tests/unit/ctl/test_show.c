@@ -40,6 +40,8 @@ static void status_of_a_healthy_node(void **state)
 	s.is_ready = true;
 	s.workers = 1;
 	s.nodes = 3;
+	s.nodes_enrolled = 2;
+	s.pods = 1200;
 	s.peers_up = 1;
 	s.peers_wanted = 2;
 	s.streams_total = 1234;
@@ -63,7 +65,8 @@ static void status_of_a_healthy_node(void **state)
 	expect(text, "node          node1, culvert 0.1.0, up for 3m 12s\n");
 	expect(text, "state         ready\n");
 	expect(text, "mode          strict, connect optimistic, 1 worker\n");
-	expect(text, "peers         1 up of 2 wanted; 3 nodes are listed\n");
+	expect(text, "peers         1 up of 2 wanted\n");
+	expect(text, "nodes         3, 2 enrolled; 1,200 pods' addresses and prefixes\n");
 	expect(text, "streams       0 open, 1,234 since the start; sent 0 B, received 0 B\n");
 	expect(text, "memory        0 B granted of 512.0 MiB; 0 B buffered\n");
 	expect(text, "certificate   ends in 89 days (2027-04-14 08:00 UTC)\n");
@@ -140,15 +143,18 @@ static void peers_with_their_keys_and_troubles(void **state)
 	a.certificate_not_after_s = NOW_S + INT64_C(89) * 86400;
 	a.rtt_us = 312;
 	a.streams_open = 2;
+	a.pair = T("joined");
 	b.name = T("node3");
 	b.state = T("connecting");
 	b.last_error = T("no route to host");
 	b.last_error_s = NOW_S - 5;
 	b.retry_in_ms = 1500;
+	b.pair = T("joining");
 	p.peers = list;
 	p.n_peers = 2;
 	PRINTED(text, out, show_peers(out, &p, NOW_S));
-	expect(text, "node2  up          1m 1s  172.30.0.2,fd30::2  312 us        2        0");
+	expect(text, "node2  up          1m 1s  -        172.30.0.2,fd30::2  312 us        2        0");
+	expect(text, "node3  connecting  -      joining  -");
 	expect(text, "\nnode2  TLSv1.3  X25519MLKEM768  TLS_AES_128_GCM_SHA256  URI:spiffe://x/node2  in 89 days\n");
 	expect(text, "\nnode3, 5 s ago: no route to host; next try in 1.5 s\n");
 	assert_null(strstr(text, "\nnode3  -")); /* it has no keys */
@@ -225,12 +231,65 @@ static void certificates_and_findings(void **state)
 	free(text);
 }
 
+static void status_of_a_cluster(void **state)
+{
+	Culvert__Status__Status s = CULVERT__STATUS__STATUS__INIT;
+	Culvert__Status__Cluster c = CULVERT__STATUS__CLUSTER__INIT;
+	Culvert__Status__Refusal refusal = CULVERT__STATUS__REFUSAL__INIT, *refusals[1] = { &refusal };
+	char *others[1] = { T("n9") };
+	char *text;
+
+	(void)state;
+	s.cluster = &c;
+	c.is_synced = c.is_current = true;
+	c.since_s = NOW_S - 300;
+	c.nodes = 12;
+	c.enrolled = 10;
+	c.pods = 345;
+	c.ended_addresses = 3;
+	c.enrolment = T("enrolled");
+	PRINTED(text, out, show_status(out, &s, NOW_S));
+	expect(text, "source        Kubernetes, followed for 5m 0s\n");
+	expect(text, "cluster       12 nodes, 10 enrolled; 345 pods; 3 addresses kept of pods that are gone\n");
+	expect(text, "enrolment     enrolled\n");
+	assert_null(strstr(text, "REFUSED"));
+	free(text);
+
+	c.is_current = false;
+	c.missing = T("nodes: connection refused");
+	c.enrolment = T("waiting");
+	c.enrolment_detail = T("no tunnel to an enrolled node could be made yet; tried are n2");
+	refusal.object = T("pod shop/cart");
+	refusal.text = T("10.1.0.5 on node n2 is an address of node n1");
+	refusal.since_s = NOW_S - 60;
+	c.refusals = refusals;
+	c.n_refusals = 1;
+	c.is_too_large = true;
+	c.nodes_at_most = 500;
+	c.other_port = others;
+	c.n_other_port = 1;
+	PRINTED(text, out, show_status(out, &s, NOW_S));
+	expect(text, "source        Kubernetes, AWAY for 5m 0s, what is known stays in force: nodes: connection refused\n");
+	expect(text, "enrolment     NOT ENROLLED: no tunnel to an enrolled node could be made yet; tried are n2\n");
+	expect(text, "size          MORE THAN 500 NODES: ");
+	expect(text, "other port    n9\n");
+	expect(text, "pod shop/cart");
+	expect(text, "10.1.0.5 on node n2 is an address of node n1");
+	free(text);
+
+	c.is_synced = false;
+	c.missing = T("pods: 403");
+	PRINTED(text, out, show_status(out, &s, NOW_S));
+	expect(text, "source        Kubernetes, NOT READ YET: pods: 403\n");
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(status_of_a_healthy_node),           cmocka_unit_test(status_of_a_node_in_trouble),
 		cmocka_unit_test(peers_with_their_keys_and_troubles), cmocka_unit_test(streams_and_how_many_more),
-		cmocka_unit_test(certificates_and_findings),
+		cmocka_unit_test(certificates_and_findings),          cmocka_unit_test(status_of_a_cluster),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

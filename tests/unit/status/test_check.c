@@ -114,6 +114,30 @@ static void clear_payload_between_enrolled_pods(void **state)
 	expect(CHECK_CLEAR, "can not be read");
 }
 
+static void a_cluster_that_is_not_followed_or_not_joined(void **state)
+{
+	struct snapshot_cluster c = { .is_synced = true, .is_current = true, .nodes = 3, .enrolled = 3, .enrolment = "enrolled" };
+
+	(void)state;
+	sample.snapshot.cluster = &c;
+	expect(-1, "");
+	c.is_current = false;
+	c.missing = "nodes: connection refused";
+	expect(CHECK_CLUSTER, "nodes: connection refused");
+	c.is_current = true;
+	c.enrolment = "waiting";
+	c.enrolment_detail = "the node's record can not be made: 403";
+	expect(CHECK_CLUSTER, "403");
+	c.enrolment = "enrolled";
+	c.other_port[0] = "n9";
+	c.other_port_count = 1;
+	expect(CHECK_CLUSTER, "node n9");
+	c.other_port_count = 0;
+	c.is_too_large = true;
+	c.nodes_at_most = 500;
+	expect(CHECK_CLUSTER, "500");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -124,6 +148,7 @@ int main(void)
 		cmocka_unit_test_setup(a_refused_reload, setup),
 		cmocka_unit_test_setup(a_device_where_we_are_not_first, setup),
 		cmocka_unit_test_setup(clear_payload_between_enrolled_pods, setup),
+		cmocka_unit_test_setup(a_cluster_that_is_not_followed_or_not_joined, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

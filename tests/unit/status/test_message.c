@@ -138,6 +138,8 @@ static void status_holds_the_node(void **state)
 	assert_int_equal(s->n_events, 2);
 	assert_int_equal(s->n_reloads, 3);
 	assert_string_equal(s->reloads[1]->error, "");
+	assert_int_equal(s->nodes_enrolled, 2);
+	assert_int_equal(s->pods, 1200);
 	assert_int_equal(s->n_devices, 2);
 	assert_string_equal(s->devices[0]->how, "tcx");
 	assert_int_equal(s->n_counters, 4);
@@ -157,6 +159,9 @@ static void peers_are_filtered(void **state)
 	assert_string_equal(pb->peers->peers[0]->addresses[1], "fd30::2");
 	assert_string_equal(pb->peers->peers[0]->tls_group, "X25519MLKEM768");
 	assert_int_equal(pb->peers->peers[0]->received_bytes, UINT64_C(5) << 30);
+	assert_true(pb->peers->peers[0]->is_enrolled && !pb->peers->peers[1]->is_enrolled);
+	assert_string_equal(pb->peers->peers[0]->pair, "joined");
+	assert_string_equal(pb->peers->peers[1]->pair, "not enrolled");
 	culvert__status__response__free_unpacked(pb, NULL);
 
 	strcpy(q.peer, "node3");
@@ -210,7 +215,7 @@ static void certificates_and_check(void **state)
 
 	pb = ask(&(struct status_query){ .what = STATUS_CHECK });
 	assert_true(pb->check->is_good);
-	assert_int_equal(pb->check->n_findings, 6);
+	assert_int_equal(pb->check->n_findings, 7);
 	culvert__status__response__free_unpacked(pb, NULL);
 	sample.snapshot.is_ready = false;
 	pb = ask(&(struct status_query){ .what = STATUS_CHECK });
@@ -265,13 +270,71 @@ static void an_empty_snapshot_is_answered(void **state)
 	}
 }
 
+static void status_holds_the_cluster(void **state)
+{
+	static const struct snapshot_cluster cluster = {
+		.is_synced = true,
+		.since_s = 77,
+		.missing = "nodes: away",
+		.enrolment = "waiting",
+		.enrolment_detail = "for a tunnel",
+		.nodes = 12,
+		.enrolled = 10,
+		.pods = 300,
+		.namespaces = 5,
+		.ended_addresses = 2,
+		.refused_total = 9,
+		.nodes_at_most = 500,
+		.followed_count = 2,
+		.followed = { { .what = "nodes", .error = "", .is_synced = true, .objects = 12, .bytes = 3000 },
+		              { .what = "pods", .error = "a right is missing", .is_forbidden = true } },
+		.refusals_count = 1,
+		.refusals = { { "pod shop/cart", "10.1.0.5 is taken \x01 already", 66 } },
+		.other_port_count = 1,
+		.other_port = { "n9" },
+	};
+	const Culvert__Status__Cluster *c;
+	Culvert__Status__Response *pb;
+
+	(void)state;
+	pb = ask(&(struct status_query){ .what = STATUS_STATUS });
+	assert_null(pb->status->cluster);
+	culvert__status__response__free_unpacked(pb, NULL);
+	sample.snapshot.cluster = &cluster;
+	pb = ask(&(struct status_query){ .what = STATUS_STATUS });
+	c = pb->status->cluster;
+	assert_non_null(c);
+	assert_true(c->is_synced);
+	assert_false(c->is_current);
+	assert_int_equal(c->since_s, 77);
+	assert_string_equal(c->missing, "nodes: away");
+	assert_string_equal(c->enrolment, "waiting");
+	assert_string_equal(c->enrolment_detail, "for a tunnel");
+	assert_int_equal(c->nodes, 12);
+	assert_int_equal(c->enrolled, 10);
+	assert_int_equal(c->pods, 300);
+	assert_int_equal(c->ended_addresses, 2);
+	assert_int_equal(c->refused_total, 9);
+	assert_int_equal(c->n_followed, 2);
+	assert_int_equal(c->followed[0]->objects, 12);
+	assert_true(c->followed[1]->is_forbidden);
+	assert_string_equal(c->followed[1]->error, "a right is missing");
+	assert_int_equal(c->n_refusals, 1);
+	assert_string_equal(c->refusals[0]->object, "pod shop/cart");
+	assert_string_equal(c->refusals[0]->text, "10.1.0.5 is taken ? already");
+	assert_int_equal(c->n_other_port, 1);
+	assert_string_equal(c->other_port[0], "n9");
+	culvert__status__response__free_unpacked(pb, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(requests_are_understood, setup), cmocka_unit_test_setup(bad_requests_are_told, setup),
-		cmocka_unit_test_setup(status_holds_the_node, setup),   cmocka_unit_test_setup(peers_are_filtered, setup),
-		cmocka_unit_test_setup(streams_are_limited, setup),     cmocka_unit_test_setup(certificates_and_check, setup),
-		cmocka_unit_test_setup(texts_become_clean_utf8, setup), cmocka_unit_test_setup(an_empty_snapshot_is_answered, setup),
+		cmocka_unit_test_setup(requests_are_understood, setup),  cmocka_unit_test_setup(bad_requests_are_told, setup),
+		cmocka_unit_test_setup(status_holds_the_node, setup),    cmocka_unit_test_setup(peers_are_filtered, setup),
+		cmocka_unit_test_setup(streams_are_limited, setup),      cmocka_unit_test_setup(certificates_and_check, setup),
+		cmocka_unit_test_setup(texts_become_clean_utf8, setup),  cmocka_unit_test_setup(an_empty_snapshot_is_answered, setup),
+		cmocka_unit_test_setup(status_holds_the_cluster, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
