@@ -588,6 +588,8 @@ static void say_error(const struct kube_call *call, CURLcode result, char *text,
 	else if (is_not_verified(call, result))
 		(void)snprintf(text, size, "%s: its certificate is not good for us; is the certificate authority the right one? (%s)",
 		               server, why);
+	else if (error_of(call, result) == -ECONNRESET)
+		(void)snprintf(text, size, "%s: the connection broke off (%s)", server, why);
 	else
 		(void)snprintf(text, size, "%s: %s", server, why);
 }

@@ -613,6 +613,7 @@ static void test_connections_that_break(void **state)
 	get("/x", &streaming, &o);
 	wait_done(&o);
 	assert_int_equal(o.error, -ECONNRESET);
+	assert_non_null(strstr(o.text, ": the connection broke off ("));
 	assert_int_equal(o.data.len, 3);
 	put_raw(&answers[1], "?", 1);
 	get("/x", &streaming, &p);
