@@ -7,6 +7,7 @@
 #include "reload.h"
 #include "report.h"
 #include "settings.h"
+#include "tls/generation.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,12 +29,18 @@ enum { FILES_WANTED = 1048576 };
 
 bool daemon_is_working(const struct daemon *d, char text[EDGE_ERROR_BYTES])
 {
+	struct identity_state identity;
+
 	if (d->is_draining || d->is_asking) {
 		snprintf(text, EDGE_ERROR_BYTES, "the daemon is ending");
 		return false;
 	}
 	if (d->kubernetes && !d->engine && kubernetes_is_missing(d, text))
 		return false;
+	if (!d->tls && kubernetes_identity(d, &identity) && identity.error[0]) {
+		snprintf(text, EDGE_ERROR_BYTES, "no certificate: %.220s", identity.error);
+		return false;
+	}
 	if (!d->tls) {
 		snprintf(text, EDGE_ERROR_BYTES, "no certificate: %.200s", d->cred_state.error);
 		return false;
@@ -358,6 +365,9 @@ static int remove_all(const struct daemon *d)
 	if (!r && (r = edge_netns_remove_leftovers(error)))
 		log_error("the veth pair can not be taken out", L_TEXT("detail", error), L_ERRNO(r));
 	if (!r) {
+		/* The key that the daemon made itself; mounted files are another's. */
+		if (d->config.identity.signer[0])
+			generation_remove(d->config.identity.directory);
 		snprintf(path, sizeof(path), "%s/lock", d->config.runtime_directory);
 		(void)unlink(path);
 		snprintf(path, sizeof(path), "%s/status.sock", d->config.runtime_directory);

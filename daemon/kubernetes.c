@@ -20,6 +20,8 @@ struct kubernetes {
 	struct source *source;
 	struct enrol *enrol;
 	struct leave *leave;
+	struct identity *identity; /* NULL: files are mounted, or there is no client yet */
+	uint64_t seed;
 	void (*left)(struct daemon *d, bool is_leaving);
 	struct view *wanted; /* the last view that came */
 	struct loop_timer view_retry, ready_tick;
@@ -93,6 +95,38 @@ static void on_view_changed(void *ctx, struct view *v)
 	apply_view(k);
 }
 
+/* --- the certificate --- */
+
+/* As soon as there is a client. What comes is found by who watches the folder. */
+static void ask_for_certificate(struct kubernetes *k)
+{
+	static const struct identity_ops ops = { NULL };
+	struct daemon *d = k->daemon;
+	struct kube_client *client = source_client(k->source);
+	struct identity_settings s = {
+		.node = d->config.node,
+		.signer = d->config.identity.signer,
+		.name_space = source_namespace(k->source),
+		.directory = d->config.identity.directory,
+		.seed = k->seed,
+	};
+	int r;
+
+	if (k->identity || !s.signer[0] || !client || !s.name_space[0] || name_of_node(&d->name, d->config.node, &s.name))
+		return;
+	r = identity_create(d->loop, client, &s, &ops, k, &k->identity);
+	if (r)
+		log_error("no certificate can be asked for", L_ERRNO(r));
+}
+
+bool kubernetes_identity(const struct daemon *d, struct identity_state *ret)
+{
+	if (!d->kubernetes || !d->kubernetes->identity)
+		return false;
+	identity_state(d->kubernetes->identity, ret);
+	return true;
+}
+
 /* --- what is said --- */
 
 static void on_refused(void *ctx, const char *object, const char *text)
@@ -130,8 +164,10 @@ static void on_ready_tick(struct loop_timer *t)
 	struct kubernetes *k = container_of(t, struct kubernetes, ready_tick);
 	struct daemon *d = k->daemon;
 	char text[EDGE_ERROR_BYTES] = "";
-	bool is_ready = daemon_is_ready(d, text);
+	bool is_ready;
 
+	ask_for_certificate(k);
+	is_ready = daemon_is_ready(d, text);
 	if (is_ready != k->was_ready || strcmp(k->ready_said, text) != 0)
 		LOG_AT(is_ready ? LOG_INFO : LOG_WARN, is_ready ? "ready" : "not ready", L_TEXT("node", d->config.node),
 		       L_TEXT("version", CULVERT_VERSION), L_U64("nodes", d->view ? view_nodes_count(d->view) : 0),
@@ -344,6 +380,7 @@ int kubernetes_start(struct daemon *d)
 	if (!k)
 		goto out;
 	k->daemon = d;
+	k->seed = seed;
 	k->view_retry.on_expire = on_view_retry;
 	k->ready_tick.on_expire = on_ready_tick;
 	k->refused_log = (struct log_limit){ .interval_ns = 10 * NS_PER_S, .burst = 10 };
@@ -353,8 +390,10 @@ int kubernetes_start(struct daemon *d)
 		r = enrol_create(d->loop, k->source, &enrol, &enrol_ops, k, &k->enrol);
 	if (r == 0)
 		r = loop_timer_set(d->loop, &k->ready_tick, instant_add_ms(loop_now(d->loop), READY_TICK_MS));
-	if (r == 0)
+	if (r == 0) {
+		ask_for_certificate(k);
 		on_source_changed(k);
+	}
 out:
 	if (r)
 		log_error("the API server can not be followed", L_ERRNO(r));
@@ -367,6 +406,7 @@ void kubernetes_stop(struct daemon *d)
 
 	if (!k)
 		return;
+	identity_destroy(k->identity);
 	leave_destroy(k->leave);
 	enrol_destroy(k->enrol);
 	source_destroy(k->source);

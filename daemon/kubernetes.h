@@ -6,6 +6,7 @@
 
 #include "daemon.h"
 #include "kube/enrol.h"
+#include "kube/identity.h"
 #include "status/snapshot.h"
 
 /* Begins to follow the API server; nothing that is missing there is an error. 0 or -errno, logged. */
@@ -21,6 +22,9 @@ void kubernetes_apply(struct daemon *d);
 /* What is missing before this node can carry anything, or (where that is all there) before it is enrolled: one sentence in text. False:
  * nothing is. */
 bool kubernetes_is_missing(const struct daemon *d, char text[EDGE_ERROR_BYTES]);
+
+/* How the daemon's own asking for a certificate goes. False: it does not ask, files are mounted, or it has not begun yet. */
+bool kubernetes_identity(const struct daemon *d, struct identity_state *ret);
 
 /* TERM: asks why, then calls done once: is Culvert taken out of this node? False where it can not be asked: done was not called. */
 bool kubernetes_ask_why(struct daemon *d, void (*done)(struct daemon *d, bool is_leaving));

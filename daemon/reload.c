@@ -116,6 +116,12 @@ int reload_first(struct daemon *d)
 		        error);
 		return -EINVAL;
 	}
+	if (d->name.is_shared && d->config.identity.signer[0]) {
+		fprintf(stderr,
+		        "culvertd: %s:%u: identity.signer: with peer_name: shared there is nothing to ask for; a template with {node} is right\n",
+		        d->config_path, config_line(&d->config, "identity.signer"));
+		return -EINVAL;
+	}
 	r = load_certificates(d, &d->tls, &d->cred, error);
 	if (r && !d->config.nodes.is_kubernetes)
 		return refuse(r, error);
@@ -255,6 +261,7 @@ static void warn_of_fixed_settings(const struct config *old, const struct config
 		{ "kernel", strcmp(old->kernel.bpffs, fresh->kernel.bpffs) != 0 || strcmp(old->kernel.sysctl, fresh->kernel.sysctl) != 0 },
 		{ "identity.directory", strcmp(old->identity.directory, fresh->identity.directory) != 0 },
 		{ "identity.peer_name", strcmp(old->identity.peer_name, fresh->identity.peer_name) != 0 },
+		{ "identity.signer", strcmp(old->identity.signer, fresh->identity.signer) != 0 },
 		{ "nodes.file", strcmp(old->nodes.file, fresh->nodes.file) != 0 },
 		{ "nodes.kubernetes",
 		  old->nodes.is_kubernetes != fresh->nodes.is_kubernetes ||

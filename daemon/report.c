@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "report.h"
 
+#include "kubernetes.h"
+
 #include "base/log.h"
 #include "collect.h"
 #include "kubernetes.h"
@@ -164,6 +166,7 @@ static struct snapshot_reload reload_of(const char *what, const struct reload_st
 static void fill_certificates(struct snapshot_certificates *ret, const struct daemon *d)
 {
 	const struct cred_info *info = &d->cred;
+	struct identity_state identity;
 
 	ret->names_count = info->self.names_count;
 	for (size_t i = 0; i < info->self.names_count; i++)
@@ -180,6 +183,20 @@ static void fill_certificates(struct snapshot_certificates *ret, const struct da
 	}
 	ret->has_crl = info->has_crl;
 	ret->directory = d->config.identity.directory;
+	if (kubernetes_identity(d, &identity)) {
+		ret->issuance = (struct snapshot_issuance){
+			.is_there = true,
+			.signer = d->config.identity.signer,
+			.phase = identity_phase_name(identity.phase),
+			.since_s = identity.since_s,
+			.renewal_s = identity.renew_s,
+			.authorities_s = identity.bundle_s,
+			.failed_s = identity.error[0] ? identity.failed_s : 0,
+			.issued = identity.issued,
+		};
+		snprintf(ret->issuance.request, sizeof(ret->issuance.request), "%s", identity.request);
+		snprintf(ret->issuance.error, sizeof(ret->issuance.error), "%s", identity.error);
+	}
 	ret->reload = reload_of("certificates", &d->cred_state);
 }
 

@@ -16,6 +16,7 @@ enum kind {
 	KIND_RUNTIME, /* a path whose last part also names a folder in the bpffs */
 	KIND_PATH,
 	KIND_NAME, /* of an object in Kubernetes */
+	KIND_SIGNER,
 	KIND_TEXT,
 	KIND_NUMBER,
 	KIND_DURATION,
@@ -104,6 +105,9 @@ static const struct key keys[] = {
 	  .about = "folder with tls.crt, tls.key, ca.crt and optionally crl.pem" },
 	{ "identity", "peer_name", KIND_TEXT, TEXT_AT(identity.peer_name), .standard = "URI:spiffe://cluster.local/ns/culvert/node/{node}",
 	  .about = "template of the name that a node's certificate must have: URI:..., DNS:..., or shared" },
+	{ "identity", "signer", KIND_SIGNER, TEXT_AT(identity.signer), .standard = "\"\"", .may_be_empty = true,
+	  .about =
+	          "the daemon asks the cluster for its certificate, of this signer, and keeps it in identity.directory; \"\": files are mounted there" },
 	{ "nodes", "file", KIND_PATH, TEXT_AT(nodes.file), .about = "the nodes file: who is in the cluster, and which pods are whose" },
 	{ "nodes", "kubernetes", KIND_MAP, AT(nodes.is_kubernetes),
 	  .about = "in place of nodes.file: nodes, pods and who is enrolled from the Kubernetes API; {} for all its defaults" },
@@ -212,6 +216,8 @@ static const char *form_of(const struct key *k, char text[FORM_BYTES])
 		return k->may_be_empty ? "an absolute path, or \"\"" : "an absolute path";
 	case KIND_NAME:
 		return k->may_be_empty ? "a name in Kubernetes such as culvert, or \"\"" : "a name in Kubernetes such as culvert";
+	case KIND_SIGNER:
+		return "a signer's name such as culvert.dev/node, or \"\"";
 	case KIND_TEXT:
 		return "a text such as URI:spiffe://cluster.local/ns/culvert/node/{node}";
 	case KIND_NUMBER:
@@ -327,6 +333,8 @@ static int take_text(const struct reading *r, const struct key *k, const struct 
 		return bad_value(r, k, n, "is no node's name");
 	if (k->kind == KIND_NAME && !text_is_subdomain(n->text))
 		return bad_value(r, k, n, "is no name in Kubernetes");
+	if (k->kind == KIND_SIGNER && !text_is_signer(n->text))
+		return bad_value(r, k, n, "is no signer's name");
 	memcpy(at, n->text, len + 1);
 	return 0;
 }
@@ -542,6 +550,7 @@ static int take_value(const struct reading *r, const struct key *k, const struct
 	case KIND_RUNTIME:
 	case KIND_PATH:
 	case KIND_NAME:
+	case KIND_SIGNER:
 	case KIND_TEXT:
 		return take_text(r, k, n, at);
 	case KIND_NUMBER:
@@ -723,6 +732,11 @@ static int check_whole(const struct reading *r)
 			return fault(r, 0,
 			             "nodes.file is missing; an absolute path, or in its place nodes: {kubernetes: {}}, would be right");
 	}
+	if (c->identity.signer[0] && kubernetes_line == 0)
+		return fault(
+			r, config_line(c, "identity.signer"),
+			"identity.signer: the cluster is asked for the certificate, so the nodes must come from it (nodes: {kubernetes: {}}); "
+			"\"\" would be right here");
 	if (c->metrics.listen.is_on)
 		return fault(r, config_line(c, "metrics.listen"), "metrics.listen: is not built in yet; \"\", off, would be right");
 	return 0;
@@ -861,6 +875,7 @@ static void print_value(const struct key *k, const struct config *c, FILE *out)
 	case KIND_RUNTIME:
 	case KIND_PATH:
 	case KIND_NAME:
+	case KIND_SIGNER:
 	case KIND_TEXT:
 		print_quoted(at, out);
 		break;

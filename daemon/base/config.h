@@ -21,7 +21,8 @@ enum {
 	CONFIG_PEER_NAME_BYTES = 512,
 	CONFIG_DEVICE_BYTES = 16, /* IFNAMSIZ */
 	CONFIG_LIST_MAX = 1024,   /* entries of a list */
-	CONFIG_NAME_BYTES = 254,  /* of an object in Kubernetes */
+	CONFIG_SIGNER_BYTES = 512,
+	CONFIG_NAME_BYTES = 254, /* of an object in Kubernetes */
 	CONFIG_KEYS_MAX = 48,
 };
 
@@ -67,6 +68,7 @@ struct config {
 	struct {
 		char directory[CONFIG_PATH_BYTES];
 		char peer_name[CONFIG_PEER_NAME_BYTES]; /* a template; its form is cluster/name's to check */
+		char signer[CONFIG_SIGNER_BYTES];       /* "": files are mounted */
 	} identity;
 	struct {
 		char file[CONFIG_PATH_BYTES]; /* "": is_kubernetes */

@@ -72,6 +72,18 @@ bool text_is_subdomain(const char *text)
 	return true;
 }
 
+bool text_is_signer(const char *text)
+{
+	const char *slash = strchr(text, '/');
+	char domain[SUBDOMAIN_MAX_BYTES + 1];
+
+	if (!slash || (size_t)(slash - text) >= sizeof(domain))
+		return false;
+	memcpy(domain, text, (size_t)(slash - text));
+	domain[slash - text] = '\0';
+	return text_is_subdomain(domain) && strchr(domain, '.') && text_is_subdomain(slash + 1);
+}
+
 static unsigned min3(unsigned a, unsigned b, unsigned c)
 {
 	unsigned least = a < b ? a : b;

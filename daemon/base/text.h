@@ -20,6 +20,9 @@ int text_parse_u64(const char *text, uint64_t *ret);
 /* A DNS subdomain as Kubernetes names nodes: small letters, digits, and inside them - and single dots; at most 253 bytes. */
 bool text_is_subdomain(const char *text);
 
+/* DOMAIN/PATH, as Kubernetes names who signs certificates: culvert.dev/node. */
+bool text_is_signer(const char *text);
+
 /* How many letters must be changed, added, taken out or swapped with their neighbour to make b of a. Texts longer than 64 bytes count as
  * wholly different. */
 unsigned text_distance(const char *a, const char *b);

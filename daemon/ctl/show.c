@@ -331,6 +331,25 @@ void show_streams(FILE *out, const Culvert__Status__Streams *s)
 
 /* --- certificates --- */
 
+static void show_issuance(FILE *out, const Culvert__Status__Issuance *i, int64_t now_s)
+{
+	char when[FIGURE_BYTES], renewal[FIGURE_BYTES], read[FIGURE_BYTES];
+
+	if (!i) {
+		line(out, "source", "files that are mounted");
+		return;
+	}
+	line(out, "source", "signer %s", i->signer);
+	if (i->since_s)
+		line(out, "issued", "%s, renewed %s", figure_when(i->since_s, now_s, when), figure_when(i->renewal_s, now_s, renewal));
+	if (i->authorities_s)
+		line(out, "trust read", "%s", figure_when(i->authorities_s, now_s, read));
+	if (i->request[0])
+		line(out, "request", "%s", i->request);
+	if (i->error[0])
+		line(out, "FAILED", "%s: %s", figure_when(i->failed_s, now_s, when), i->error);
+}
+
 void show_certificates(FILE *out, const Culvert__Status__Certificates *c, int64_t now_s)
 {
 	char when[FIGURE_BYTES], date[FIGURE_BYTES], hex[2 * 32 + 1] = "";
@@ -349,6 +368,7 @@ void show_certificates(FILE *out, const Culvert__Status__Certificates *c, int64_
 		     c->authorities[i]->not_after_s > now_s ? "ends" : "ENDED", figure_when(c->authorities[i]->not_after_s, now_s, when));
 	line(out, "revocations", "%s", c->has_crl ? "a list is in force" : "no list");
 	line(out, "directory", "%s", c->directory);
+	show_issuance(out, c->issuance, now_s);
 	line(out, "loaded", "%s, generation %" PRIu64, figure_when(c->loaded_s, now_s, when), c->generation);
 	if (c->error[0])
 		line(out, "NOT TAKEN", "%s, the old ones stay: %s", figure_when(c->tried_s, now_s, when), c->error);

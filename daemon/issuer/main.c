@@ -106,18 +106,6 @@ static int duration_parse(const char *flag, const char *text, int64_t least_s, i
 	return 0;
 }
 
-/* DOMAIN/PATH, as the API server takes it (k8s.io/kubernetes, certificates validation). */
-static bool is_signer_name(const char *text)
-{
-	const char *slash = strchr(text, '/');
-	char domain[254];
-
-	if (!slash || (size_t)(slash - text) >= sizeof(domain) || strlen(text) > 500)
-		return false;
-	snprintf(domain, sizeof(domain), "%.*s", (int)(slash - text), text);
-	return text_is_subdomain(domain) && strchr(domain, '.') && text_is_subdomain(slash + 1);
-}
-
 static int check_names(const struct options *o)
 {
 	const struct {
@@ -135,7 +123,7 @@ static int check_names(const struct options *o)
 			return complain("%s %s is no name: lower-case letters, digits, '-' and '.'", names[i].flag,
 			                text_quote(names[i].value, quoted));
 	}
-	if (!is_signer_name(o->signer))
+	if (!text_is_signer(o->signer))
 		return complain("--signer %s is no signer's name, such as culvert.dev/node", text_quote(o->signer, quoted));
 	if (strncmp(o->signer, "kubernetes.io/", 14) == 0)
 		return complain("--signer %s belongs to Kubernetes itself; one such as culvert.dev/node is right", o->signer);

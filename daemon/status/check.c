@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DAY_S = 24 * 60 * 60 };
+enum { HOUR_S = 60 * 60, DAY_S = 24 * HOUR_S };
 
 static void say(struct check_finding *f, bool is_good, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static void say(struct check_finding *f, bool is_good, const char *format, ...)
@@ -24,22 +24,40 @@ static const char *text_of(const char *text)
 	return text ? text : "";
 }
 
-static bool ends_soon(int64_t now_s, int64_t not_after_s)
+/* Time left for a person to act; of one that lives for days only, so much that whoever renews it must have failed by then. */
+static bool ends_soon(int64_t now_s, int64_t not_before_s, int64_t not_after_s)
 {
-	return not_after_s < now_s + CHECK_CERTIFICATE_DAYS * (int64_t)DAY_S;
+	int64_t quarter_s = (not_after_s - not_before_s) / 4, left_s = CHECK_CERTIFICATE_DAYS * (int64_t)DAY_S;
+
+	return not_after_s < now_s + (quarter_s < left_s ? quarter_s : left_s);
 }
 
-static void check_end(struct check_finding *f, const char *what, const char *name, int64_t now_s, int64_t not_after_s)
+/* not_before_s 0: not known, it lives long. */
+static void check_end(struct check_finding *f, const char *what, const char *name, int64_t now_s, int64_t not_before_s, int64_t not_after_s)
 {
-	int64_t days = (not_after_s - now_s) / DAY_S;
+	int64_t left_s = not_after_s - now_s, days = left_s / DAY_S, hours = left_s / HOUR_S;
+	int64_t left = days > 1 ? days : hours;
+	const char *unit = days > 1 ? "days" : "hours";
 
 	if (not_after_s <= now_s)
 		say(f, false, "%s %s has ended: it must be replaced", what, name);
-	else if (ends_soon(now_s, not_after_s))
-		say(f, false, "%s %s ends in %" PRId64 " days: it should be replaced when %d are left", what, name, days,
-		    CHECK_CERTIFICATE_DAYS);
+	else if (ends_soon(now_s, not_before_s, not_after_s))
+		say(f, false, "%s %s ends in %" PRId64 " %s: it should have been replaced by now", what, name, left, unit);
 	else
-		say(f, true, "%s %s ends in %" PRId64 " days", what, name, days);
+		say(f, true, "%s %s ends in %" PRId64 " %s", what, name, left, unit);
+}
+
+static void check_certificate(const struct snapshot *s, struct check_finding *f)
+{
+	const struct snapshot_certificates *c = &s->certificates;
+	const struct snapshot_issuance *i = &c->issuance;
+
+	if (i->is_there && i->error[0] && i->renewal_s <= s->now_s)
+		say(f, false, "the certificate can not be had or renewed: %s", i->error);
+	else if (!c->names_count)
+		say(f, false, "there is no certificate yet: %s", text_of(c->reload.error));
+	else
+		check_end(f, "the certificate", c->names[0], s->now_s, c->not_before_s, c->not_after_s);
 }
 
 static void check_authorities(const struct snapshot *s, struct check_finding *f)
@@ -56,7 +74,7 @@ static void check_authorities(const struct snapshot *s, struct check_finding *f)
 		if (c->authorities[i].not_after_s < c->authorities[earliest].not_after_s)
 			earliest = i;
 	}
-	check_end(f, "the authority", c->authorities[earliest].subject, s->now_s, c->authorities[earliest].not_after_s);
+	check_end(f, "the authority", c->authorities[earliest].subject, s->now_s, 0, c->authorities[earliest].not_after_s);
 }
 
 static void check_reloads(const struct snapshot *s, struct check_finding *f)
@@ -142,15 +160,13 @@ void status_check(const struct snapshot *s, struct check_finding ret[CHECK_COUNT
 		[CHECK_RELOAD] = "reload",   [CHECK_DEVICES] = "devices",         [CHECK_CLEAR] = "clear",
 		[CHECK_CLUSTER] = "cluster",
 	};
-	const struct snapshot_certificates *c = &s->certificates;
-
 	for (int i = 0; i < CHECK_COUNT; i++)
 		ret[i].name = names[i];
 	if (s->is_ready)
 		say(&ret[CHECK_READY], true, "the daemon is ready, mode %s", text_of(s->mode));
 	else
 		say(&ret[CHECK_READY], false, "the daemon is not ready: %s", text_of(s->reason));
-	check_end(&ret[CHECK_CERTIFICATE], "the certificate", c->names_count ? c->names[0] : "of this node", s->now_s, c->not_after_s);
+	check_certificate(s, &ret[CHECK_CERTIFICATE]);
 	check_authorities(s, &ret[CHECK_AUTHORITIES]);
 	check_reloads(s, &ret[CHECK_RELOAD]);
 	check_devices(s, &ret[CHECK_DEVICES]);

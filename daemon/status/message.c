@@ -458,6 +458,25 @@ static void put_streams(struct scratch *x, const struct status_query *q, const s
 	pb->total = s->streams_matching;
 }
 
+static void put_issuance(struct scratch *x, const struct snapshot_issuance *i, Culvert__Status__Certificates *pb)
+{
+	Culvert__Status__Issuance *issuance = scratch_alloc(x, 1, sizeof(*issuance));
+
+	if (!issuance)
+		return;
+	culvert__status__issuance__init(issuance);
+	issuance->signer = clean_text(x, i->signer);
+	issuance->phase = clean_text(x, i->phase);
+	issuance->since_s = i->since_s;
+	issuance->renewal_s = i->renewal_s;
+	issuance->authorities_s = i->authorities_s;
+	issuance->issued = i->issued;
+	issuance->request = clean_text(x, i->request);
+	issuance->error = clean_text(x, i->error);
+	issuance->failed_s = i->failed_s;
+	pb->issuance = issuance;
+}
+
 static void put_certificates(struct scratch *x, const struct snapshot_certificates *c, Culvert__Status__Certificates *pb)
 {
 	size_t names_max = sizeof(c->names) / sizeof(c->names[0]), authorities_max = sizeof(c->authorities) / sizeof(c->authorities[0]);
@@ -486,6 +505,8 @@ static void put_certificates(struct scratch *x, const struct snapshot_certificat
 	pb->loaded_s = c->reload.loaded_s;
 	pb->tried_s = c->reload.tried_s;
 	pb->error = clean_text(x, c->reload.error);
+	if (c->issuance.is_there)
+		put_issuance(x, &c->issuance, pb);
 }
 
 static void put_check(struct scratch *x, const struct snapshot *s, Culvert__Status__Check *pb)

@@ -88,6 +88,13 @@ struct snapshot_certificates {
 	} authorities[16];
 	bool has_crl;
 	const char *directory;
+	struct snapshot_issuance {
+		bool is_there; /* the daemon asks for its certificate itself */
+		const char *signer, *phase;
+		int64_t since_s, renewal_s, authorities_s, failed_s;
+		uint64_t issued;
+		char request[256], error[1024];
+	} issuance;
 	struct snapshot_reload reload;
 };
 

@@ -104,6 +104,42 @@ static int put_in_force(int dir_fd, const char *directory, const char *folder, c
 	return 0;
 }
 
+/* Removes the links that point into ..data. */
+static void remove_links(int dir_fd)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	char target[NAME_MAX + 1];
+	struct dirent *e;
+
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((e = readdir(d))) {
+		ssize_t n = readlinkat(dir_fd, e->d_name, target, sizeof(target));
+
+		if (n > (ssize_t)strlen(GENERATION_DATA) && strncmp(target, GENERATION_DATA "/", strlen(GENERATION_DATA "/")) == 0)
+			(void)unlinkat(dir_fd, e->d_name, 0);
+	}
+	closedir(d);
+	(void)unlinkat(dir_fd, GENERATION_DATA, 0);
+	(void)unlinkat(dir_fd, GENERATION_NEW, 0);
+}
+
+void generation_remove(const char *directory)
+{
+	int dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir_fd < 0)
+		return;
+	remove_links(dir_fd);
+	remove_others(dir_fd, "");
+	close(dir_fd);
+	(void)rmdir(directory);
+}
+
 int generation_write(const char *directory, const struct generation_file *files, size_t count,
                      int (*check)(void *ctx, const char *folder, char error[GENERATION_ERROR_BYTES]), void *ctx,
                      char error[GENERATION_ERROR_BYTES])

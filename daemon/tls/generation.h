@@ -25,4 +25,7 @@ int generation_write(const char *directory, const struct generation_file *files,
                      int (*check)(void *ctx, const char *folder, char error[GENERATION_ERROR_BYTES]), void *ctx,
                      char error[GENERATION_ERROR_BYTES]);
 
+/* Removes all generations, their links and the folder itself, unless something else is in it. Harmless where there is none. */
+void generation_remove(const char *directory);
+
 #endif

@@ -318,6 +318,31 @@ static void what_must_be_given_is_asked_for(void **state)
 	}
 }
 
+static void a_signer_needs_a_cluster(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "node: n\nidentity: {directory: /i, signer: node}\nnodes: {kubernetes: {}}\n",
+		  "c:2: identity.signer: \"node\" is no signer's name; a signer's name such as culvert.dev/node, or \"\" would be right" },
+		{ "node: n\nidentity: {directory: /i, signer: culvert.dev/node}\nnodes: {file: /n}\n",
+		  "c:2: identity.signer: the cluster is asked for the certificate, so the nodes must come from it (nodes: {kubernetes: {}}); "
+		  "\"\" would be right here" },
+	};
+	char error[CONFIG_ERROR_BYTES];
+	struct config c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(config_parse("c", cases[i][0], strlen(cases[i][0]), NULL, &c, error), -EINVAL);
+		assert_string_equal(error, cases[i][1]);
+	}
+	parse("node: n\nidentity: {directory: /i, signer: culvert.dev/node}\nnodes: {kubernetes: {}}\n", &c);
+	assert_string_equal(c.identity.signer, "culvert.dev/node");
+	config_done(&c);
+	parse("node: n\nidentity: {directory: /i, signer: \"\"}\nnodes: {kubernetes: {}}\n", &c);
+	assert_string_equal(c.identity.signer, "");
+	config_done(&c);
+}
+
 static void kubernetes_takes_the_place_of_the_file(void **state)
 {
 	static const char head[] = "node: n\nidentity: {directory: /i}\nnodes:\n";
@@ -435,7 +460,7 @@ static void every_key_is_described(void **state)
 	assert_int_equal(fclose(out), 0);
 	for (const char *p = text; *p != '\0'; p++)
 		lines += *p == '\n';
-	assert_int_equal(lines, 2 + 29);
+	assert_int_equal(lines, 2 + 30);
 	assert_non_null(
 		strstr(text, "| `tunnel.port` | a number from 1 to 65535 | `7117` | TCP port of the tunnels, the same on every node |\n"));
 	assert_non_null(strstr(text, "| `nodes.file` | an absolute path | one of the two must be given | "));
@@ -453,6 +478,7 @@ int main(void)
 		cmocka_unit_test(a_section_may_be_empty),
 		cmocka_unit_test(each_fault_has_its_sentence),
 		cmocka_unit_test(what_must_be_given_is_asked_for),
+		cmocka_unit_test(a_signer_needs_a_cluster),
 		cmocka_unit_test(kubernetes_takes_the_place_of_the_file),
 		cmocka_unit_test(a_node_given_beside_the_file_takes_the_keys_place),
 		cmocka_unit_test(a_file_is_loaded),

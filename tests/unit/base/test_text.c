@@ -88,9 +88,30 @@ static void the_word_that_was_meant_is_found(void **state)
 	assert_null(text_nearest("port", words, 0));
 }
 
+static void signers(void **state)
+{
+	static const char *const good[] = { "culvert.dev/node", "a.b/c", "x.example.org/a.b-c" };
+	static const char *const bad[] = { "",
+		                           "culvert.dev",
+		                           "node",
+		                           "culvert/node",
+		                           "culvert.dev/",
+		                           "/node",
+		                           "Culvert.dev/node",
+		                           "culvert.dev/a/b",
+		                           "culvert.dev/ node" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(text_is_signer(good[i]));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(text_is_signer(bad[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(signers),
 		cmocka_unit_test(foreign_text_is_made_safe),
 		cmocka_unit_test(numbers_are_digits_only),
 		cmocka_unit_test(subdomains_are_told),

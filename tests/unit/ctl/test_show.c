@@ -193,6 +193,7 @@ static void certificates_and_findings(void **state)
 {
 	Culvert__Status__Certificates c = CULVERT__STATUS__CERTIFICATES__INIT;
 	Culvert__Status__Authority authority = CULVERT__STATUS__AUTHORITY__INIT, *authorities[1] = { &authority };
+	Culvert__Status__Issuance issuance = CULVERT__STATUS__ISSUANCE__INIT;
 	Culvert__Status__Check check = CULVERT__STATUS__CHECK__INIT;
 	Culvert__Status__Finding findings[2] = { CULVERT__STATUS__FINDING__INIT, CULVERT__STATUS__FINDING__INIT },
 				 *list[2] = { &findings[0], &findings[1] };
@@ -217,6 +218,23 @@ static void certificates_and_findings(void **state)
 	expect(text, "ENDED         24h 0m ago (2027-01-14 08:00 UTC)\n");
 	expect(text, "authorities   CN=Culvert CA, ends in 3650 days\n");
 	expect(text, "NOT TAKEN     30 s ago, the old ones stay: tls.key does not match tls.crt\n");
+	expect(text, "source        files that are mounted\n");
+	free(text);
+
+	issuance.signer = T("culvert.dev/node");
+	issuance.since_s = NOW_S - 3600;
+	issuance.renewal_s = NOW_S + 3600;
+	issuance.authorities_s = NOW_S - 30;
+	issuance.request = T("culvert-node1-1");
+	issuance.error = T("no answer yet");
+	issuance.failed_s = NOW_S - 10;
+	c.issuance = &issuance;
+	PRINTED(text, out, show_certificates(out, &c, NOW_S));
+	expect(text, "source        signer culvert.dev/node\n");
+	expect(text, "issued        1h 0m ago, renewed in 1h 0m\n");
+	expect(text, "trust read    30 s ago\n");
+	expect(text, "request       culvert-node1-1\n");
+	expect(text, "FAILED        10 s ago: no answer yet\n");
 	free(text);
 
 	findings[0].name = T("ready");

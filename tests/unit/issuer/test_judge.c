@@ -43,8 +43,7 @@ static int setup(void **state)
 
 	assert_non_null(s);
 	assert_int_equal(name_template_parse("URI:spiffe://cluster.local/ns/culvert/node/{node}", &s->name, error), 0);
-	s->settings =
-		(struct judge_settings){ .name_space = "culvert", .account = "culvert", .name = &s->name };
+	s->settings = (struct judge_settings){ .name_space = "culvert", .account = "culvert", .name = &s->name };
 	s->usages[0] = "digital signature";
 	s->usages[1] = "client auth";
 	s->usages[2] = "server auth";

@@ -57,12 +57,45 @@ static void certificate_ends_within_a_week(void **state)
 	struct snapshot_certificates *c = &sample.snapshot.certificates;
 
 	(void)state;
+	c->not_before_s = SAMPLE_NOW_S - 83 * (int64_t)SAMPLE_DAY_S;
 	c->not_after_s = SAMPLE_NOW_S + 7 * (int64_t)SAMPLE_DAY_S;
 	expect(-1, "");
 	c->not_after_s--;
 	expect(CHECK_CERTIFICATE, "ends in 6 days");
 	c->not_after_s = SAMPLE_NOW_S;
 	expect(CHECK_CERTIFICATE, "has ended");
+}
+
+/* One that lives for a day is renewed every day: it is a finding when that did not happen. */
+static void certificate_of_a_day(void **state)
+{
+	struct snapshot_certificates *c = &sample.snapshot.certificates;
+
+	(void)state;
+	c->not_before_s = SAMPLE_NOW_S - SAMPLE_DAY_S * 3 / 4;
+	c->not_after_s = SAMPLE_NOW_S + SAMPLE_DAY_S / 4;
+	expect(-1, "");
+	c->not_before_s -= 3600;
+	c->not_after_s -= 3600;
+	expect(CHECK_CERTIFICATE, "ends in 5 hours: it should have been replaced by now");
+	c->names_count = 0;
+	expect(CHECK_CERTIFICATE, "there is no certificate yet");
+}
+
+static void certificate_that_is_asked_for(void **state)
+{
+	struct snapshot_issuance *i = &sample.snapshot.certificates.issuance;
+
+	(void)state;
+	*i = (struct snapshot_issuance){
+		.is_there = true, .signer = "culvert.dev/node", .phase = "waiting", .renewal_s = SAMPLE_NOW_S + 1
+	};
+	snprintf(i->error, sizeof(i->error), "the request x was denied");
+	expect(-1, ""); /* nothing is due */
+	i->renewal_s = SAMPLE_NOW_S;
+	expect(CHECK_CERTIFICATE, "can not be had or renewed: the request x was denied");
+	i->error[0] = '\0';
+	expect(-1, "");
 }
 
 static void the_earliest_authority_counts(void **state)
@@ -144,6 +177,8 @@ int main(void)
 		cmocka_unit_test_setup(a_healthy_node_is_good, setup),
 		cmocka_unit_test_setup(not_ready, setup),
 		cmocka_unit_test_setup(certificate_ends_within_a_week, setup),
+		cmocka_unit_test_setup(certificate_of_a_day, setup),
+		cmocka_unit_test_setup(certificate_that_is_asked_for, setup),
 		cmocka_unit_test_setup(the_earliest_authority_counts, setup),
 		cmocka_unit_test_setup(a_refused_reload, setup),
 		cmocka_unit_test_setup(a_device_where_we_are_not_first, setup),

@@ -211,7 +211,33 @@ static void certificates_and_check(void **state)
 	assert_int_equal(pb->certificates->sha256.len, 32);
 	assert_string_equal(pb->certificates->authorities[0]->subject, "CN=Culvert CA");
 	assert_string_equal(pb->certificates->directory, "/etc/culvert/identity");
+	assert_null(pb->certificates->issuance);
 	culvert__status__response__free_unpacked(pb, NULL);
+
+	sample.snapshot.certificates.issuance = (struct snapshot_issuance){
+		.is_there = true,
+		.signer = "culvert.dev/node",
+		.phase = "waiting",
+		.since_s = 1,
+		.renewal_s = 2,
+		.authorities_s = 3,
+		.failed_s = 4,
+		.issued = 5,
+		.request = "culvert-node1-1",
+		.error = "no\nanswer",
+	};
+	pb = ask(&(struct status_query){ .what = STATUS_CERTIFICATES });
+	assert_string_equal(pb->certificates->issuance->signer, "culvert.dev/node");
+	assert_string_equal(pb->certificates->issuance->phase, "waiting");
+	assert_string_equal(pb->certificates->issuance->request, "culvert-node1-1");
+	assert_null(strchr(pb->certificates->issuance->error, '\n'));
+	assert_int_equal(pb->certificates->issuance->since_s, 1);
+	assert_int_equal(pb->certificates->issuance->renewal_s, 2);
+	assert_int_equal(pb->certificates->issuance->authorities_s, 3);
+	assert_int_equal(pb->certificates->issuance->failed_s, 4);
+	assert_int_equal(pb->certificates->issuance->issued, 5);
+	culvert__status__response__free_unpacked(pb, NULL);
+	sample.snapshot.certificates.issuance.error[0] = '\0';
 
 	pb = ask(&(struct status_query){ .what = STATUS_CHECK });
 	assert_true(pb->check->is_good);

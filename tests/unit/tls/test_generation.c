@@ -147,6 +147,21 @@ static void test_folder_that_can_not_be(void **state)
 	assert_non_null(strstr(error, "/proc/nothing-here"));
 }
 
+static void test_removed(void **state)
+{
+	(void)state;
+	write_two("1", "one");
+	generation_remove(dir);
+	assert_int_equal(access(dir, F_OK), -1);
+	generation_remove(dir);
+	/* What is not ours stays, and the folder with it. */
+	write_two("1", "one");
+	assert_int_equal(symlink("/elsewhere", path_of("other")), 0);
+	generation_remove(dir);
+	assert_int_equal(entries(), 1);
+	assert_int_equal(unlink(path_of("other")), 0);
+}
+
 /* cred follows it: a new generation is told by the watch, and read whole. */
 static void test_with_cred(void **state)
 {
@@ -192,7 +207,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_replaced_together, setup), cmocka_unit_test_setup(test_refused, setup),
 		cmocka_unit_test_setup(test_after_a_crash, setup),     cmocka_unit_test_setup(test_folder_that_can_not_be, setup),
-		cmocka_unit_test_setup(test_with_cred, setup),
+		cmocka_unit_test_setup(test_with_cred, setup),         cmocka_unit_test_setup(test_removed, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
