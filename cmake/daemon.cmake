@@ -19,7 +19,7 @@ culvert_library(kube culvert_cluster culvert_tls culvert_net culvert_base culver
 culvert_library(tunnel culvert_cluster culvert_tls culvert_net culvert_base culvert_proto)
 culvert_library(issuer culvert_kube culvert_tls culvert_cluster culvert_net culvert_base)
 culvert_library(edge culvert_tunnel culvert_bpf PkgConfig::LIBNL)
-culvert_library(status culvert_tunnel culvert_proto)
+culvert_library(status culvert_tunnel culvert_proto PkgConfig::MICROHTTPD)
 
 file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/daemon/*.c")
 if("${CMAKE_SOURCE_DIR}/daemon/main.c" IN_LIST sources)

@@ -46,8 +46,10 @@ static void fill_peer(struct snapshot_peer *ret, const struct peer *p)
 	ret->received_bytes = p->rx_bytes;
 	ret->last_error_s = p->last_error_s;
 	snprintf(ret->last_error, sizeof(ret->last_error), "%s", p->last_error);
-	if (p->retry.heap_index)
+	if (p->retry.heap_index) {
+		ret->state = "connecting"; /* between two tries */
 		ret->retry_in_ms = instant_elapsed_ns(now, p->retry.deadline) / NS_PER_MS;
+	}
 	list_for_each(at, &p->tunnels) {
 		const struct tunnel *t = container_of(at, struct tunnel, entry);
 

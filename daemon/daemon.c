@@ -4,6 +4,7 @@
 #include "accept.h"
 #include "base/log.h"
 #include "kubernetes.h"
+#include "probe.h"
 #include "reload.h"
 #include "report.h"
 #include "settings.h"
@@ -312,6 +313,10 @@ static int start(struct daemon *d)
 	r = start_signals(d);
 	if (r)
 		return r;
+	/* An address that is taken shows before anything is touched. */
+	r = probe_start(d);
+	if (r)
+		return r;
 	if (!d->config.nodes.is_kubernetes) {
 		r = start_carrying(d);
 		if (r)
@@ -329,6 +334,7 @@ static int start(struct daemon *d)
 static void stop(struct daemon *d)
 {
 	report_stop(d);
+	probe_stop(d);
 	kubernetes_stop(d);
 	accept_stop(d);
 	engine_destroy(d->engine);

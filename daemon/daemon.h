@@ -48,6 +48,7 @@ struct daemon {
 	struct engine *engine;
 	struct status_server *status;
 	struct kubernetes *kubernetes; /* NULL: the nodes come from a file */
+	struct probe *probe;           /* NULL: metrics.listen is off */
 
 	struct loop_source signals, cred_watch_source, nodes_watch_source, tunnel_listener;
 	struct cred_watch *cred_watch, *nodes_watch;

@@ -269,6 +269,8 @@ static void warn_of_fixed_settings(const struct config *old, const struct config
 		          strcmp(old->nodes.kubernetes.name_space, fresh->nodes.kubernetes.name_space) != 0 ||
 		          strcmp(old->nodes.kubernetes.records_namespace, fresh->nodes.kubernetes.records_namespace) != 0 ||
 		          strcmp(old->nodes.kubernetes.daemonset, fresh->nodes.kubernetes.daemonset) != 0 },
+		{ "metrics.listen", old->metrics.listen.is_on != fresh->metrics.listen.is_on ||
+		                            !endpoint_equal(&old->metrics.listen.endpoint, &fresh->metrics.listen.endpoint) },
 		{ "tunnel", old->tunnel.port != fresh->tunnel.port || old->tunnel.workers != fresh->tunnel.workers ||
 		                    old->tunnel.peer_timeout_ms != fresh->tunnel.peer_timeout_ms ||
 		                    old->tunnel.drain_timeout_ms != fresh->tunnel.drain_timeout_ms ||

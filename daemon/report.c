@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { COUNTERS_MAX = 256, DEVICES_MAX = 1024 };
 
@@ -31,6 +34,15 @@ struct sums {
 	struct snapshot_event tunnels[TUNNEL_STATE_COUNT], streams[STREAM_STATE_COUNT];
 };
 
+static void sums_init(struct sums *sums)
+{
+	*sums = (struct sums){ 0 };
+	for (int i = 0; i < TUNNEL_STATE_COUNT; i++)
+		sums->tunnels[i].name = tunnel_state_text((enum tunnel_state)i);
+	for (int i = 0; i < STREAM_STATE_COUNT; i++)
+		sums->streams[i].name = stream_state_text((enum stream_state)i);
+}
+
 static void merge_counters(struct snapshot *s, struct sums *sums, const struct collect_part *part)
 {
 	const struct pool_counters *c = &part->counters;
@@ -44,11 +56,9 @@ static void merge_counters(struct snapshot *s, struct sums *sums, const struct c
 		sums->handshakes_refused += c->handshakes_refused[i];
 	}
 	for (int i = 0; i < TUNNEL_STATE_COUNT; i++)
-		sums->tunnels[i] = (struct snapshot_event){ tunnel_state_text((enum tunnel_state)i),
-			                                    sums->tunnels[i].count + part->tunnels[i] };
+		sums->tunnels[i].count += part->tunnels[i];
 	for (int i = 0; i < STREAM_STATE_COUNT; i++)
-		sums->streams[i] = (struct snapshot_event){ stream_state_text((enum stream_state)i),
-			                                    sums->streams[i].count + part->stream_states[i] };
+		sums->streams[i].count += part->stream_states[i];
 	sum->accepted += c->accepted;
 	sum->requested += c->requested;
 	sum->tunnels_opened += c->tunnels_opened;
@@ -233,6 +243,28 @@ static size_t fill_devices(struct snapshot_device *ret, const struct daemon *d)
 	return count;
 }
 
+static void fill_process(struct snapshot_process *ret)
+{
+	FILE *statm = fopen("/proc/self/statm", "re");
+	unsigned long resident_pages = 0;
+	struct rusage usage;
+	struct rlimit files;
+	struct stat st;
+
+	if (statm && fscanf(statm, "%*s %lu", &resident_pages) == 1)
+		ret->resident_bytes = resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+	if (statm)
+		(void)fclose(statm);
+	if (!getrusage(RUSAGE_SELF, &usage))
+		ret->cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+		              (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+	if (!getrlimit(RLIMIT_NOFILE, &files))
+		ret->max_fds = files.rlim_cur;
+	/* Since Linux 6.2 the folder's size; listing a hundred thousand of them would hold up the main thread. */
+	if (!stat("/proc/self/fd", &st))
+		ret->open_fds = (uint64_t)st.st_size;
+}
+
 static const char *mode_text(enum config_mode mode)
 {
 	return mode == CONFIG_PERMISSIVE ? "permissive" : mode == CONFIG_STRICT ? "strict" : "lockdown";
@@ -245,9 +277,9 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 	static struct snapshot_cluster cluster;
 	const struct daemon *d = r->daemon;
 	const struct budget *budget = engine_budget(d->engine);
-	struct sums sums = { 0 };
+	struct sums sums;
 	const struct pool_counters *sum = &sums.counters;
-	char reason[EDGE_ERROR_BYTES] = "";
+	char reason[EDGE_ERROR_BYTES] = "", listen[ENDPOINT_TEXT_BYTES];
 	struct snapshot_peer *peers = NULL;
 	struct snapshot_stream *streams = NULL;
 	struct snapshot s = {
@@ -258,6 +290,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		.uptime_s = (uint64_t)(time(NULL) - d->started_s),
 		.mode = mode_text(d->config.capture.mode),
 		.connect = "optimistic",
+		.metrics_listen = d->config.metrics.listen.is_on ? endpoint_print(&d->config.metrics.listen.endpoint, listen) : "",
 		.is_draining = d->is_draining,
 		.is_shared_identity = d->name.is_shared,
 		.reason = reason,
@@ -274,6 +307,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		                                   reload_of("certificates", &d->cred_state) };
 
 	s.is_ready = daemon_is_ready(d, reason);
+	sums_init(&sums);
 	for (uint32_t w = 0; w < parts_count; w++)
 		merge_counters(&s, &sums, parts[w]);
 	s.streams_total = sum->accepted + sum->requested;
@@ -309,6 +343,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		s.reloads_count = sizeof(reloads) / sizeof(reloads[0]);
 		s.counters_count = fill_counters(counters, d);
 		s.devices_count = fill_devices(devices, d);
+		fill_process(&s.process);
 		fill_certificates(&s.certificates, d);
 		if (d->kubernetes) {
 			kubernetes_snapshot(d, &cluster);

@@ -151,8 +151,8 @@ static const struct key keys[] = {
 	{ "capture", "cluster_pods", KIND_PREFIXES, AT(capture.cluster_pods), .standard = "[]",
 	  .about = "prefixes that are known to be pods' even where nobody owns the address" },
 	{ "capture", "exclude", KIND_EXCLUDES, AT(capture.exclude), .standard = "[]", .about = "prefixes and ports that are left alone" },
-	{ "metrics", "listen", KIND_LISTEN, AT(metrics.listen), .standard = "\"\"",
-	  .about = "address of /metrics and the probes; not built in yet: only \"\", off" },
+	{ "metrics", "listen", KIND_LISTEN, AT(metrics.listen), .standard = "127.0.0.1:9117",
+	  .about = "address of /metrics, /livez and /readyz over HTTP; \"\": off" },
 	{ "log", "level", KIND_CHOICE, AT(log.level), .choices = levels, .standard = "info", .about = "least level that is logged" },
 };
 
@@ -737,8 +737,6 @@ static int check_whole(const struct reading *r)
 			r, config_line(c, "identity.signer"),
 			"identity.signer: the cluster is asked for the certificate, so the nodes must come from it (nodes: {kubernetes: {}}); "
 			"\"\" would be right here");
-	if (c->metrics.listen.is_on)
-		return fault(r, config_line(c, "metrics.listen"), "metrics.listen: is not built in yet; \"\", off, would be right");
 	return 0;
 }
 

@@ -150,22 +150,18 @@ int sock_listen_transparent(int family, int backlog)
 	return fd;
 }
 
-/* SO_REUSEADDR, because a restarted daemon meets its old tunnels in TIME_WAIT. */
-static int listen_any(int family, uint16_t port, int backlog)
+int sock_listen(const struct endpoint *at, int backlog)
 {
-	struct endpoint any = { .port = port };
-	int fd, rc;
+	int family = endpoint_family(at), fd = socket_create(family), rc;
 
-	if (family == AF_INET)
-		any.addr = addr_from_v4_be(htonl(INADDR_ANY));
-	fd = socket_create(family);
 	if (fd < 0)
 		return fd;
 	rc = family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) : 0;
+	/* A restarted daemon meets its old connections in TIME_WAIT. */
 	if (rc == 0)
 		rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (rc == 0)
-		rc = bind_to(fd, &any);
+		rc = bind_to(fd, at);
 	if (rc == 0 && listen(fd, backlog) < 0)
 		rc = -errno;
 	if (rc < 0) {
@@ -177,11 +173,11 @@ static int listen_any(int family, uint16_t port, int backlog)
 
 int sock_listen_tunnel(uint16_t port, int backlog)
 {
-	int fd = listen_any(AF_INET6, port, backlog);
+	int fd = sock_listen(&(struct endpoint){ .port = port }, backlog);
 
 	/* Without IPv6 in the kernel, or with it switched off by sysctl. */
 	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
-		fd = listen_any(AF_INET, port, backlog);
+		fd = sock_listen(&(struct endpoint){ .addr = addr_from_v4_be(htonl(INADDR_ANY)), .port = port }, backlog);
 	return fd;
 }
 

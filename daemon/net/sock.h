@@ -17,6 +17,9 @@ int sock_enter_netns(int ns_fd);
  * what it accepts. family: AF_INET or AF_INET6 (V6ONLY). Returns the descriptor. */
 int sock_listen_transparent(int family, int backlog);
 
+/* A listener at one address of the namespace; [::] takes both families. Returns the descriptor. */
+int sock_listen(const struct endpoint *at, int backlog);
+
 /* A listener for tunnels at port on every address of the namespace, both families in one socket where IPv6 is there. */
 int sock_listen_tunnel(uint16_t port, int backlog);
 

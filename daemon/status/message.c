@@ -349,6 +349,7 @@ static void put_status(struct scratch *x, const struct snapshot *s, Culvert__Sta
 	pb->memory = memory;
 	pb->is_shared_identity = s->is_shared_identity;
 	pb->certificate_not_after_s = s->certificates.not_after_s;
+	pb->metrics_listen = clean_text(x, s->metrics_listen);
 	pb->cluster = put_cluster(x, s->cluster);
 	pb->ended = put_ended(x, s, &pb->n_ended);
 	pb->events = put_events(x, s, &pb->n_events);

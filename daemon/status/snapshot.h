@@ -125,6 +125,12 @@ struct snapshot_cluster {
 	const char *other_port[SNAPSHOT_OTHER_PORT_MAX];
 };
 
+/* What the kernel says of the daemon's process. */
+struct snapshot_process {
+	uint64_t cpu_us, resident_bytes;
+	uint64_t open_fds, max_fds; /* open: 0 where the kernel does not tell */
+};
+
 struct snapshot {
 	int64_t now_s; /* Unix time of the snapshot */
 
@@ -132,6 +138,7 @@ struct snapshot {
 	const char *node, *version;
 	uint64_t incarnation, uptime_s;
 	const char *mode, *connect;
+	const char *metrics_listen; /* "": nowhere */
 	bool is_ready, is_draining, is_shared_identity;
 	const char *reason;
 	uint32_t workers, nodes, nodes_enrolled, peers_up, peers_wanted;
@@ -149,6 +156,7 @@ struct snapshot {
 	const struct snapshot_device *devices;
 	const struct snapshot_counter *counters;
 
+	struct snapshot_process process;
 	struct snapshot_certificates certificates;
 	const struct snapshot_cluster *cluster; /* NULL: the nodes come from a file */
 

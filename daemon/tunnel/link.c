@@ -104,7 +104,7 @@ static void link_on_event(struct loop_source *src, uint32_t events)
 			return;
 		error = sock_error(l->source.fd);
 		if (error) {
-			link_fail(l, REASON_TUNNEL_LOST, strerror(error));
+			link_fail(l, reason_from_errno(error), strerror(error));
 			return;
 		}
 		l->state = LINK_HANDSHAKE;

@@ -80,7 +80,9 @@ static void lists_and_messages_in_messages(void **state)
 	PRINTED(text, out, json_print(out, &s.base));
 	assert_non_null(strstr(text, "\n  \"incarnation\": \"fedcba9876543210\","));
 	assert_non_null(strstr(text, "\n  \"certificate_not_after_s\": -5,\n"));
-	assert_non_null(strstr(text, "\n  \"pods\": 0,\n  \"cluster\": null\n}\n"));
+	assert_non_null(strstr(text, "\n  \"pods\": 0,\n"));
+	assert_non_null(strstr(text, "\n  \"metrics_listen\": \"\""));
+	assert_non_null(strstr(text, "\n  \"cluster\": null\n}\n"));
 	assert_non_null(
 		strstr(text, "\n  \"memory\": {\n    \"budget_bytes\": 7,\n    \"granted_bytes\": 0,\n    \"buffered_bytes\": 0\n  },"));
 	assert_non_null(strstr(text, "\n  \"ended\": [\n    {\n      \"reason\": \"finished\",\n      \"streams\": 0\n    },\n"

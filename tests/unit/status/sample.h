@@ -10,7 +10,7 @@ enum { SAMPLE_NOW_S = 1800000000, SAMPLE_DAY_S = 86400 };
 /* Everything in it may be changed; it points into itself and stays where it is. */
 struct sample {
 	struct snapshot snapshot;
-	struct snapshot_event events[2];
+	struct snapshot_event events[2], tunnels[2], stream_states[2];
 	struct snapshot_reload reloads[3];
 	struct snapshot_device devices[2];
 	struct snapshot_counter counters[4];
