@@ -319,15 +319,24 @@ static __always_inline int pass_flow(const struct edge *e, const struct flow_key
 	return pass(class);
 }
 
-/* A packet in the middle of a flow that may be in the clear: remembered, for the time when it may not. */
+/* A packet in the middle of a flow that may be in the clear: remembered, for the time when it may not. A flow that has ended is forgotten, so
+ * that a node with many short ones does not lose those that live and stand still. */
 static __always_inline int pass_on(const struct edge *e, const struct flow_key *key, enum edge_class class)
 {
-	const struct flow_value *record = bpf_map_lookup_elem(&passed, key);
+	struct flow_value *record = bpf_map_lookup_elem(&passed, key);
+	__u8 flags = e->packet->tcp_flags;
 
-	if (record && record->edge_class < CLASS_COUNT)
-		return pass(record->edge_class);
-	if (!bpf_map_lookup_elem(&flows, key))
-		record_passed(key, e->packet, class);
+	if (!record) {
+		if (!(flags & TCP_FLAG_RST) && !bpf_map_lookup_elem(&flows, key))
+			record_passed(key, e->packet, class);
+		return pass(class);
+	}
+	if (record->edge_class < CLASS_COUNT)
+		class = record->edge_class;
+	if (flags & TCP_FLAG_FIN)
+		record->ended |= e->direction == EDGE_EGRESS ? FLOW_LOCAL_ENDED : FLOW_REMOTE_ENDED;
+	else if (flags & TCP_FLAG_RST || record->ended == (FLOW_LOCAL_ENDED | FLOW_REMOTE_ENDED))
+		bpf_map_delete_elem(&passed, key);
 	return pass(class);
 }
 

@@ -32,7 +32,9 @@
 #define L4_HIP          139
 #define L4_SHIM6        140
 
+#define TCP_FLAG_FIN 0x01
 #define TCP_FLAG_SYN 0x02
+#define TCP_FLAG_RST 0x04
 #define TCP_FLAG_ACK 0x10
 
 /* RFC 8200, 4.1 names at most seven, of which one twice. */

@@ -120,9 +120,13 @@ struct flow_key {
 };
 _Static_assert(sizeof(struct flow_key) == 36, "layout of flow_key");
 
+enum { FLOW_LOCAL_ENDED = 1, FLOW_REMOTE_ENDED = 2 };
+
 struct flow_value {
 	__u64 since_ns;
-	__u32 edge_class; /* passed: enum edge_class that its packets are counted as; flows: unused, 0 */
+	__u16 edge_class; /* passed: enum edge_class that its packets are counted as; flows: unused, 0 */
+	__u8 ended;       /* passed, between nodes that have not joined: FLOW_LOCAL_ENDED, FLOW_REMOTE_ENDED by its FINs */
+	__u8 pad;
 	__u32 syn_seq_be; /* sequence number of its SYN, by which that is known when it is sent again; 0: not seen */
 };
 _Static_assert(sizeof(struct flow_value) == 16, "layout of flow_value");

@@ -31,6 +31,18 @@ static int rank_of(enum tunnel_state state)
 	return ranks[state];
 }
 
+/* What its HELLO said, or PAIR since. */
+static void fill_pair(struct snapshot_peer *ret, const struct peer *p)
+{
+	static const uint8_t not_said[FRAME_HASH_BYTES];
+	const struct frame_pair *heard = &p->heard;
+
+	ret->pair_there = pair_state_text(heard->state);
+	ret->enrolled_there = heard->enrolled_count;
+	ret->is_enrolled_different = memcmp(heard->enrolled_hash, not_said, sizeof(not_said)) != 0 &&
+	                             memcmp(heard->enrolled_hash, p->pool->enrolled_hash, sizeof(not_said)) != 0;
+}
+
 static void fill_peer(struct snapshot_peer *ret, const struct peer *p)
 {
 	struct instant now = pool_now(p->pool);
@@ -67,10 +79,12 @@ static void fill_peer(struct snapshot_peer *ret, const struct peer *p)
 	if (!best)
 		return;
 	ret->state = tunnel_state_text(best->state);
-	if (best->state == TUNNEL_CONNECTING)
+	if (best->state == TUNNEL_CONNECTING) {
 		ret->state_ms = instant_elapsed_ns(best->state_since, now) / NS_PER_MS;
-	else
-		fill_tunnel(ret, best, now);
+		return;
+	}
+	fill_tunnel(ret, best, now);
+	fill_pair(ret, p);
 }
 
 static void fill_stream(struct snapshot_stream *ret, const struct stream *s)

@@ -81,6 +81,8 @@ static void merge_peer(struct snapshot_peer *into, const struct snapshot_peer *f
 		sum = *from;
 		memcpy(sum.name, into->name, sizeof(sum.name));
 		sum.addresses_count = into->addresses_count;
+		sum.pair = into->pair;
+		sum.is_enrolled = into->is_enrolled;
 		memcpy(sum.addresses, into->addresses, sizeof(sum.addresses));
 	}
 	sum.tunnels = into->tunnels + from->tunnels;
@@ -92,7 +94,6 @@ static void merge_peer(struct snapshot_peer *into, const struct snapshot_peer *f
 	*into = sum;
 }
 
-/* Every node of the view but this one, with what the workers know. NULL: no memory. */
 static uint32_t enrolled_of(const struct view *v)
 {
 	uint32_t count = 0;
@@ -102,6 +103,7 @@ static uint32_t enrolled_of(const struct view *v)
 	return count;
 }
 
+/* Every node of the view but this one, with what the workers know. NULL: no memory. */
 static struct snapshot_peer *peers_of(const struct daemon *d, void *const *parts, uint32_t parts_count, size_t *ret_count)
 {
 	const struct view *v = d->view;

@@ -275,6 +275,11 @@ static void show_troubles(FILE *out, const Culvert__Status__Peers *p, int64_t no
 		const Culvert__Status__Peer *x = p->peers[i];
 		char when[FIGURE_BYTES], next[FIGURE_BYTES];
 
+		if (x->is_enrolled_different) {
+			fputc('\n', out);
+			print_clean(out, x->name);
+			fprintf(out, ": it holds other nodes enrolled than this one does, %" PRIu32 " in all\n", x->enrolled_there);
+		}
 		if (!x->last_error[0])
 			continue;
 		fputc('\n', out);

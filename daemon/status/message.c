@@ -400,6 +400,9 @@ static void put_peer(struct scratch *x, const struct snapshot_peer *p, Culvert__
 	pb->last_error = clean_text(x, p->last_error);
 	pb->last_error_s = p->last_error_s;
 	pb->incarnation = p->incarnation;
+	pb->pair_there = clean_text(x, p->pair_there ? p->pair_there : "");
+	pb->enrolled_there = p->enrolled_there;
+	pb->is_enrolled_different = p->is_enrolled_different;
 }
 
 static bool is_asked_for(const struct status_query *q, const char *peer)

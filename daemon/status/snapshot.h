@@ -61,6 +61,9 @@ struct snapshot_peer {
 	char last_error[2 * SNAPSHOT_TEXT_BYTES];
 	int64_t last_error_s;
 	uint64_t incarnation;
+	const char *pair_there; /* as pair; NULL: not known */
+	uint32_t enrolled_there;
+	bool is_enrolled_different;
 };
 
 struct snapshot_stream {

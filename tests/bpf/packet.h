@@ -9,7 +9,7 @@
 
 enum { PACKET_BYTES = 512 };
 
-enum { TCP_SYN = 0x02, TCP_ACK = 0x10, TCP_SYN_ACK = 0x12, TCP_RST = 0x04 };
+enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_ACK = 0x10, TCP_SYN_ACK = 0x12, TCP_RST = 0x04 };
 
 struct packet_buf {
 	uint8_t bytes[PACKET_BYTES];

@@ -212,6 +212,41 @@ static void flows_from_before_a_pair_joined_live_on(void **state)
 	}
 }
 
+static bool is_recorded(unsigned port)
+{
+	struct flow_key key = fixture_flow("10.1.0.5", port, "10.2.0.5", 80);
+	struct flow_value value;
+
+	return !bpf_map_lookup_elem(bpf_map__fd(f.edge->maps.passed), &key, &value);
+}
+
+static void flows_that_have_ended_are_forgotten(void **state)
+{
+	struct flow a = flow(40000), b = flow(40001);
+	struct packet_buf out_fin = packet_tcp_frame("10.1.0.5", 40000, "10.2.0.5", 80, TCP_FIN | TCP_ACK);
+	struct packet_buf in_fin = packet_tcp_frame("10.2.0.5", 80, "10.1.0.5", 40000, TCP_FIN | TCP_ACK);
+	struct packet_buf rst = packet_tcp_frame("10.2.0.5", 80, "10.1.0.5", 40001, TCP_RST);
+
+	(void)state;
+	unenroll();
+	PASSES_OUT(a.out_syn, CLASS_NOT_ENROLLED);
+	PASSES_OUT(b.out_syn, CLASS_NOT_ENROLLED);
+	/* One way is not both: the other half may go on for hours. */
+	PASSES_OUT(out_fin, CLASS_NOT_ENROLLED);
+	PASSES_OUT(out_fin, CLASS_NOT_ENROLLED);
+	PASSES_IN(a.in, CLASS_NOT_ENROLLED);
+	PASSES_OUT(a.out, CLASS_NOT_ENROLLED);
+	assert_true(is_recorded(40000));
+	PASSES_IN(in_fin, CLASS_NOT_ENROLLED);
+	assert_true(is_recorded(40000));
+	PASSES_OUT(a.out, CLASS_NOT_ENROLLED);
+	assert_false(is_recorded(40000));
+	PASSES_IN(rst, CLASS_NOT_ENROLLED);
+	assert_false(is_recorded(40001));
+	PASSES_IN(rst, CLASS_NOT_ENROLLED);
+	assert_false(is_recorded(40001));
+}
+
 static void a_syn_sent_again_follows_its_flow(void **state)
 {
 	struct flow a = flow(40000);
@@ -413,6 +448,7 @@ int main(void)
 		cmocka_unit_test_setup(a_tunnel_that_is_up_is_taken_while_a_pair_joins, reset),
 		cmocka_unit_test_setup(each_direction_has_its_time, reset),
 		cmocka_unit_test_setup(flows_from_before_a_pair_joined_live_on, reset),
+		cmocka_unit_test_setup(flows_that_have_ended_are_forgotten, reset),
 		cmocka_unit_test_setup(a_syn_sent_again_follows_its_flow, reset),
 		cmocka_unit_test_setup(a_pair_that_is_taken_apart, reset),
 		cmocka_unit_test_setup(the_hosts_traffic_while_a_pair_joins, reset),

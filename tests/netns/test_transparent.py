@@ -171,6 +171,14 @@ def test_the_kernel_counted_no_pod_to_pod_tcp_in_the_clear(mesh):
 
 
 @pytest.mark.skipif(PLAIN, reason="no daemon, no streams")
+@pytest.mark.skipif(PLAIN, reason="no daemon, no peers")
+def test_with_a_nodes_file_a_pair_is_joined_from_the_start(mesh):
+    for node, other in ((mesh.one, "node2"), (mesh.two, "node1")):
+        peer = node.peers()[other]
+        assert (peer["pair"], peer["pair_there"], peer["enrolled_there"], peer["is_enrolled_different"]) == ("joined", "joined", 2, False)
+        assert not [key for key in node.counters() if key[0] in ("joining", "not_enrolled")]
+
+
 def test_no_stream_is_left_when_all_have_ended(mesh):
     for daemon in mesh.daemons:
         wait_for(lambda: daemon.streams() == [], lambda: f"no stream on {daemon.host.node_name}: {daemon.streams()}")

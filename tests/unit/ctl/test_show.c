@@ -145,6 +145,8 @@ static void peers_with_their_keys_and_troubles(void **state)
 	a.certificate_name = T("URI:spiffe://x/node2");
 	a.certificate_not_after_s = NOW_S + INT64_C(89) * 86400;
 	a.rtt_us = 312;
+	a.enrolled_there = 7;
+	a.is_enrolled_different = true;
 	a.streams_open = 2;
 	a.pair = T("joined");
 	b.name = T("node3");
@@ -159,6 +161,7 @@ static void peers_with_their_keys_and_troubles(void **state)
 	expect(text, "node2  up          1m 1s  -        172.30.0.2,fd30::2  312 us        2        0");
 	expect(text, "node3  connecting  -      joining  -");
 	expect(text, "\nnode2  TLSv1.3  X25519MLKEM768  TLS_AES_128_GCM_SHA256  URI:spiffe://x/node2  in 89 days\n");
+	expect(text, "\nnode2: it holds other nodes enrolled than this one does, 7 in all\n");
 	expect(text, "\nnode3, 5 s ago: no route to host; next try in 1.5 s\n");
 	assert_null(strstr(text, "\nnode3  -")); /* it has no keys */
 	free(text);

@@ -163,6 +163,9 @@ static void peers_are_filtered(void **state)
 	assert_true(pb->peers->peers[0]->is_enrolled && !pb->peers->peers[1]->is_enrolled);
 	assert_string_equal(pb->peers->peers[0]->pair, "joined");
 	assert_string_equal(pb->peers->peers[1]->pair, "not enrolled");
+	assert_string_equal(pb->peers->peers[0]->pair_there, "joining");
+	assert_int_equal(pb->peers->peers[0]->enrolled_there, 7);
+	assert_true(pb->peers->peers[0]->is_enrolled_different);
 	culvert__status__response__free_unpacked(pb, NULL);
 
 	strcpy(q.peer, "node3");
