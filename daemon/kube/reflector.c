@@ -12,7 +12,13 @@
 #include <string.h>
 #include <time.h>
 
-enum { VERSION_BYTES = 128, PATH_BYTES = 8 << 10, PATH_TEXT_BYTES = 256 };
+enum {
+	VERSION_BYTES = 128,
+	TOKEN_BYTES = 1024, /* a token is a version and the last object's name in base64 */
+	QUERY_BYTES = 3 * TOKEN_BYTES + 256,
+	PATH_BYTES = QUERY_BYTES + 1024,
+	PATH_TEXT_BYTES = 256,
+};
 
 /* How long a watch that goes on from an older version must run before it counts: that the version is too old comes as its first event. */
 enum { PROOF_MS = 500 };
@@ -233,6 +239,12 @@ static bool list_meta(void *ctx, struct split_span meta)
 	if (!r->continue_token && !set_version(r, r->list_version, m.version))
 		return false;
 	free(r->continue_token);
+	r->continue_token = NULL;
+	if (strlen(m.continue_token) >= TOKEN_BYTES) {
+		(void)snprintf(r->fault, sizeof(r->fault), "a token of %zu bytes for the next page", strlen(m.continue_token));
+		r->is_pages_refused = true;
+		return false;
+	}
 	r->continue_token = m.continue_token[0] ? strdup(m.continue_token) : NULL;
 	if (m.continue_token[0] && !r->continue_token) {
 		(void)snprintf(r->fault, sizeof(r->fault), "out of memory");
@@ -362,7 +374,7 @@ static void start_list(struct reflector *r)
 {
 	static const struct kube_handler handler = { list_opened, list_data, list_done };
 	bool is_paged = r->continue_token || r->needs_store || (r->page_items > 0 && !r->is_pages_refused);
-	char query[PATH_BYTES / 2], escaped[PATH_BYTES / 4];
+	char query[QUERY_BYTES], escaped[3 * TOKEN_BYTES + 1];
 	uint32_t items = r->page_items ? r->page_items : REFLECTOR_PAGE_ITEMS;
 
 	r->state = STATE_LISTING;
@@ -513,7 +525,7 @@ static void watch_done(void *ctx, const struct kube_answer *answer)
 static void start_watch(struct reflector *r)
 {
 	static const struct kube_handler handler = { watch_opened, watch_data, watch_done };
-	char query[PATH_BYTES / 2], version[3 * VERSION_BYTES + 1];
+	char query[QUERY_BYTES], version[3 * VERSION_BYTES + 1];
 
 	r->state = STATE_WATCHING;
 	r->is_watch_open = r->is_expired = r->is_server_fault = false;

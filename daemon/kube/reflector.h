@@ -19,10 +19,11 @@ struct reflector_settings {
 };
 
 enum {
-	REFLECTOR_START_SPREAD_MS = 500,     /* the first list begins within this */
-	REFLECTOR_PAGE_ITEMS = 500,          /* of lists from the store where nothing else is said */
-	REFLECTOR_WATCH_MIN_S = 300,         /* a watch is ended by the server after something between these two, so that its clients */
-	REFLECTOR_WATCH_MAX_S = 600,         /* spread over its replicas again after one of them was away */
+	REFLECTOR_START_SPREAD_MS = 500, /* the first list begins within this */
+	REFLECTOR_PAGE_ITEMS = 500,      /* of lists from the store where nothing else is said */
+	/* A watch is ended by the server after something between these two: those that began together do not end together. */
+	REFLECTOR_WATCH_MIN_S = 300,
+	REFLECTOR_WATCH_MAX_S = 600,
 	REFLECTOR_WATCH_SILENCE_MS = 150000, /* bookmarks come each minute; two that are missed mean that nobody is there */
 	REFLECTOR_LIST_SILENCE_MS = 65000,   /* the API server gives up after a minute */
 	REFLECTOR_WATCH_GOOD_MS = 30000,     /* a watch that ran so long ends the row of failures before it */
@@ -46,10 +47,10 @@ struct reflector_ops {
 	void (*refused)(void *ctx, enum object_kind kind, const char *text);
 };
 
-/* loop and client are borrowed, the texts copied. Callbacks come from the loop only. */
+/* loop and client are borrowed, the texts copied; path and selector have less than 1000 bytes together. Callbacks come from the loop only. */
 int reflector_create(struct loop *loop, struct kube_client *client, const struct reflector_settings *s, const struct reflector_ops *ops,
                      void *ctx, struct reflector **ret);
-void reflector_destroy(struct reflector *r); /* NULL is welcome; not from its own callbacks */
+void reflector_destroy(struct reflector *r); /* NULL is welcome; before its client, and not from its own callbacks */
 
 /* How many daemons follow the same objects, as far as is known: more of them spread their lists wider when all lost their watch. */
 void reflector_set_crowd(struct reflector *r, uint32_t daemons);

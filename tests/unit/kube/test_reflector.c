@@ -568,6 +568,30 @@ static void test_pages_that_expire_begin_again(void **state)
 	assert_string_equal(call.path, "/api/v1/pods?limit=2");
 }
 
+static void test_a_token_that_is_too_long_ends_the_pages(void **state)
+{
+	struct bytes b = { 0 };
+	char token[2000];
+
+	(void)state;
+	memset(token, '%', sizeof(token));
+	token[1023] = '\0';
+	create(2, 1);
+	(void)wait_for_call();
+	answer_page("100", token, "p1");
+	assert_true(strlen(call.path) > 3 * 1023);
+	assert_string_equal(call.path + strlen(call.path) - 6, "%25%25");
+	token[1023] = '%';
+	token[1999] = '\0';
+	opens();
+	put_list(&b, "100", token, two_pods, 2);
+	assert_false(brings(&b));
+	ends_with(&(struct kube_answer){ .error = -ECANCELED });
+	assert_non_null(strstr(state_now().error, "a token of 1999 bytes"));
+	(void)wait_for_call();
+	assert_string_equal(call.path, "/api/v1/pods?resourceVersion=0");
+}
+
 static void answer_too_large(void)
 {
 	struct bytes b = { 0 }, object = { 0 }, details = { 0 }, cause = { 0 };
@@ -918,6 +942,7 @@ int main(void)
 		T(test_many_that_list_again_are_spread),
 		T(test_pages),
 		T(test_pages_that_expire_begin_again),
+		T(test_a_token_that_is_too_long_ends_the_pages),
 		T(test_a_version_that_no_server_knows_is_forgotten),
 		T(test_a_list_that_breaks_off_begins_again),
 		T(test_failures_wait_longer_and_a_good_watch_ends_that),
