@@ -9,3 +9,6 @@ endforeach()
 target_sources(bench_kube PRIVATE "${CMAKE_SOURCE_DIR}/tests/unit/kube/encode.c")
 target_include_directories(bench_kube PRIVATE "${CMAKE_SOURCE_DIR}/tests")
 target_link_libraries(bench_kube PRIVATE culvert_kube)
+# Two workers in one process, as the unit tests build them.
+target_include_directories(bench_review PRIVATE "${CMAKE_SOURCE_DIR}/tests")
+target_link_libraries(bench_review PRIVATE helpers_unit_tunnel helpers_unit culvert_tunnel)

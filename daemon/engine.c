@@ -2,11 +2,13 @@
 #include "engine.h"
 
 #include "base/log.h"
+#include "cluster/trail.h"
 #include "net/mailbox.h"
 #include "net/sock.h"
 #include "net/worker.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@ enum message_type { TO_VIEW, TO_TLS, TO_LINK, TO_WANT, TO_DRAIN, TO_QUESTION, FR
 struct engine_message {
 	struct message base;
 	struct view *view;
+	uint64_t view_number; /* in the trail; 0: none */
 	struct tls_ctx *tls;
 	int64_t certificate_end_s;
 	int fd; /* -1: none */
@@ -42,7 +45,8 @@ struct engine_worker {
 	struct engine *engine;
 	struct worker *worker;
 	struct pool *pool;
-	int listener_fd[2]; /* AF_INET, AF_INET6; written before worker_start returns */
+	int listener_fd[2];           /* AF_INET, AF_INET6; written before worker_start returns */
+	_Atomic uint64_t view_number; /* of the view that it reads; written by the worker */
 };
 
 struct engine {
@@ -53,6 +57,7 @@ struct engine {
 	struct budget budget;
 	struct mailbox *mailbox; /* main's: answers */
 	struct view *view;       /* in force; also what workers begin with */
+	struct trail trail;      /* of the views that workers may still read */
 	struct tls_ctx *tls;
 	int64_t certificate_end_s;
 	uint32_t drained_count, workers_count;
@@ -175,6 +180,9 @@ static void engine_worker_message(void *ctx, struct message *base)
 	switch ((enum message_type)base->type) {
 	case TO_VIEW:
 		pool_set_view(w->pool, m->view);
+		/* Release: what it read of the views before is read before main frees them. */
+		if (m->view_number)
+			atomic_store_explicit(&w->view_number, m->view_number, memory_order_release);
 		break;
 	case TO_TLS:
 		pool_set_tls(w->pool, m->tls, m->certificate_end_s);
@@ -256,6 +264,8 @@ int engine_create(struct loop *loop, const struct engine_settings *settings, con
 	e->ops = *ops;
 	e->ctx = ctx;
 	e->view = view_ref(view);
+	trail_init(&e->trail);
+	(void)trail_add(&e->trail, view);
 	e->tls = tls_ctx_ref(tls);
 	e->certificate_end_s = certificate_end_s;
 	budget_init(&e->budget, settings->memory_bytes);
@@ -292,6 +302,7 @@ void engine_destroy(struct engine *e)
 	if (e->mailbox)
 		(void)loop_run_once(e->loop, 0);
 	mailbox_destroy(e->mailbox);
+	trail_done(&e->trail);
 	view_unref(e->view);
 	tls_ctx_unref(e->tls);
 	free(e);
@@ -314,12 +325,28 @@ const struct budget *engine_budget(const struct engine *e)
 	return e ? &e->budget : &none;
 }
 
+/* What every worker has left behind is freed here, not on the data path. */
+static void engine_let_go(struct engine *e)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (uint32_t i = 0; i < e->workers_count; i++) {
+		uint64_t number = atomic_load_explicit(&e->workers[i].view_number, memory_order_acquire);
+
+		if (number < oldest)
+			oldest = number;
+	}
+	trail_let_go(&e->trail, oldest);
+}
+
 void engine_set_view(struct engine *e, struct view *view)
 {
 	struct view *old = e->view;
+	uint64_t number = trail_add(&e->trail, view);
 
 	e->view = view_ref(view);
 	view_unref(old);
+	engine_let_go(e);
 	for (uint32_t i = 0; i < e->workers_count; i++) {
 		struct engine_message *m = engine_message_create(TO_VIEW);
 
@@ -328,6 +355,7 @@ void engine_set_view(struct engine *e, struct view *view)
 			continue;
 		}
 		m->view = view_ref(view);
+		m->view_number = number;
 		engine_post(e, i, m);
 	}
 }

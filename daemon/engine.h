@@ -34,6 +34,7 @@ uint32_t engine_workers(const struct engine *e); /* NULL: not started yet, 0 */
 int engine_listener_fd(const struct engine *e, uint32_t worker, int family);
 const struct budget *engine_budget(const struct engine *e); /* NULL: an empty one */
 
+/* May be called hundreds of times a second. A view that no worker reads any more is freed by a later call, in this thread. */
 void engine_set_view(struct engine *e, struct view *view);
 void engine_set_tls(struct engine *e, struct tls_ctx *tls, int64_t certificate_end_s);
 /* A connection that another node made: goes to that node's home worker. Takes fd. */

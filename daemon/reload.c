@@ -218,8 +218,7 @@ int reload_set_view(struct daemon *d, struct view *v)
 	int r = d->engine ? capture_set_view(d->capture, v) : 0;
 
 	if (r) {
-		set_failed(&d->view_state, strerror(-r));
-		log_error("kept the old nodes: the kernel's map did not take the new ones", L_ERRNO(r));
+		set_failed(&d->view_state, capture_view_fault(d->capture));
 		return r;
 	}
 	if (d->engine)

@@ -42,6 +42,7 @@ struct capture {
 	struct counters *counters;
 	struct view *view; /* in force; NULL: none yet */
 	struct log_limit view_log;
+	char view_fault[EDGE_ERROR_BYTES]; /* "": it is the one that was asked for last */
 
 	struct ring_buffer *ring;
 	struct loop_source ring_source;
@@ -360,14 +361,21 @@ static int set_view(struct capture *c, struct view *v, char error[EDGE_ERROR_BYT
 
 int capture_set_view(struct capture *c, struct view *v)
 {
-	char error[EDGE_ERROR_BYTES];
 	uint32_t kept_back;
-	int code = set_view(c, v, error);
+	int code;
 
+	c->view_fault[0] = '\0';
+	code = set_view(c, v, c->view_fault);
 	/* What is wrong with one view is so with the next, a moment later. */
 	if (code && log_limit_allow(&c->view_log, loop_now(c->loop).ns, &kept_back))
-		log_error("a view of the cluster is not in force in the kernel", L_TEXT("reason", error), L_U64("kept_back", kept_back));
+		log_error("a view of the cluster is not in force in the kernel", L_TEXT("reason", c->view_fault),
+		          L_U64("kept_back", kept_back));
 	return code;
+}
+
+const char *capture_view_fault(const struct capture *c)
+{
+	return c->view_fault;
 }
 
 int capture_set_peer_up(struct capture *c, const char *node, bool is_up)

@@ -58,6 +58,8 @@ int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd)
  * Additions first, removals last; all of it is in the kernel when this returns. 0 or -errno, logged with the reason: the view before stays. A
  * device that can not be attached to is no error here: capture_is_healthy says it. */
 int capture_set_view(struct capture *c, struct view *v);
+/* Why the last view did not come into force, one sentence; "": it did. */
+const char *capture_view_fault(const struct capture *c);
 /* Whether a tunnel to the node is up (permissive, pairs that join, and the node's own traffic, decide by it). Any thread. 0 or -errno. */
 int capture_set_peer_up(struct capture *c, const char *node, bool is_up);
 bool capture_is_peer_up(const struct capture *c, const char *node);

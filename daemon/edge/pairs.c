@@ -34,6 +34,7 @@ struct pairs {
 	bool is_at_once;  /* what is enrolled now has joined */
 	bool is_enrolled; /* this node, by the view that was begun last */
 	bool is_settled;  /* that view was brought to its end */
+	bool has_gone;    /* some place may have to be given up: one pod's change looks at none */
 	uint32_t end;     /* no place from here on is taken */
 	uint32_t buckets[BUCKETS];
 	uint32_t place_of_id[EDGE_PEERS_MAX];
@@ -218,7 +219,7 @@ static int on_node_changed(void *ctx, const struct view_node *before, const stru
 	if (after)
 		return take_node(p, after);
 	if (!before->is_self)
-		p->at[find(p, before->name)].is_gone = true;
+		p->at[find(p, before->name)].is_gone = p->has_gone = true;
 	return 0;
 }
 
@@ -226,6 +227,7 @@ static int take_all(struct pairs *p, const struct view *v)
 {
 	int code = 0;
 
+	p->has_gone = true;
 	for (uint32_t place = 1; place < p->end; place++)
 		p->at[place].is_gone = true;
 	for (size_t i = 0; i < view_nodes_count(v) && !code; i++)
@@ -250,9 +252,10 @@ int pairs_begin_view(struct pairs *p, const struct view *before, const struct vi
 void pairs_end_view(struct pairs *p)
 {
 	(void)pthread_mutex_lock(&p->lock);
-	for (uint32_t place = 1; place < p->end; place++)
+	for (uint32_t place = 1; p->has_gone && place < p->end; place++)
 		if (p->at[place].name[0] && p->at[place].is_gone)
 			give_up_place(p, place);
+	p->has_gone = false;
 	/* Where this node was enrolled before it had these maps, it has been rebooted, or they are of another layout: its pairs joined long ago.
 	 * What is enrolled later joins. */
 	p->is_at_once = !p->has_records;

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-enum { PAIR_PODS_MAX = 4096 };
+enum { PAIR_PODS_MAX = 10240 };
 
 struct pair;
 
