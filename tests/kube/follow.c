@@ -84,8 +84,9 @@ static void state_changed(void *ctx, enum object_kind kind)
 
 	(void)ctx;
 	reflector_state(reflectors[kind], &s);
-	printf("state %s synced=%d current=%d forbidden=%d lists=%" PRIu64 " watches=%" PRIu64 " objects=%" PRIu64 " error=%s\n",
-	       kinds[kind].name, s.is_synced, s.is_current, s.is_forbidden, s.lists, s.watches, s.objects, s.error);
+	printf("state %s synced=%d current=%d forbidden=%d lists=%" PRIu64 " watches=%" PRIu64 " objects=%" PRIu64 " events=%" PRIu64
+	       " bytes=%" PRIu64 " error=%s\n",
+	       kinds[kind].name, s.is_synced, s.is_current, s.is_forbidden, s.lists, s.watches, s.objects, s.events, s.bytes, s.error);
 }
 
 static void refused(void *ctx, enum object_kind kind, const char *text)
@@ -175,8 +176,11 @@ int main(int argc, char **argv)
 			return usage("the kinds are nodes, pods, namespaces, records and requests");
 	}
 	(void)loop_run(loop);
-	for (int i = 0; i < OBJECT_KINDS; i++)
+	for (int i = 0; i < OBJECT_KINDS; i++) {
+		if (reflectors[i])
+			state_changed(NULL, (enum object_kind)i);
 		reflector_destroy(reflectors[i]);
+	}
 	kube_client_destroy(client);
 	loop_destroy(loop);
 	(void)close(signals.fd);
