@@ -26,7 +26,7 @@ enum {
 	STATE_OLD_S = 30, /* then the issuer does not run, or hangs */
 	MINUTE_S = 60,
 	HOUR_S = 3600,
-	LIFETIME_LEAST_S = MINUTE_S,
+	LIFETIME_LEAST_S = 20,
 	LIFETIME_MOST_S = 90 * 24 * HOUR_S,
 	AUTHORITY_MOST_S = 20 * 366 * 24 * HOUR_S,
 };
@@ -64,7 +64,7 @@ static void usage(FILE *out)
 	      "  --signer NAME                    signer name of the requests; default culvert.dev/node\n"
 	      "  --peer-name TEMPLATE             what a node is called, as identity.peer_name of the daemons;\n"
 	      "                                   default URI:spiffe://cluster.local/ns/culvert/node/{node}\n"
-	      "  --certificate-lifetime DURATION  of a node's certificate, 1m to 2160h; default 24h\n"
+	      "  --certificate-lifetime DURATION  of a node's certificate, 20s to 2160h; default 24h\n"
 	      "  --authority-lifetime DURATION    of an authority; the next one is made after two thirds of it; default 8760h\n"
 	      "  --trust-delay DURATION           how long a new authority is trusted before it signs; default: as long as a certificate lives\n"
 	      "  --authority-secret NAME          the Secret that holds the authority; default culvert-issuer\n"

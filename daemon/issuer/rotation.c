@@ -14,7 +14,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum { LEAF_LEAST_S = 60 }; /* one that ends sooner is of no use to anybody */
+enum { LEAF_LEAST_S = 10 }; /* one that ends sooner is of no use to anybody */
 
 static const char *const step_names[] = {
 	[ROTATION_STAY] = "stay",           [ROTATION_LENGTHEN] = "lengthen", [ROTATION_BEGIN] = "begin",

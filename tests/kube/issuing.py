@@ -123,7 +123,8 @@ class Site:
         self.plane, self.namespace = plane, namespace
         self.signer = f"culvert.dev/{namespace}"  # its own, so that sites of other tests are left alone
         self.template = f"URI:spiffe://cluster.local/ns/{namespace}/node/{{node}}"
-        plane.create_namespace(namespace)
+        if not plane.api.find("v1", "namespaces", namespace):
+            plane.create_namespace(namespace)
         for account in ("culvert", "culvert-issuer"):
             plane.create_account(namespace, account)
             self.grant(account)

@@ -185,7 +185,7 @@ static void test_ends_of_certificates(void **state)
 	assert_int_equal(rotation_first(&settings, start_s, &r), 0);
 	assert_int_equal(rotation_leaf_end(&r, &settings, start_s, 0), start_s + DAY_S);
 	assert_int_equal(rotation_leaf_end(&r, &settings, start_s, 600), start_s + 600);
-	assert_int_equal(rotation_leaf_end(&r, &settings, start_s, 1), start_s + 60);
+	assert_int_equal(rotation_leaf_end(&r, &settings, start_s, 1), start_s + 10);
 	assert_int_equal(rotation_leaf_end(&r, &settings, start_s, 30 * DAY_S), start_s + DAY_S);
 	assert_int_equal(rotation_leaf_end(&r, &settings, start_s, -5), start_s + DAY_S);
 	assert_int_equal(rotation_leaf_end(&r, &settings, r.current.not_after_s - 600, 0), r.current.not_after_s);
