@@ -116,9 +116,10 @@ int reload_first(struct daemon *d)
 		        error);
 		return -EINVAL;
 	}
-	if (d->name.is_shared && d->config.identity.signer[0]) {
+	if ((d->name.is_shared || d->name.is_of_pod) && d->config.identity.signer[0]) {
 		fprintf(stderr,
-		        "culvertd: %s:%u: identity.signer: with peer_name: shared there is nothing to ask for; a template with {node} is right\n",
+		        "culvertd: %s:%u: identity.signer: the daemon asks for a name of its node, so identity.peer_name must be a template with "
+		        "{node} and no other word\n",
 		        d->config_path, config_line(&d->config, "identity.signer"));
 		return -EINVAL;
 	}

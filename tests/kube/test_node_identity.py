@@ -39,7 +39,7 @@ class Node:
         self.process = None
 
     def __enter__(self):
-        with open(self.log, "ab") as log:
+        with open(self.log, "wb") as log:  # of this run alone
             self.process = self.site.plane.ns.popen(*ending_with_us(
                 BIN / "kube_identity", "--kubeconfig", self.config, "--node", self.node, "--namespace", self.site.namespace, "--signer", self.site.signer,
                 "--name", self.name, "--directory", self.folder), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
