@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "status/metrics.h"
 
+#include "cluster/pair.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -75,6 +77,7 @@ static void print_daemon(FILE *out, const struct snapshot *s)
 	gauge(out, "culvert_draining", "1: the daemon was told to end and takes no new streams.", s->is_draining);
 	gauge(out, "culvert_workers", "Worker threads.", s->workers);
 	gauge(out, "culvert_nodes", "Nodes that are known, this one among them.", s->nodes);
+	gauge(out, "culvert_nodes_enrolled", "Nodes that are enrolled, this one among them.", s->nodes_enrolled);
 	gauge(out, "culvert_pod_prefixes", "Prefixes and addresses that are known to be some node's pods.", s->pods);
 }
 
@@ -109,6 +112,25 @@ static void print_peers(FILE *out, const struct snapshot *s)
 	             states, count);
 }
 
+static void print_pairs(FILE *out, const struct snapshot *s)
+{
+	static const char *const names[PAIR_STATE_COUNT] = {
+		[PAIR_NOT_ENROLLED] = "not_enrolled",
+		[PAIR_JOINING] = "joining",
+		[PAIR_JOINED] = "joined",
+	};
+
+	begin(out, "culvert_pairs", "gauge",
+	      "Other nodes by what holds of this node and them. joined: no new connection between their pods leaves in the clear.");
+	for (int i = 0; i < PAIR_STATE_COUNT; i++) {
+		uint64_t count = 0;
+
+		for (size_t p = 0; p < s->peers_count; p++)
+			count += s->peers[p].pair && strcmp(s->peers[p].pair, pair_state_text((enum pair_state)i)) == 0;
+		sample(out, "culvert_pairs", LABELS({ "state", names[i] }), count);
+	}
+}
+
 static uint64_t event(const struct snapshot *s, const char *name)
 {
 	for (size_t i = 0; i < s->events_count; i++) {
@@ -121,6 +143,7 @@ static uint64_t event(const struct snapshot *s, const char *name)
 static void print_tunnels(FILE *out, const struct snapshot *s)
 {
 	print_peers(out, s);
+	print_pairs(out, s);
 	print_states(out, "culvert_tunnels", "Tunnels by state; a node can have several.", s->tunnels, s->tunnels_count);
 	counter(out, "culvert_tunnels_opened_total", "Tunnels that came up, whoever made them: handshakes that both ends completed.",
 	        event(s, "tunnels_opened"));
@@ -172,6 +195,14 @@ static void print_certificates(FILE *out, const struct snapshot *s)
 	gauge(out, "culvert_authorities", "Authorities that other nodes' certificates are judged by.", c->authorities_count);
 	gauge(out, "culvert_authority_expiry_timestamp_seconds", "End of the authority that ends first; Unix time.", time_of(earliest_s));
 	gauge(out, "culvert_crl_loaded", "1: a revocation list is in force.", c->has_crl);
+	if (!c->issuance.is_there)
+		return;
+	counter(out, "culvert_certificates_issued_total", "Certificates that the cluster issued to this node since the start.",
+	        c->issuance.issued);
+	gauge(out, "culvert_certificate_renewal_timestamp_seconds", "When the next certificate is asked for; Unix time.",
+	      time_of(c->issuance.renewal_s));
+	gauge(out, "culvert_certificate_failure_timestamp_seconds", "When asking for one failed last; Unix time, 0: it did not.",
+	      time_of(c->issuance.failed_s));
 }
 
 static void print_reloads(FILE *out, const struct snapshot *s)
@@ -194,6 +225,53 @@ static void print_reloads(FILE *out, const struct snapshot *s)
 			sample(out, families[f].name, LABELS({ "what", r->what }), values[f]);
 		}
 	}
+}
+
+/* --- the cluster's API --- */
+
+static void print_followed(FILE *out, const struct snapshot_cluster *c)
+{
+	static const struct {
+		const char *name, *type, *help;
+	} families[] = {
+		{ "culvert_kubernetes_following", "gauge", "1: the list was read whole and what changes since is followed." },
+		{ "culvert_kubernetes_forbidden", "gauge", "1: the API server said that a right is missing." },
+		{ "culvert_kubernetes_objects", "gauge", "Objects in the last list." },
+		{ "culvert_kubernetes_lists_total", "counter", "Lists that were begun." },
+		{ "culvert_kubernetes_watches_total", "counter", "Watches that were begun." },
+		{ "culvert_kubernetes_events_total", "counter", "Events that came by watches." },
+		{ "culvert_kubernetes_received_bytes_total", "counter", "Bytes that came by lists and watches." },
+		{ "culvert_kubernetes_unreadable_total", "counter", "Objects that could not be taken at all." },
+	};
+
+	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
+		begin(out, families[f].name, families[f].type, families[f].help);
+		for (size_t i = 0; i < c->followed_count; i++) {
+			const struct snapshot_followed *x = &c->followed[i];
+			const uint64_t values[] = { x->is_current, x->is_forbidden, x->objects, x->lists,
+				                    x->watches,    x->events,       x->bytes,   x->refused };
+
+			sample(out, families[f].name, LABELS({ "kind", x->what }), values[f]);
+		}
+	}
+}
+
+static void print_cluster(FILE *out, const struct snapshot_cluster *c)
+{
+	if (!c)
+		return;
+	gauge(out, "culvert_kubernetes_current", "1: everything in the API is followed. 0: what was known stays in force.", c->is_current);
+	gauge(out, "culvert_kubernetes_current_timestamp_seconds", "Since when culvert_kubernetes_current is as it is; Unix time.",
+	      time_of(c->since_s));
+	gauge(out, "culvert_enrolled", "1: this node is enrolled.", c->enrolment && strcmp(c->enrolment, "enrolled") == 0);
+	print_followed(out, c);
+	gauge(out, "culvert_kubernetes_contradictions", "What objects say now and is not taken, 64 at most; culvertctl status names them.",
+	      c->refusals_count);
+	counter(out, "culvert_kubernetes_contradictions_total", "What objects said since the start and was not taken.", c->refused_total);
+	gauge(out, "culvert_kubernetes_ended_addresses",
+	      "Addresses of enrolled pods that are gone, refused in the clear for 10 minutes or until another pod has them.",
+	      c->ended_addresses);
+	gauge(out, "culvert_kubernetes_nodes_limit", "So many nodes may follow all pods by themselves.", c->nodes_at_most);
 }
 
 /* --- the kernel --- */
@@ -255,6 +333,7 @@ void metrics_print(const struct snapshot *s, FILE *out)
 	print_streams(out, s);
 	print_certificates(out, s);
 	print_reloads(out, s);
+	print_cluster(out, s->cluster);
 	print_kernel(out, s);
 	print_process(out, s);
 }

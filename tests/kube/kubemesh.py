@@ -35,7 +35,7 @@ class KubeDaemon(Daemon):
     def write_config(self, **sections):
         kubernetes = {"kubeconfig": str(self.kubeconfig), "namespace": NAMESPACE, "records_namespace": RECORDS, "daemonset": DAEMONSET,
                       **sections.pop("kubernetes", {})}
-        super().write_config(metrics={"listen": ""}, **sections)
+        super().write_config(**sections)
         whole = json.loads(self.config.read_text())
         whole["nodes"] = {"kubernetes": kubernetes}
         self.config.write_text(json.dumps(whole, indent=1) + "\n")

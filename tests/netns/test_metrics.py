@@ -15,16 +15,12 @@ import subprocess
 import pytest
 
 from counted import CLASSES
-from lib import DEADLINE_S, HERE, wait_for
+from lib import DEADLINE_S, wait_for
 from mesh import Mesh, read_all
+from scrape import PORT, ROOT, Scrape, curl, metrics_of_docs, names_in
 from traffic import talk
 
-ROOT = HERE.parent.parent
-PORT = 9117
 CONNECTIONS_MAX = 64
-NAME = re.compile(r"^[a-z_:][a-z0-9_:]*$")
-SAMPLE = re.compile(r'^([a-z_:][a-z0-9_:]*)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)+)\})? (\d+(?:\.\d+)?)$')
-LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 PAYLOAD = 3 << 20
 
 
@@ -32,50 +28,6 @@ PAYLOAD = 3 << 20
 def mesh():
     with Mesh() as m:
         yield m
-
-
-def curl(daemon, page, *words):
-    """(status, body) as curl has them."""
-    done = daemon.host.run("curl", "-sS", "--max-time", str(DEADLINE_S), "-w", "\n%{http_code} %{content_type}", *words, f"http://127.0.0.1:{PORT}{page}", check=False)
-    assert done.returncode == 0, done.stderr
-    body, _, last = done.stdout.rpartition("\n")
-    code, _, kind = last.partition(" ")
-    return int(code), kind, body
-
-
-class Scrape:
-    """The samples of a page: {(name, ((label, value), ...)): figure}."""
-
-    def __init__(self, daemon):
-        code, kind, self.text = curl(daemon, "/metrics")
-        assert (code, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
-        self.samples, self.types = {}, {}
-        family = None
-        assert self.text.endswith("\n")
-        for line in self.text.splitlines():
-            if line.startswith("# HELP "):
-                family = line.split()[2]
-                assert NAME.match(family) and family not in self.types and len(line.split()) > 4, line
-                self.types[family] = None
-            elif line.startswith("# TYPE "):
-                _, _, name, self.types[family] = line.split()
-                assert name == family and self.types[family] in ("gauge", "counter"), line
-                assert (self.types[family] == "counter") == family.endswith("_total"), line
-            else:
-                found = SAMPLE.match(line)
-                assert found and found[1] == family and self.types[family], line
-                key = found[1], tuple(LABEL.findall(found[2] or ""))
-                assert key not in self.samples, line
-                self.samples[key] = float(found[3]) if "." in found[3] else int(found[3])
-
-    def __getitem__(self, name):
-        return self.of(name)
-
-    def of(self, name, **labels):
-        return self.samples[name, tuple(labels.items())]
-
-    def by(self, name, label):
-        return {dict(labels)[label]: figure for (found, labels), figure in self.samples.items() if found == name}
 
 
 def carry(mesh, size=PAYLOAD):
@@ -108,7 +60,9 @@ def test_the_figures_are_those_of_the_status_and_of_the_kernel(mesh):
     assert scrape["culvert_ready"] == 1 and scrape["culvert_draining"] == 0
     assert scrape.of("culvert_build_info", version=status["version"]) == 1
     assert scrape.of("culvert_config_info", node="node1", mode="strict", connect=status["connect"], identity="node") == 1
-    assert scrape["culvert_nodes"] == status["nodes"] == 2
+    assert scrape["culvert_nodes"] == status["nodes"] == scrape["culvert_nodes_enrolled"] == 2
+    assert scrape["culvert_pod_prefixes"] == int(status["pods"]) > 0
+    assert scrape.by("culvert_pairs", "state") == {"not_enrolled": 0, "joining": 0, "joined": 1}
     assert scrape["culvert_workers"] == status["workers"]
     assert scrape.by("culvert_peers", "state") == {"none": 0, "connecting": 0, "up": 1, "suspect": 0, "draining": 0}
     assert scrape.of("culvert_tunnels", state="up") == one.peers()["node2"]["tunnels"]
@@ -149,17 +103,11 @@ def test_scrapes_while_traffic_flows_only_grow_and_traffic_is_whole(mesh):
     wait_for(lambda: counters(Scrape(mesh.one))["culvert_sent_bytes_total", ()] >= readings[0]["culvert_sent_bytes_total", ()] + 4 * PAYLOAD, "all of it to be counted")
 
 
-def names_in(text):
-    """Metrics that a text speaks of."""
-    return set(re.findall(r"\b(?:culvert|process)_[a-z0-9_]+", text))
-
-
 def test_the_docs_list_what_there_is_and_alerts_and_dashboard_use_no_other(mesh):
     there = set(Scrape(mesh.one).types)
-    docs = (ROOT / "docs" / "operations.md").read_text()
-    section = docs[docs.index("## Metrics and alerts"):docs.index("## At three in the morning")]
-    table = "\n".join(line for line in section.splitlines() if line.startswith("| `culvert_"))
-    assert names_in(table) - {"process_"} == {name for name in there if name.startswith("culvert_")}
+    section, everywhere, in_a_cluster = metrics_of_docs()
+    assert everywhere == {name for name in there if name.startswith("culvert_")}
+    there |= in_a_cluster
     rules = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)[1]
     expressions = re.findall(r"expr: (.*)", rules)
     assert len(expressions) == rules.count("alert:") > 5

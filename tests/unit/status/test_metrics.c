@@ -195,6 +195,55 @@ static void faults_show(void **state)
 	free(text);
 }
 
+static void a_cluster_has_figures_of_its_own(void **state)
+{
+	static const struct snapshot_cluster cluster = {
+		.is_current = true,
+		.since_s = SAMPLE_NOW_S - 10,
+		.enrolment = "enrolled",
+		.nodes_at_most = 500,
+		.refused_total = 9,
+		.refusals_count = 2,
+		.ended_addresses = 3,
+		.followed_count = 2,
+		.followed = { { .what = "nodes", .is_current = true, .objects = 3, .lists = 1, .watches = 4, .events = 5, .bytes = 6 },
+		              { .what = "pods", .is_forbidden = true, .refused = 7 } },
+	};
+	struct sample sample;
+	char *text;
+
+	(void)state;
+	sample_init(&sample);
+	text = print(&sample.snapshot);
+	assert_null(strstr(text, "culvert_kubernetes_"));
+	assert_null(strstr(text, "culvert_enrolled"));
+	expect(text, "culvert_pairs{state=\"not_enrolled\"} 1\nculvert_pairs{state=\"joining\"} 0\nculvert_pairs{state=\"joined\"} 1");
+	free(text);
+	sample.snapshot.cluster = &cluster;
+	sample.snapshot.certificates.issuance = (struct snapshot_issuance){ .is_there = true, .issued = 2, .renewal_s = SAMPLE_NOW_S + 7 };
+	text = print(&sample.snapshot);
+	check_form(text);
+	expect(text, "culvert_kubernetes_current 1");
+	expect(text, "culvert_kubernetes_current_timestamp_seconds 1799999990");
+	expect(text, "culvert_enrolled 1");
+	expect(text, "culvert_kubernetes_following{kind=\"nodes\"} 1\nculvert_kubernetes_following{kind=\"pods\"} 0");
+	expect(text, "culvert_kubernetes_forbidden{kind=\"nodes\"} 0\nculvert_kubernetes_forbidden{kind=\"pods\"} 1");
+	expect(text, "culvert_kubernetes_objects{kind=\"nodes\"} 3");
+	expect(text, "culvert_kubernetes_lists_total{kind=\"nodes\"} 1");
+	expect(text, "culvert_kubernetes_watches_total{kind=\"nodes\"} 4");
+	expect(text, "culvert_kubernetes_events_total{kind=\"nodes\"} 5");
+	expect(text, "culvert_kubernetes_received_bytes_total{kind=\"nodes\"} 6");
+	expect(text, "culvert_kubernetes_unreadable_total{kind=\"nodes\"} 0\nculvert_kubernetes_unreadable_total{kind=\"pods\"} 7");
+	expect(text, "culvert_kubernetes_contradictions 2");
+	expect(text, "culvert_kubernetes_contradictions_total 9");
+	expect(text, "culvert_kubernetes_ended_addresses 3");
+	expect(text, "culvert_kubernetes_nodes_limit 500");
+	expect(text, "culvert_certificates_issued_total 2");
+	expect(text, "culvert_certificate_renewal_timestamp_seconds 1800000007");
+	expect(text, "culvert_certificate_failure_timestamp_seconds 0");
+	free(text);
+}
+
 static void texts_are_escaped(void **state)
 {
 	struct sample sample;
@@ -226,6 +275,7 @@ static void the_series_are_the_same_however_large_the_cluster_is(void **state)
 	for (size_t i = 0; i < sizeof(many) / sizeof(many[0]); i++) {
 		snprintf(many[i].name, sizeof(many[i].name), "node%zu", i);
 		many[i].state = i % 2 ? "up" : "suspect";
+		many[i].pair = "joined";
 	}
 	sample.snapshot.peers = many;
 	sample.snapshot.peers_count = sizeof(many) / sizeof(many[0]);
@@ -240,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_sample_in_the_text_format),
 		cmocka_unit_test(faults_show),
+		cmocka_unit_test(a_cluster_has_figures_of_its_own),
 		cmocka_unit_test(texts_are_escaped),
 		cmocka_unit_test(the_series_are_the_same_however_large_the_cluster_is),
 	};
