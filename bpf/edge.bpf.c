@@ -331,7 +331,7 @@ static __always_inline int pass_on(const struct edge *e, const struct flow_key *
 			record_passed(key, e->packet, class);
 		return pass(class);
 	}
-	if (record->edge_class < CLASS_COUNT)
+	if (record->edge_class < CLASS_COUNT && !(class == CLASS_OLDER && record->edge_class == CLASS_NOT_ENROLLED))
 		class = record->edge_class;
 	if (flags & TCP_FLAG_FIN)
 		record->ended |= e->direction == EDGE_EGRESS ? FLOW_LOCAL_ENDED : FLOW_REMOTE_ENDED;
@@ -500,7 +500,10 @@ static __always_inline int tcp_not_joined(const struct edge *e, const struct flo
 
 	if (e->config->mode == EDGE_LOCKDOWN)
 		return drop(CLASS_REFUSED);
-	return is_syn_of(e->packet) ? pass_flow(e, key, class) : pass_on(e, key, class);
+	if (is_syn_of(e->packet))
+		return pass_flow(e, key, class);
+	/* Of those that began while the pair joins the SYN was seen. */
+	return pass_on(e, key, pair == PAIR_JOINING ? CLASS_OLDER : class);
 }
 
 /* From a pod of this node to a pod of another, or to the pod space. */
