@@ -331,6 +331,7 @@ static int settle_ranges(struct edit *edit)
 	struct collecting c = { .cap = s->pod_space_count, .s = s };
 	const struct ranged *before = s->ranged;
 	size_t before_count = s->ranged_count, i = 0, k = 0;
+	char text[PREFIX_TEXT_BYTES];
 	int r = 0;
 
 	chains_visit(&s->members.nodes, count_ranges, &c);
@@ -338,10 +339,17 @@ static int settle_ranges(struct edit *edit)
 	if (!c.items)
 		return -ENOMEM;
 	chains_visit(&s->members.nodes, collect_ranges, &c);
-	for (size_t p = 0; p < s->pod_space_count; p++)
-		c.items[c.count++] = (struct ranged){ .prefix = s->pod_space[p], .kind = VIEW_POD_SPACE };
-	qsort(c.items, c.count, sizeof(*c.items), compare_ranged);
 	refusals_begin(&s->refusals, KEY_RANGES);
+	for (size_t p = 0; p < s->pod_space_count; p++) {
+		const char *forbidden = view_forbidden(&s->pod_space[p]);
+
+		if (forbidden)
+			settle_refuse(s, KEY_RANGES, "settings", "capture.cluster_pods: %s holds %s; narrower ones would be right",
+			              prefix_print(&s->pod_space[p], text), forbidden);
+		else
+			c.items[c.count++] = (struct ranged){ .prefix = s->pod_space[p], .kind = VIEW_POD_SPACE };
+	}
+	qsort(c.items, c.count, sizeof(*c.items), compare_ranged);
 	c.count = thin_out(s, c.items, c.count);
 	refusals_end(&s->refusals, KEY_RANGES);
 	edit->has_ranged_before = true;

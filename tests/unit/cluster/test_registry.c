@@ -879,6 +879,24 @@ static void ranges_that_can_not_be_are_refused(void **state)
 	end(&t);
 }
 
+/* capture.cluster_pods is what somebody wrote. */
+static void a_pod_space_that_can_not_be_stops_nothing(void **state)
+{
+	struct prefix spaces[] = { prefix("0.0.0.0/0"), prefix("10.3.0.0/16") };
+	struct told t;
+
+	(void)state;
+	begin_with(&t, (struct registry_settings){ .pod_space = spaces, .pod_space_count = 2 });
+	put_two_nodes(&t);
+	publish(&t);
+	assert_string_equal(whose(&t, "172.30.0.2"), "=n2");
+	assert_string_equal(whose(&t, "10.3.1.9"), "?");
+	assert_string_equal(whose(&t, "8.8.8.8"), "");
+	assert_int_equal(t.refused, 1);
+	assert_non_null(strstr(t.last, "cluster_pods: 0.0.0.0/0"));
+	end(&t);
+}
+
 static void who_opted_out_is_said(void **state)
 {
 	struct registry_settings s = { .self = "n1", .is_space_opt_out_allowed = true, .is_pod_opt_out_allowed = true };
@@ -1323,6 +1341,7 @@ int main(void)
 		cmocka_unit_test(a_range_of_two_nodes_stays_while_one_has_it),
 		cmocka_unit_test(ranges_are_ownership_where_they_are_told_to_be),
 		cmocka_unit_test(ranges_that_can_not_be_are_refused),
+		cmocka_unit_test(a_pod_space_that_can_not_be_stops_nothing),
 		cmocka_unit_test(who_opted_out_is_said),
 		cmocka_unit_test(what_a_list_does_not_have_is_gone),
 		cmocka_unit_test(a_faulty_field_is_named_and_the_rest_is_taken),
