@@ -383,6 +383,11 @@ void members_mark_pod(struct members *m, struct pod *p)
 	p->is_dirty = true;
 	p->dirty_next = m->dirty_pods;
 	m->dirty_pods = p;
+	/* What it leaves may be a node's. */
+	for (size_t i = 0; i < p->claims_count; i++) {
+		for (struct node_address *at = members_node_address(m, &p->claims[i].addr); at; at = node_address_next(at))
+			members_mark_node(m, at->node);
+	}
 }
 
 void members_mark_address(struct members *m, const struct addr *a)

@@ -60,25 +60,55 @@ static bool is_older(const struct node *a, const struct node *b)
 	return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->uid, b->uid) < 0;
 }
 
+/* The pod that has a already, on another node than n; NULL: none. A node can say of itself what it likes, and so would have whatever is sent to
+ * another's pod. */
+static const struct pod *find_holder(const struct settlement *s, const struct addr *a, const struct node *n)
+{
+	for (const struct claim *c = members_claim(&s->members, a); c; c = claim_next(c)) {
+		if (c->is_owner && claim_pod(c)->node->is_known && claim_pod(c)->node != n)
+			return claim_pod(c);
+	}
+	return NULL;
+}
+
 static void elect_node(struct settlement *s, const struct addr *a)
 {
-	struct node_address *best = NULL;
 	uint64_t key = key_of_address(a, KEY_NODE_ADDRESS);
 	char text[ADDR_TEXT_BYTES], object[REFUSAL_OBJECT_BYTES];
+	struct node_address *best = NULL;
 
 	for (struct node_address *at = members_node_address(&s->members, a); at; at = node_address_next(at)) {
+		if (!at->is_owner && find_holder(s, a, at->node))
+			continue;
 		if (!best || at->is_owner > best->is_owner || (at->is_owner == best->is_owner && is_older(at->node, best->node)))
 			best = at;
 	}
 	refusals_begin(&s->refusals, key);
 	for (struct node_address *at = members_node_address(&s->members, a); at; at = node_address_next(at)) {
+		const struct pod *holder = best ? NULL : find_holder(s, a, at->node); /* of none, all have one */
+
 		at->is_owner = at == best;
 		if (at == best)
 			continue;
 		(void)snprintf(object, sizeof(object), "node %.120s", at->node->name);
-		settle_refuse(s, key, object, "status.addresses: %s is node %.120s's already", addr_print(a, text), best->node->name);
+		if (holder)
+			settle_refuse(s, key, object, "status.addresses: %s is taken already, by pod %.50s/%.60s on node %.120s",
+			              addr_print(a, text), holder->space->name, pod_name(holder), holder->node->name);
+		else
+			settle_refuse(s, key, object, "status.addresses: %s is node %.120s's already", addr_print(a, text),
+			              best->node->name);
 	}
 	refusals_end(&s->refusals, key);
+}
+
+/* The node whose own a is; NULL: none's. */
+static const struct node *find_own(const struct settlement *s, const struct addr *a)
+{
+	for (const struct node_address *at = members_node_address(&s->members, a); at; at = node_address_next(at)) {
+		if (at->is_owner)
+			return at->node;
+	}
+	return NULL;
 }
 
 /* Those that are not ending first, of these the newest: it is the one that new tunnels are made by. */
@@ -454,7 +484,7 @@ static int settle_address(const struct edit *edit, const struct addr *a, struct 
 {
 	struct settlement *s = edit->s;
 	const struct prefix p = { .addr = *a, .len_bits = 128 };
-	const struct node_address *own = members_node_address(&s->members, a);
+	const struct node *own = find_own(s, a);
 	uint64_t key = key_of_address(a, KEY_ADDRESS);
 	struct claim *best = NULL;
 	bool is_early = false;
@@ -467,12 +497,10 @@ static int settle_address(const struct edit *edit, const struct addr *a, struct 
 		g = members_ghost(&s->members, a);
 		if (g)
 			members_drop_ghost(&s->members, g);
-		while (!own->is_owner)
-			own = node_address_next(own);
 		refusals_begin(&s->refusals, key);
 		for (struct claim *c = members_claim(&s->members, a); c; c = claim_next(c)) {
 			c->is_owner = false;
-			refuse_claim(s, c, "is an address of node ", own->node->name);
+			refuse_claim(s, c, "is an address of node ", own->name);
 		}
 		refusals_end(&s->refusals, key);
 		return 0;

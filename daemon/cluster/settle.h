@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* settle.h - the rules of ownership: of all that is said of an address, what it is. Inside of the registry.
  *
- * An address is a node's own before it is a pod's. Among pods: running before terminating, then who has it already (an address is never
+ * An address is a node's own before it is a pod's, but for one that a pod of another node has already. Among pods: running before terminating, then who has it already (an address is never
  * taken over while its owner claims it), then the older by the API's word, then by UID, so that all nodes come to the same. Among nodes the
  * same without the first. Whose last pod is gone is kept for REGISTRY_KEEP_MS where its node is enrolled.
  * The first two addresses of a node's range are its own where no pod has them: bridge and overlay devices use them.

@@ -682,17 +682,15 @@ static void a_nodes_address_is_no_pods(void **state)
 	(void)state;
 	begin(&t);
 	put_two_nodes(&t);
+	put_node(&t, .name = "n3", .addresses = "172.30.0.3");
 	put_pod(&t, .name = "shop/liar", .node = "n1", .addresses = "172.30.0.2 10.1.0.5");
 	put_pod(&t, .name = "shop/early", .node = "n1", .addresses = "172.30.0.3");
 	publish(&t);
 	assert_string_equal(whose(&t, "172.30.0.2"), "=n2");
 	assert_string_equal(whose(&t, "10.1.0.5"), "n1");
-	assert_string_equal(whose(&t, "172.30.0.3"), "n1");
-	assert_string_equal(t.last, "pod shop/liar: 172.30.0.2 on node n1 is an address of node n2");
-	put_node(&t, .name = "n3", .addresses = "172.30.0.3");
-	publish(&t);
 	assert_string_equal(whose(&t, "172.30.0.3"), "=n3");
 	assert_int_equal(registry_refusals(t.registry)->count, 2);
+	assert_int_equal(t.refused, 2);
 	/* The node leaves it, and it is the pod's. */
 	put_node(&t, .name = "n3", .addresses = "172.30.0.4");
 	publish(&t);
@@ -701,6 +699,48 @@ static void a_nodes_address_is_no_pods(void **state)
 	publish(&t);
 	assert_string_equal(whose(&t, "172.30.0.2"), "=n2");
 	assert_int_equal(registry_refusals(t.registry)->count, 0);
+	end(&t);
+}
+
+/* A kubelet says what its node's addresses are: with another's pod among them it would get what is sent to that. */
+static void a_node_does_not_take_a_pods_address(void **state)
+{
+	struct told t;
+
+	(void)state;
+	begin(&t);
+	put_two_nodes(&t);
+	put_pod(&t, .name = "shop/web", .node = "n1", .addresses = "10.1.0.5 fd10::5");
+	publish(&t);
+	put_node(&t, .name = "n2", .addresses = "172.30.0.2 fd30::2 10.1.0.5 fd10::5", .created_s = 20);
+	publish(&t);
+	assert_string_equal(whose(&t, "10.1.0.5"), "n1");
+	assert_string_equal(whose(&t, "fd10::5"), "n1");
+	assert_string_equal(whose(&t, "172.30.0.2"), "=n2");
+	assert_int_equal(view_node_by_name(t.view, "n2")->addresses_count, 2);
+	assert_string_equal(t.last, "node n2: status.addresses: fd10::5 is taken already, by pod shop/web on node n1");
+	assert_int_equal(registry_refusals(t.registry)->count, 2);
+	/* Not while it is terminating either, nor because the node says it again. */
+	put_pod(&t, .name = "shop/web", .node = "n1", .addresses = "10.1.0.5 fd10::5", .is_deleting = true);
+	put_node(&t, .name = "n2", .addresses = "172.30.0.2 10.1.0.5 fd10::5", .created_s = 20);
+	publish(&t);
+	assert_string_equal(whose(&t, "10.1.0.5"), "n1~");
+	/* Its turn comes, and it stays its own against what a pod says later. */
+	gone(&t, OBJECT_POD, "shop/web");
+	publish(&t);
+	assert_string_equal(whose(&t, "10.1.0.5"), "=n2");
+	assert_int_equal(registry_refusals(t.registry)->count, 0);
+	put_pod(&t, .name = "shop/late", .node = "n1", .addresses = "10.1.0.5");
+	publish(&t);
+	assert_string_equal(whose(&t, "10.1.0.5"), "=n2");
+	/* A node that is gone has no pods any more. */
+	put_pod(&t, .name = "shop/other", .node = "n2", .addresses = "10.1.0.6");
+	publish(&t);
+	gone(&t, OBJECT_NODE, "n2");
+	put_node(&t, .name = "n1", .addresses = "172.30.0.1 10.1.0.6", .created_s = 10);
+	publish(&t);
+	assert_string_equal(whose(&t, "10.1.0.6"), "=n1");
+	assert_string_equal(whose(&t, "10.1.0.5"), "n1");
 	end(&t);
 }
 
@@ -1335,6 +1375,7 @@ int main(void)
 		cmocka_unit_test(addresses_of_nodes_change),
 		cmocka_unit_test(an_address_of_two_nodes_is_the_older_ones),
 		cmocka_unit_test(a_nodes_address_is_no_pods),
+		cmocka_unit_test(a_node_does_not_take_a_pods_address),
 		cmocka_unit_test(a_kept_address_that_becomes_a_nodes_stays_the_nodes),
 		cmocka_unit_test(addresses_that_no_pod_can_have_are_refused),
 		cmocka_unit_test(ranges_mark_the_pod_space),
