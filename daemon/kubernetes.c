@@ -2,7 +2,7 @@
 #include "kubernetes.h"
 
 #include "base/log.h"
-#include "base/table.h"
+#include "base/hash.h"
 #include "kube/leave.h"
 #include "reload.h"
 #include "settings.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cluster/members.h"
 
-#include "base/table.h"
+#include "base/hash.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cluster/registry.h"
 
-#include "base/table.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "cluster/settle.h"
 

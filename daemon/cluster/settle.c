@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cluster/settle.h"
 
-#include "base/table.h"
+#include "base/hash.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cluster/view.h"
 
-#include "base/table.h"
+#include "base/hash.h"
 #include "cluster/version.h"
 
 #include <errno.h>

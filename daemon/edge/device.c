@@ -284,7 +284,8 @@ static bool is_own_pods(const struct prefix *p, const struct view *v)
 	for (unsigned max = p->len_bits; view_find(v, &p->addr, max, &outer, &entry); max = outer.len_bits - 1U) {
 		if (is_own(&entry, v))
 			return true;
-		if (outer.len_bits == 0)
+		/* Somebody else's, whatever is said of the range around it. */
+		if (outer.len_bits == 0 || (entry.kind != VIEW_POD_SPACE && entry.node_id != view_self(v)->id))
 			break;
 	}
 	return false;

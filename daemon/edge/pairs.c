@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/table.h"
+#include "base/hash.h"
 
 #include "shared.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tunnel/review.h"
 
-#include "base/table.h"
+#include "base/hash.h"
 #include "tunnel/admission.h"
 #include "tunnel/hello.h"
 #include "tunnel/pool.h"

@@ -51,6 +51,39 @@ static int free_view(void **state)
 	return 0;
 }
 
+/* The view of a cluster whose pods are known one by one: of the range of this node only that it is said to be its own. */
+static struct view *view_of_entries(bool has_range)
+{
+	static const struct {
+		const char *prefix;
+		enum view_kind kind;
+		bool is_self;
+	} entries[] = {
+		{ "10.9.0.8", VIEW_POD, false },  { "10.244.1.0/24", VIEW_POD_SPACE, true }, { "10.244.1.1", VIEW_NODE, true },
+		{ "10.244.1.5", VIEW_POD, true }, { "10.244.1.9", VIEW_POD, false },
+	};
+	const struct addr self = address("192.168.0.1"), other = address("192.168.0.2");
+	struct view_node nodes[2] = { { .name = "node1", .addresses_count = 1, .addresses = &self },
+		                      { .name = "node2", .addresses_count = 1, .addresses = &other } };
+	struct view_edit *e;
+	struct view *v;
+	uint32_t ids[2];
+
+	assert_int_equal(view_edit_begin(NULL, "node1", &e), 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(view_edit_put_node(e, &nodes[i], &ids[i]), 0);
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+		struct prefix p = prefix(entries[i].prefix);
+		struct view_entry entry = { .kind = entries[i].kind, .node_id = ids[entries[i].is_self ? 0 : 1] };
+
+		if (entry.kind == VIEW_POD_SPACE && !has_range)
+			entry.node_id = 0;
+		assert_int_equal(view_edit_set(e, &p, &entry), 0);
+	}
+	assert_int_equal(view_edit_finish(e, &v), 0);
+	return v;
+}
+
 /* A table that is built up; device 0 is the one that is judged. */
 struct made {
 	struct device_info devices[8];
@@ -256,6 +289,39 @@ static void a_bridge_of_pods_with_an_address_of_the_node(void **state)
 }
 
 /* With single addresses in the cluster's view, its ports prove it. */
+static void pods_that_are_known_one_by_one(void **state)
+{
+	struct view *kept = view;
+
+	(void)state;
+	for (int has_range = 0; has_range < 2; has_range++) {
+		struct made pair = { .t.devices_count = 0 }, bridge = { .t.devices_count = 0 }, stale = { .t.devices_count = 0 };
+
+		view = view_of_entries(has_range);
+		/* A route to a pod of ours. */
+		add_device(&pair, "veth", false);
+		add_route(&pair, "10.244.1.5");
+		expect(&pair, DEVICE_FACES_PODS, false);
+
+		/* The range that our pods are given addresses of proves a bridge, also before it has a port; else only its ports do. */
+		add_device(&bridge, "bridge", false);
+		add_route(&bridge, "10.244.1.0/24");
+		expect(&bridge, has_range ? DEVICE_FACES_PODS : DEVICE_FACES_OUTSIDE, !has_range);
+		add_device(&bridge, "veth", true);
+		bridge.devices[1].master = 1;
+		expect(&bridge, DEVICE_FACES_PODS, false);
+		add_address(&bridge, "10.244.1.1", false);
+		expect(&bridge, has_range ? DEVICE_FACES_PODS : DEVICE_FACES_OUTSIDE, !has_range);
+
+		/* In our range, but another node's pod has it. */
+		add_device(&stale, "veth", false);
+		add_route(&stale, "10.244.1.9");
+		expect(&stale, DEVICE_FACES_OUTSIDE, false);
+		view_unref(view);
+	}
+	view = kept;
+}
+
 static void a_bridge_that_its_ports_prove(void **state)
 {
 	struct made m = { .t.devices_count = 0 };
@@ -314,6 +380,7 @@ int main(void)
 		cmocka_unit_test(a_bridge_of_pods),
 		cmocka_unit_test(a_pods_pair_with_an_address_of_the_node),
 		cmocka_unit_test(a_bridge_of_pods_with_an_address_of_the_node),
+		cmocka_unit_test(pods_that_are_known_one_by_one),
 		cmocka_unit_test(a_bridge_that_its_ports_prove),
 		cmocka_unit_test(overlays_are_edges_whatever_is_routed_to_them),
 		cmocka_unit_test(loopback_and_our_pair_are_neither),
