@@ -7,6 +7,7 @@
 #
 # Variables: OCI_ARCH    architecture, in the words of Go (this machine's)
 #            OCI_LABELS  more labels of the image, as KEY=VALUE lines
+#            OCI_LEVEL   how hard gzip tries, 1 to 9 (9)
 set -eu
 set -o pipefail
 
@@ -65,7 +66,7 @@ size()
 
 pack -C "$folder" -cf "$work/layer.tar" .
 plain=$(sha256sum "$work/layer.tar" | cut -d ' ' -f 1)
-gzip -n -9 "$work/layer.tar"
+gzip -n "-${OCI_LEVEL:-9}" "$work/layer.tar"
 layer=$(blob "$work/layer.tar.gz")
 
 labels=

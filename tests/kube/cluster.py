@@ -12,6 +12,8 @@
         cluster.nodes["n1"].power_off(); cluster.nodes["n1"].power_on()
 """
 
+import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -20,10 +22,11 @@ import subprocess
 
 from images import PAUSE, TOOLS_IMAGE, make_culvert, make_pause, make_tools
 from lib import Failure, Namespace, run, wait_for
-from plane import PLANE_ADDRESS, POD_RANGE, SERVER_PORT, START_S, ControlPlane, cgroup_hierarchies, ending_with_us, programs, remove_cgroup
+from plane import PLANE_ADDRESS, POD_RANGE, POLL_S, SERVER_PORT, START_S, ControlPlane, cgroup_hierarchies, ending_with_us, programs, remove_cgroup
 
 HERE = pathlib.Path(__file__).resolve().parent
 CHART = HERE.parent.parent / "deploy" / "chart"
+_numbers = itertools.count()
 
 
 class Node:
@@ -125,8 +128,8 @@ class Node:
         return run(*self.command(*words), **options)
 
     def popen(self, *words, **options):
-        """A process on the node that ends with the test or the node."""
-        return subprocess.Popen(ending_with_us(*self.command(*words)), **options)
+        """A process in the node's network with the machine's files; a child of ours, so that it is ended by its own id."""
+        return self.ns.popen(*ending_with_us(*words), **options)
 
     def log(self, name):
         return (self.folder / "log" / f"{name}.log").read_text(errors="replace")
@@ -138,7 +141,7 @@ class Node:
         return "\n".join([self.name, json.dumps(conditions), (self.folder / "init.log").read_text(errors="replace")[-2000:], *log[-25:]])
 
     def pod_range(self):
-        return wait_for(lambda: (self.cluster.api.find("v1", "nodes", self.name) or {"spec": {}})["spec"].get("podCIDR"), lambda: f"pods' range of {self.name}", START_S)
+        return wait_for(lambda: (self.cluster.api.find("v1", "nodes", self.name) or {"spec": {}})["spec"].get("podCIDR"), lambda: f"pods' range of {self.name}", START_S, POLL_S)
 
     def configure_network(self):
         """What a CNI's own DaemonSet does: its list for containerd, and the ways to the other nodes' pods."""
@@ -172,7 +175,7 @@ class Capture:
 
     def __enter__(self):
         for node in self._cluster.nodes.values():
-            path = node.folder / "capture.pcap"
+            path = node.folder / f"capture-{next(_numbers)}.pcap"
             process = node.popen("tcpdump", "-i", "eth0", "-n", "-U", "-w", path, self._words, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
             self._running.append((node, path, process))
             for line in process.stderr:
@@ -205,15 +208,16 @@ class Cluster(ControlPlane):
         super().__init__(controllers=True, server_options=server_options)
 
     def _build(self):
-        super()._build()
         self.disk = pathlib.Path("/tmp") / self.name
         self.disk.mkdir()
-        self.archives = [self.disk / "pause.tar", self.disk / "tools.tar"]
-        make_pause(self.archives[0], self.bin / "pause")
-        make_tools(self.archives[1])
-        if self.build:
-            self.archives.append(self.disk / "culvert.tar")
-            make_culvert(self.archives[2], self.build)
+        self.archives = [self.disk / "pause.tar", self.disk / "tools.tar", *([self.disk / "culvert.tar"] if self.build else [])]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            images = [pool.submit(make_pause, self.archives[0], self.bin / "pause"), pool.submit(make_tools, self.archives[1])]
+            if self.build:
+                images.append(pool.submit(make_culvert, self.archives[2], self.build))
+            super()._build()
+            for image in images:
+                image.result()
         for number in range(1, self._nodes_wanted + 1):
             node = Node(self, number)
             self.nodes[node.name] = node
@@ -223,7 +227,7 @@ class Cluster(ControlPlane):
 
     def wait_for_nodes(self):
         wait_for(lambda: all(node.is_ready() for node in self.nodes.values()),
-                 lambda: "the nodes to be ready:\n" + "\n".join(node.state() for node in self.nodes.values() if not node.is_ready()), START_S)
+                 lambda: "the nodes to be ready:\n" + "\n".join(node.state() for node in self.nodes.values() if not node.is_ready()), START_S, POLL_S)
 
     def close(self):
         for node in self.nodes.values():
@@ -244,7 +248,7 @@ class Cluster(ControlPlane):
             pod = self.pod(name, namespace)
             return pod if pod is not None and is_pod_ready(pod) else None
 
-        return wait_for(is_ready, lambda: f"pod {name}: {json.dumps((self.pod(name, namespace) or {}).get('status'))}", START_S, 0.1)
+        return wait_for(is_ready, lambda: f"pod {name}: {json.dumps((self.pod(name, namespace) or {}).get('status'))}", START_S, POLL_S)
 
     def run_pod(self, name, node, *command, namespace="default", labels=(), **container):
         """A pod of the tests' tools on a node; waits until it is ready."""
@@ -290,7 +294,7 @@ class Cluster(ControlPlane):
         def logs():
             return "\n".join(f"{node}: {json.dumps(pod['status'])[:1500]}\n{self.daemon_log(node, namespace)[-3000:]}" for node, pod in self.daemons(namespace).items())
 
-        wait_for(are_ready, lambda: f"the daemons of {nodes}:\n{logs()}", START_S, 0.1)
+        wait_for(are_ready, lambda: f"the daemons of {nodes}:\n{logs()}", START_S, POLL_S)
 
     def ctl(self, node, *words, namespace="culvert", check=True):
         """culvertctl in the daemon's pod on a node."""

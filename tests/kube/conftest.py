@@ -21,3 +21,13 @@ def plane():
     """The control plane of all tests that only add to it; who stops or breaks it makes one of its own."""
     with ControlPlane() as plane:
         yield plane
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """The daemons' logs beside a failure of a test on nodes."""
+    report = (yield).get_result()
+    cluster = item.funcargs.get("cluster") or item.funcargs.get("installed")
+    if report.failed and hasattr(cluster, "daemons"):
+        for node in cluster.nodes:
+            report.sections.append((f"log of the daemon on {node}", cluster.daemon_log(node)[-6000:]))

@@ -48,7 +48,8 @@ SERVICE_RANGE = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 PLANE_ADDRESS = "10.250.0.1"  # where the nodes reach the server
 POD_RANGE = "10.244.0.0/16"
-START_S = 120  # a busy machine needs its time
+START_S = 180  # a busy machine needs its time
+POLL_S = 0.2  # a question to the API server costs it a handshake
 
 _numbers = itertools.count()
 
@@ -315,7 +316,7 @@ class ControlPlane:
             except OSError:
                 return False
 
-        wait_for(is_ready, lambda: f"the API server:\n{self.log('kube-apiserver').read_text(errors='replace')[-3000:]}", START_S, 0.05)
+        wait_for(is_ready, lambda: f"the API server:\n{self.log('kube-apiserver').read_text(errors='replace')[-3000:]}", START_S, POLL_S)
 
     def stop_api(self, kill=False):
         self.stop("kube-apiserver", kill)
@@ -334,7 +335,7 @@ class ControlPlane:
                    f"--root-ca-file={authority.crt()}", "--leader-elect=false", f"--cluster-signing-cert-file={authority.crt()}",
                    f"--cluster-signing-key-file={authority.key()}", "--allocate-node-cidrs=true", f"--cluster-cidr={POD_RANGE}", "--v=1")
         self.start("kube-scheduler", self.bin / "kube-scheduler", f"--kubeconfig={self.kubeconfig('scheduler')}", "--leader-elect=false", "--v=1")
-        wait_for(lambda: self.api.find("v1", "serviceaccounts", "default", "default"), "the account of the namespace default", START_S)
+        wait_for(lambda: self.api.find("v1", "serviceaccounts", "default", "default"), "the account of the namespace default", START_S, POLL_S)
 
     def compact(self):
         """etcd forgets everything before now, and so does the server: what it keeps in memory begins anew with its restart."""

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Installed by the real Helm with no values: what pods of two nodes say to each other is encrypted, and nobody notices."""
+
+import os
+import re
+
+import pytest
+
+from cluster import Cluster, is_pod_ready
+from images import TOOLS_IMAGE
+from lib import wait_for
+from plane import POD_RANGE
+
+# TCP between pods as it would be without Culvert; between two nodes it would have to pass eth0.
+POD_TO_POD = f"tcp and src net {POD_RANGE} and dst net {POD_RANGE}"
+TUNNEL = "tcp port 7117"
+
+
+def web(node):
+    """nginx in a Deployment behind a ClusterIP Service, with probes by its kubelet."""
+    labels = {"app": "web"}
+    probe = {"httpGet": {"port": 80, "path": "/probe"}, "periodSeconds": 1}
+    container = {"name": "nginx", "image": TOOLS_IMAGE, "imagePullPolicy": "Never", "command": ["nginx", "-g", "daemon off;"],
+                 "readinessProbe": probe, "livenessProbe": {**probe, "failureThreshold": 3}}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container], "nodeSelector": {"kubernetes.io/hostname": node},
+                                                         "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False}}
+    return [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+             "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}},
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"selector": labels, "ports": [{"port": 80}]}}]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(build=os.environ["CULVERT_BIN_DIR"]) as cluster:
+        cluster.notes = cluster.install("--create-namespace")
+        cluster.apply(*web("n2"))
+        for node in cluster.nodes:
+            cluster.run_pod(f"client-{node}", node)
+        wait_for(lambda: server(cluster), "nginx", 60, 0.1)
+        yield cluster
+
+
+def server(cluster):
+    """The running pod behind the Service, or None."""
+    pods = [pod for pod in cluster.api.list("v1", "pods", "default", labelSelector="app=web") if "deletionTimestamp" not in pod["metadata"] and is_pod_ready(pod)]
+    return pods[0] if len(pods) == 1 else None
+
+
+def fetch(cluster, client, path="/", check=True):
+    """What nginx answers through its Service: the client's address and port, as it sees them. Again where the Service is not there yet."""
+    address = cluster.api.get("v1", "services", "web", "default")["spec"]["clusterIP"]
+
+    def answer():
+        return cluster.exec(client, "curl", "-sS", "-m", "20", f"http://{address}{path}", check=False).stdout.strip()
+
+    return wait_for(answer, f"an answer to {client}", 60, 0.1) if check else answer()
+
+
+def node_of(pod):
+    return pod["spec"]["nodeName"]
+
+
+def address_of(pod):
+    return pod["status"]["podIP"]
+
+
+def test_every_node_enrols_itself_with_a_record_that_its_node_owns(cluster):
+    records = cluster.api.list("coordination.k8s.io/v1", "leases", "culvert-nodes")
+    assert {record["metadata"]["name"] for record in records} == set(cluster.nodes)
+    for record in records:
+        (owner,) = record["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"]) == ("Node", record["metadata"]["name"]) and not owner.get("blockOwnerDeletion")
+
+
+def test_helm_tells_how_to_see_that_it_works(cluster):
+    assert "culvertctl status" in cluster.notes
+    for node in cluster.nodes:
+        assert "ready" in cluster.ctl(node, "status")
+
+
+def test_a_service_shows_the_real_client_and_nothing_of_it_is_on_the_wire(cluster):
+    with cluster.capture(POD_TO_POD) as plain, cluster.capture(TUNNEL) as tunnel:
+        seen = [fetch(cluster, "client-n1", f"/request{i}") for i in range(20)]
+        wait_for(lambda: tunnel.packets(), "the tunnel's packets")
+        assert plain.packets() == []
+    address = address_of(cluster.pod("client-n1"))
+    assert {line.rpartition(":")[0] for line in seen} == {address}
+    log = cluster.kubectl("logs", server(cluster)["metadata"]["name"]).stdout
+    assert len(re.findall(rf"^{re.escape(address)}:\d+ /request\d+ 200$", log, re.M)) == 20
+
+
+def test_both_nodes_proved_their_names(cluster):
+    assert "URI:spiffe://cluster.local/ns/culvert/node/n2" in cluster.ctl("n1", "peers")
+    assert "TLSv1.3" in cluster.ctl("n1", "peers")
+
+
+def test_the_authority_is_in_a_secret_that_nothing_mounts(cluster):
+    assert cluster.api.find("v1", "secrets", "culvert-issuer", "culvert") is not None
+    for pod in cluster.api.list("v1", "pods", "culvert"):
+        assert not any("secret" in volume for volume in pod["spec"]["volumes"])
+
+
+def test_kubelets_probes_and_kubectl_work(cluster):
+    pod = server(cluster)
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+    log = cluster.kubectl("logs", pod["metadata"]["name"]).stdout
+    assert re.search(r"/probe 200$", log, re.M)
+    assert cluster.exec(pod["metadata"]["name"], "cat", "/proc/1/comm").stdout.strip() == "nginx"
+    forward = cluster.ns.popen(cluster.bin / "kubectl", f"--kubeconfig={cluster.kubeconfig()}", "port-forward", pod["metadata"]["name"], "18080:80")
+    try:
+        got = wait_for(lambda: cluster.ns.run("curl", "-s", "-m", "5", "http://127.0.0.1:18080/forward", check=False).stdout, "port-forward", 30, 0.1)
+    finally:
+        forward.terminate()
+        forward.wait()
+    assert got.startswith("127.0.0.1:")
+
+
+def test_a_pod_that_is_made_again_on_another_node_is_reached_there(cluster):
+    before = server(cluster)
+    with cluster.capture(POD_TO_POD) as plain:
+        cluster.apply(web("n1")[0])
+        wait_for(lambda: (pod := server(cluster)) and node_of(pod) == "n1" and pod["metadata"]["uid"] != before["metadata"]["uid"], "the pod on n1", 60, 0.1)
+        assert fetch(cluster, "client-n2").rpartition(":")[0] == address_of(cluster.pod("client-n2"))
+        cluster.apply(web("n2")[0])
+        wait_for(lambda: (pod := server(cluster)) and node_of(pod) == "n2", "the pod on n2", 60, 0.1)
+        assert fetch(cluster, "client-n1").rpartition(":")[0] == address_of(cluster.pod("client-n1"))
+        assert plain.packets() == []
+
+
+def test_a_daemon_that_is_killed_lets_nothing_out_and_comes_back(cluster):
+    node = cluster.nodes["n1"]
+    before = cluster.daemons()["n1"]["status"]["containerStatuses"][0]["restartCount"]
+    with cluster.capture(POD_TO_POD) as plain:
+        node.run("kill", "-9", node.run("pidof", "culvertd").stdout.strip())
+        fetch(cluster, "client-n1", check=False)
+        wait_for(lambda: cluster.daemons()["n1"]["status"]["containerStatuses"][0]["restartCount"] > before, "a new daemon", 60, 0.1)
+        cluster.wait_for_daemons()
+        assert fetch(cluster, "client-n1").rpartition(":")[0] == address_of(cluster.pod("client-n1"))
+        assert plain.packets() == []
+
+
+def test_a_rolling_restart_lets_nothing_out(cluster):
+    before = {pod["metadata"]["uid"] for pod in cluster.daemons().values()}
+    with cluster.capture(POD_TO_POD) as plain:
+        cluster.kubectl("rollout", "restart", "-n", "culvert", "daemonset/culvert")
+
+        def are_new():
+            pods = cluster.daemons().values()
+            return len(pods) == len(cluster.nodes) and all(pod["metadata"]["uid"] not in before and is_pod_ready(pod) for pod in pods)
+
+        while not are_new():
+            fetch(cluster, "client-n1", check=False)
+        assert fetch(cluster, "client-n1").rpartition(":")[0] == address_of(cluster.pod("client-n1"))
+        assert plain.packets() == []
+    assert {record["metadata"]["name"] for record in cluster.api.list("coordination.k8s.io/v1", "leases", "culvert-nodes")} == set(cluster.nodes)
+
+
+def test_daemons_were_refused_nothing_by_the_api_server(cluster):
+    for node in cluster.nodes:
+        assert "forbidden" not in cluster.daemon_log(node)
