@@ -24,7 +24,8 @@ struct object_meta {
 
 struct object_node {
 	struct object_meta meta;
-	const struct addr *addresses; /* status.addresses of the types InternalIP and ExternalIP, InternalIP first; those that parse */
+	/* status.addresses of the types InternalIP and ExternalIP, InternalIP first, then those of overlay devices (annotations); those that parse */
+	const struct addr *addresses;
 	size_t addresses_count;
 	const struct prefix *ranges; /* spec.podCIDRs, or podCIDR */
 	size_t ranges_count;

@@ -206,6 +206,31 @@ static void take_node_addresses(struct message *m, const Culvert__Kube__NodeStat
 	}
 }
 
+/* Under which a node's own packets to other nodes' pods go out where the pods' network is Calico's overlay: out of the pods' space, and not in
+ * status.addresses. Each node's part of it writes them. */
+static const char *const tunnel_annotations[] = {
+	"projectcalico.org/IPv4IPIPTunnelAddr",         "projectcalico.org/IPv4VXLANTunnelAddr",
+	"projectcalico.org/IPv6VXLANTunnelAddr",        "projectcalico.org/IPv4WireguardInterfaceAddr",
+	"projectcalico.org/IPv6WireguardInterfaceAddr",
+};
+enum { TUNNEL_ANNOTATIONS = sizeof(tunnel_annotations) / sizeof(tunnel_annotations[0]) };
+
+static void take_tunnel_addresses(struct message *m, const Culvert__Kube__ObjectMeta *meta, struct addr *addresses, size_t *count)
+{
+	char quoted[TEXT_QUOTE_BYTES];
+
+	for (size_t i = 0; i < TUNNEL_ANNOTATIONS; i++) {
+		const char *text = find_annotation(meta, tunnel_annotations[i]);
+
+		if (!text || text[0] == '\0')
+			continue;
+		if (addr_parse(text, &addresses[*count]) == 0)
+			(*count)++;
+		else
+			fault(m, "metadata.annotations[%s]: %s is no IP address", tunnel_annotations[i], text_quote(text, quoted));
+	}
+}
+
 static void take_range(struct message *m, const char *where, size_t index, const char *text, struct object_node *n, struct prefix *ranges)
 {
 	char quoted[TEXT_QUOTE_BYTES], why[PREFIX_FAULT_BYTES];
@@ -223,6 +248,7 @@ static int take_node(struct message *m, const void *bytes, size_t len_bytes, str
 	struct object_node n = { 0 };
 	const Culvert__Kube__Node *node;
 	struct prefix *ranges;
+	struct addr *addresses;
 	int rc;
 
 	node = unpack(m, &culvert__kube__node__descriptor, "Node", bytes, len_bytes, &rc);
@@ -231,15 +257,15 @@ static int take_node(struct message *m, const void *bytes, size_t len_bytes, str
 	rc = take_meta(m, "Node", node->metadata, &n.meta);
 	if (rc < 0)
 		return rc;
+	addresses = arena_take_array(&m->arena, (node->status ? node->status->n_addresses : 0) + TUNNEL_ANNOTATIONS, sizeof(*addresses));
+	if (!addresses)
+		return no_memory(m);
 	if (node->status) {
-		struct addr *addresses = arena_take_array(&m->arena, node->status->n_addresses, sizeof(*addresses));
-
-		if (!addresses)
-			return no_memory(m);
 		take_node_addresses(m, node->status, "InternalIP", addresses, &n.addresses_count);
 		take_node_addresses(m, node->status, "ExternalIP", addresses, &n.addresses_count);
-		n.addresses = addresses;
 	}
+	take_tunnel_addresses(m, node->metadata, addresses, &n.addresses_count);
+	n.addresses = addresses;
 	if (node->spec) {
 		ranges = arena_take_array(&m->arena, node->spec->n_podcidrs + 1, sizeof(*ranges));
 		if (!ranges)

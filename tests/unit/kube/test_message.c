@@ -205,6 +205,33 @@ static void put_node_address(struct bytes *status, const char *type, const char 
 	put_message(status, 5, &a);
 }
 
+/* Calico's overlay devices have addresses out of the pods' space: what the node itself sends to another's pod goes out under them. */
+static void test_a_nodes_tunnel_addresses(void **state)
+{
+	struct bytes b = { 0 }, meta = { 0 }, status = { 0 };
+	struct object o;
+
+	(void)state;
+	put_text(&meta, 1, "node1");
+	put_entry(&meta, 12, "projectcalico.org/IPv4Address", "172.30.0.1/24"); /* the node's own: status.addresses has it */
+	put_entry(&meta, 12, "projectcalico.org/IPv4IPIPTunnelAddr", "10.2.77.0");
+	put_entry(&meta, 12, "projectcalico.org/IPv4VXLANTunnelAddr", "10.2.77");
+	put_entry(&meta, 12, "projectcalico.org/IPv6VXLANTunnelAddr", "fd00:2::7");
+	put_entry(&meta, 12, "projectcalico.org/IPv4WireguardInterfaceAddr", "10.2.77.9");
+	put_entry(&meta, 12, "projectcalico.org/IPv6WireguardInterfaceAddr", "");
+	put_message(&b, 1, &meta);
+	put_node_address(&status, "InternalIP", "172.30.0.1");
+	put_message(&b, 3, &status);
+	assert_int_equal(decode(OBJECT_NODE, &b, &o), 0);
+	assert_int_equal(o.node.addresses_count, 4);
+	assert_address(&o.node.addresses[0], "172.30.0.1");
+	assert_address(&o.node.addresses[1], "10.2.77.0");
+	assert_address(&o.node.addresses[2], "fd00:2::7");
+	assert_address(&o.node.addresses[3], "10.2.77.9");
+	assert_int_equal(o.faults_count, 1);
+	assert_string_equal(o.faults[0].text, "metadata.annotations[projectcalico.org/IPv4VXLANTunnelAddr]: \"10.2.77\" is no IP address");
+}
+
 static void test_a_node(void **state)
 {
 	struct bytes b = { 0 }, meta = { 0 }, spec = { 0 }, status = { 0 };
@@ -597,6 +624,7 @@ int main(void)
 		cmocka_unit_test(test_faults_of_a_pod_name_field_and_value),
 		cmocka_unit_test(test_more_faults_than_are_said),
 		cmocka_unit_test(test_a_node),
+		cmocka_unit_test(test_a_nodes_tunnel_addresses),
 		cmocka_unit_test(test_a_namespace),
 		cmocka_unit_test(test_a_record),
 		cmocka_unit_test(test_a_request),
