@@ -296,6 +296,9 @@ static int follow(struct source *s, enum object_kind kind)
 		break;
 	default:
 		(void)snprintf(path, sizeof(path), "/apis/coordination.k8s.io/v1/namespaces/%s/leases", s->records_namespace);
+		/* From the store: the cache of a server that is cut off from it is behind, and a daemon that starts again and does not see a
+		 * record would let that node's pairs go in the clear. They are few and small. */
+		settings.page_items = REFLECTOR_PAGE_ITEMS;
 		break;
 	}
 	return reflector_create(s->loop, s->client, &settings, &ops, s, &s->reflectors[kind]);
