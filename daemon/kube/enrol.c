@@ -183,6 +183,7 @@ static void judge(struct enrol *e)
 		set_state(e, ENROL_OUT, "the Node object says that this node is to stay out (" MESSAGE_KEY_ENROLLED ": \"false\")");
 	} else if (node.has_record) {
 		(void)snprintf(e->recorded_uid, sizeof(e->recorded_uid), "%s", node.uid);
+		e->not_before = (struct instant){ 0 };
 		set_state(e, ENROL_DONE, "");
 	} else if (!node.is_known || !e->view) {
 		set_state(e, ENROL_WAITING, "this node is not among the cluster's nodes");

@@ -12,6 +12,8 @@ enum {
 	PUBLISH_RETRY_MS = 1000, /* without memory */
 	CLIENT_RETRY_MS = 5000,  /* credentials that are not mounted yet */
 	PATH_BYTES = 512,
+	/* A watch that is begun anew (an old API server with nothing to say looks dead, one that restarts is back in a moment) is not away. */
+	AWAY_AFTER_MS = 5000,
 };
 
 /* Pods that can have an address: finished ones have left theirs, and one that is not placed has none. Node by node it is the API server that
@@ -36,7 +38,7 @@ struct source {
 	uint64_t seed;
 	struct registry *registry;
 	struct reflector *reflectors[SOURCE_KINDS];
-	struct loop_timer publish, deadline, retry;
+	struct loop_timer publish, deadline, retry, away;
 	size_t crowd;
 	bool was_current, was_synced, is_failing;
 	int64_t since_s;
@@ -98,20 +100,43 @@ static bool find_missing(const struct source *s, char text[SOURCE_TEXT_BYTES], b
 	return false;
 }
 
-static void judge_state(struct source *s)
+static void set_state(struct source *s, bool is_current, bool is_failing, const char *missing)
 {
-	char before[SOURCE_TEXT_BYTES];
-	bool is_current, is_now_synced = is_synced(s);
+	bool is_now_synced = is_synced(s);
 
-	memcpy(before, s->missing, sizeof(before));
-	is_current = !find_missing(s, s->missing, &s->is_failing);
 	if (is_current != s->was_current)
 		s->since_s = time(NULL);
-	if (is_current == s->was_current && is_now_synced == s->was_synced && strcmp(before, s->missing) == 0)
+	if (is_current == s->was_current && is_now_synced == s->was_synced && strcmp(s->missing, missing) == 0)
 		return;
 	s->was_current = is_current;
 	s->was_synced = is_now_synced;
+	s->is_failing = is_failing;
+	(void)snprintf(s->missing, sizeof(s->missing), "%s", missing);
 	s->ops.state_changed(s->ctx);
+}
+
+static void on_away(struct loop_timer *t)
+{
+	struct source *s = container_of(t, struct source, away);
+	char missing[SOURCE_TEXT_BYTES];
+	bool is_failing;
+
+	if (find_missing(s, missing, &is_failing))
+		set_state(s, false, is_failing, missing);
+}
+
+static void judge_state(struct source *s)
+{
+	char missing[SOURCE_TEXT_BYTES];
+	bool is_failing, is_missing = find_missing(s, missing, &is_failing);
+
+	if (is_missing && s->was_current) {
+		if (!s->away.heap_index)
+			(void)loop_timer_set(s->loop, &s->away, instant_add_ms(loop_now(s->loop), AWAY_AFTER_MS));
+		return;
+	}
+	loop_timer_clear(s->loop, &s->away);
+	set_state(s, !is_missing, is_failing, missing);
 }
 
 void source_state(const struct source *s, struct source_state *ret)
@@ -401,6 +426,7 @@ int source_create(struct loop *loop, const struct source_settings *settings, con
 	s->publish.on_expire = on_publish;
 	s->deadline.on_expire = on_deadline;
 	s->retry.on_expire = on_retry;
+	s->away.on_expire = on_away;
 	s->kubeconfig = copy(settings->client.kubeconfig);
 	s->account_directory = copy(settings->client.service_account_directory);
 	s->user_agent = copy(settings->client.user_agent);
@@ -431,6 +457,7 @@ void source_destroy(struct source *s)
 	loop_timer_clear(s->loop, &s->publish);
 	loop_timer_clear(s->loop, &s->deadline);
 	loop_timer_clear(s->loop, &s->retry);
+	loop_timer_clear(s->loop, &s->away);
 	registry_destroy(s->registry);
 	free(s->kubeconfig);
 	free(s->account_directory);

@@ -7,11 +7,16 @@ kubelets and controllers would make, made by hand.
         mesh.enrolled("node1")                   # who is enrolled, as a daemon sees it
 """
 
+import contextlib
 import json
 import pathlib
+import queue
 import shutil
+import socket
 import sys
 import tempfile
+import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "netns"))
@@ -46,6 +51,72 @@ class KubeDaemon(Daemon):
     def enrolled(self):
         """How many nodes it sees enrolled."""
         return int(self.cluster()["enrolled"])
+
+
+def bound(address):
+    """For connect(before=...): the connection comes from this address."""
+    return lambda s: s.bind((address, 0))
+
+
+class SlowProxy:
+    """A way to the API server inside a node's namespace. What the server says comes delay_s later; what it is asked does not wait."""
+
+    def __init__(self, plane, host, delay_s=0.0):
+        self.delay_s = delay_s
+        self._plane = plane
+        self._listener = host.listen(address="127.0.0.1")
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._is_open = True
+        self._ends = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while self._is_open:
+            try:
+                near, _ = self._listener.accept()
+                far = self._plane.ns.connect("127.0.0.1", SERVER_PORT, timeout=None)
+            except OSError:
+                continue
+            self._ends |= {near, far}
+            chunks = queue.SimpleQueue()
+            for work in (lambda near=near, far=far: self._pump(near, far), lambda far=far, chunks=chunks: self._read(far, chunks),
+                         lambda near=near, chunks=chunks: self._write(near, chunks)):
+                threading.Thread(target=work, daemon=True).start()
+
+    @staticmethod
+    def _pump(source, sink):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 16):
+                sink.sendall(piece)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def _read(self, far, chunks):
+        piece = b"begin"
+        while piece:
+            try:
+                piece = far.recv(1 << 16)
+            except OSError:
+                piece = b""
+            chunks.put((time.monotonic() + self.delay_s, piece))
+
+    @staticmethod
+    def _write(near, chunks):
+        with contextlib.suppress(OSError):
+            while True:
+                due, piece = chunks.get()
+                time.sleep(max(0.0, due - time.monotonic()))
+                if not piece:
+                    near.shutdown(socket.SHUT_WR)
+                    return
+                near.sendall(piece)
+
+    def close(self):
+        self._is_open = False
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        for end in (self._listener, *self._ends):
+            end.close()
 
 
 class KubeMesh(Mesh):
@@ -94,15 +165,34 @@ class KubeMesh(Mesh):
         for name in (NAMESPACE, RECORDS):
             if not self.api.find("v1", "namespaces", name):
                 self.plane.create_namespace(name)
-        labels = {"app": "culvert"}
         if not self.api.find("apps/v1", "daemonsets", DAEMONSET, NAMESPACE):
-            self.api.create("apps/v1", "daemonsets", {"metadata": {"name": DAEMONSET}, "spec": {
-                "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "none"}]}}}},
-                NAMESPACE)
+            self.create_daemonset()
         for host in self.net.nodes:
             self.add_node(host)
             for pod in host.pods:
                 self.add_pod(pod.name, host, [pod.v4, pod.v6])
+
+    def create_daemonset(self):
+        labels = {"app": "culvert"}
+        self.api.create("apps/v1", "daemonsets", {"metadata": {"name": DAEMONSET}, "spec": {
+            "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "none"}]}}}},
+            NAMESPACE)
+
+    def address(self, pod, last):
+        """One more address of a pod's namespace, as a new pod on its node would have it: nobody has told the API of it."""
+        number = pod.host.number
+        address = f"10.88.{number}.{last}"
+        self.plug(pod, address)
+        return address
+
+    @staticmethod
+    def plug(pod, address):
+        pod.ip(f"addr add {address}/32 dev eth0")
+        pod.host.ip(f"route replace {address}/32 dev {pod.veth}")
+
+    def unplug(self, pod, address, to):
+        """The address is another node's: its route leads there."""
+        pod.host.ip(f"route replace {address}/32 via {to.host.v4}")
 
     def add_node(self, host):
         return self.plane.add_node(host.node_name, [host.v4, host.v6], list(host.pod_prefixes))
@@ -117,8 +207,9 @@ class KubeMesh(Mesh):
         return self.api.find(LEASES, "leases", node, RECORDS)
 
     def wait_enrolled(self):
-        for daemon in self.daemons:
-            wait_for(lambda: daemon.enrolled() == 2, lambda: f"{daemon.host.node_name} to see both enrolled:\n{daemon.log()[-2000:]}")
+        for daemon, other in zip(self.daemons, ("node2", "node1")):
+            wait_for(lambda: daemon.enrolled() == 2 and daemon.peers()[other]["pair"] == "joined",
+                     lambda: f"{daemon.host.node_name} to be joined with {other}:\n{daemon.log()[-2000:]}")
 
     def close(self, check=True):
         try:
