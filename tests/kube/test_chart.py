@@ -148,6 +148,13 @@ def test_the_issuer_is_a_plain_process(plain):
     assert not any("secret" in volume or "hostPath" in volume for volume in spec["volumes"])  # nothing mounts the authority
 
 
+def test_in_lockdown_the_issuer_reaches_the_api_server():
+    """As a pod it would be refused the way to another node's address: no certificate, so no tunnel, for ever."""
+    spec = render(capture__mode="lockdown", api__host="10.0.0.1").find("Deployment", "culvert-issuer")["spec"]["template"]["spec"]
+    assert spec["hostNetwork"] is True and not any("ports" in container for container in spec["containers"])
+    assert {"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"} in spec["containers"][0]["env"]
+
+
 def test_app_armor_is_asked_for_only_where_it_is_known():
     def profile(version):
         return render("--kube-version", version).daemon["containers"][0]["securityContext"].get("appArmorProfile")
@@ -164,7 +171,7 @@ def test_daemons_may_read_who_is_where_and_enrol_themselves(plain):
         ("certificates.k8s.io", "certificatesigningrequests", ()): {"create", "get"}}
     assert plain.rules("Role", "culvert", "culvert-nodes") == {("coordination.k8s.io", "leases", ()): {"get", "list", "watch", "create"}}
     assert plain.rules("Role", "culvert", NAMESPACE) == {
-        ("apps", "daemonsets", ("culvert",)): {"get", "list", "watch"}, ("", "configmaps", ("culvert-ca",)): {"get"}}
+        ("apps", "daemonsets", ("culvert",)): {"get"}, ("", "configmaps", ("culvert-ca",)): {"get"}}
 
 
 def test_the_issuer_may_sign_for_its_own_signer_and_touch_its_own_objects(plain):
