@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "report.h"
 
-#include "kubernetes.h"
-
 #include "base/log.h"
 #include "collect.h"
 #include "kubernetes.h"
+#include "process.h"
 #include "status/snapshot.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { COUNTERS_MAX = 256, DEVICES_MAX = 1024 };
 
@@ -245,28 +241,6 @@ static size_t fill_devices(struct snapshot_device *ret, const struct daemon *d)
 	return count;
 }
 
-static void fill_process(struct snapshot_process *ret)
-{
-	FILE *statm = fopen("/proc/self/statm", "re");
-	unsigned long resident_pages = 0;
-	struct rusage usage;
-	struct rlimit files;
-	struct stat st;
-
-	if (statm && fscanf(statm, "%*s %lu", &resident_pages) == 1)
-		ret->resident_bytes = resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
-	if (statm)
-		(void)fclose(statm);
-	if (!getrusage(RUSAGE_SELF, &usage))
-		ret->cpu_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
-		              (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-	if (!getrlimit(RLIMIT_NOFILE, &files))
-		ret->max_fds = files.rlim_cur;
-	/* Since Linux 6.2 the folder's size; listing a hundred thousand of them would hold up the main thread. */
-	if (!stat("/proc/self/fd", &st))
-		ret->open_fds = (uint64_t)st.st_size;
-}
-
 static const char *mode_text(enum config_mode mode)
 {
 	return mode == CONFIG_PERMISSIVE ? "permissive" : mode == CONFIG_STRICT ? "strict" : "lockdown";
@@ -345,7 +319,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		s.reloads_count = sizeof(reloads) / sizeof(reloads[0]);
 		s.counters_count = fill_counters(counters, d);
 		s.devices_count = fill_devices(devices, d);
-		fill_process(&s.process);
+		process_fill(&s.process);
 		fill_certificates(&s.certificates, d);
 		if (d->kubernetes) {
 			kubernetes_snapshot(d, &cluster);
