@@ -2,23 +2,14 @@
 #include "kube/message.h"
 
 #include "base/text.h"
-#include "kube.pb-c.h"
-#include "kube/arena.h"
+#include "kube/kinds.h"
 #include "kube/split.h"
+#include "kube/unpack.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct message {
-	struct arena arena;
-	ProtobufCAllocator allocator;
-	struct object_fault faults[MESSAGE_FAULTS_MAX];
-	size_t faults_count;
-	char error[MESSAGE_ERROR_BYTES];
-};
 
 static const struct {
 	const char *name, *list_name;
@@ -30,11 +21,6 @@ static const struct {
 	[OBJECT_REQUEST] = { "CertificateSigningRequest", "CertificateSigningRequestList" },
 };
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == OBJECT_KINDS, "a name for each kind");
-
-static const char *const phases[] = {
-	[OBJECT_PHASE_UNKNOWN] = "Unknown", [OBJECT_PENDING] = "Pending", [OBJECT_RUNNING] = "Running",
-	[OBJECT_SUCCEEDED] = "Succeeded",   [OBJECT_FAILED] = "Failed",
-};
 
 const char *message_kind_name(enum object_kind kind)
 {
@@ -82,420 +68,6 @@ const char *message_error(const struct message *m)
 	return m->error;
 }
 
-__attribute__((format(printf, 3, 4))) static int refuse(struct message *m, int rc, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(m->error, sizeof(m->error), format, args);
-	va_end(args);
-	return rc;
-}
-
-static int no_memory(struct message *m)
-{
-	return refuse(m, -ENOMEM, "no memory for an object, which may take %d MiB", ARENA_MAX_BYTES >> 20);
-}
-
-__attribute__((format(printf, 2, 3))) static void fault(struct message *m, const char *format, ...)
-{
-	va_list args;
-
-	if (m->faults_count == MESSAGE_FAULTS_MAX)
-		return;
-	va_start(args, format);
-	(void)vsnprintf(m->faults[m->faults_count].text, sizeof(m->faults[0].text), format, args);
-	va_end(args);
-	m->faults_count++;
-}
-
-static void begin(struct message *m)
-{
-	arena_reset(&m->arena);
-	m->faults_count = 0;
-	m->error[0] = '\0';
-}
-
-/* The generated message, or NULL with the sentence. Memory that ran out looks like bytes that are wrong: the arena tells them apart. */
-static void *unpack(struct message *m, const ProtobufCMessageDescriptor *descriptor, const char *what, const void *bytes, size_t len_bytes,
-                    int *ret_rc)
-{
-	void *message = protobuf_c_message_unpack(descriptor, &m->allocator, len_bytes, bytes);
-
-	if (message)
-		return message;
-	if (m->arena.is_exhausted)
-		*ret_rc = no_memory(m);
-	else
-		*ret_rc = refuse(m, -EBADMSG, "%zu bytes that are no %s", len_bytes, what);
-	return NULL;
-}
-
-/* ---- Metadata ---- */
-
-static const char *find_entry(Culvert__Kube__Entry *const *entries, size_t count, const char *key)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (strcmp(entries[i]->key, key) == 0)
-			return entries[i]->value;
-	}
-	return NULL;
-}
-
-static const char *find_label(const Culvert__Kube__ObjectMeta *meta, const char *key)
-{
-	return meta ? find_entry(meta->labels, meta->n_labels, key) : NULL;
-}
-
-static const char *find_annotation(const Culvert__Kube__ObjectMeta *meta, const char *key)
-{
-	return meta ? find_entry(meta->annotations, meta->n_annotations, key) : NULL;
-}
-
-static int take_meta(struct message *m, const char *kind, const Culvert__Kube__ObjectMeta *meta, struct object_meta *ret)
-{
-	char quoted[TEXT_QUOTE_BYTES];
-
-	if (!meta || meta->name[0] == '\0')
-		return refuse(m, -EINVAL, "a %s without metadata.name", kind);
-	/* Names of requests may hold more than those of the others; nothing of ours is named after them. */
-	if (!text_is_subdomain(meta->name) && strcmp(kind, kinds[OBJECT_REQUEST].name) != 0)
-		return refuse(m, -EINVAL, "a %s with the metadata.name %s; small letters, digits, '-' and '.' would be right", kind,
-		              text_quote(meta->name, quoted));
-	*ret = (struct object_meta){
-		.name_space = meta->name_space,
-		.name = meta->name,
-		.uid = meta->uid,
-		.version = meta->resourceversion,
-		.created_s = meta->creationtimestamp ? meta->creationtimestamp->seconds : 0,
-		.is_deleting = meta->deletiontimestamp != NULL,
-	};
-	return 0;
-}
-
-/* A label or an annotation with two values of which one is the default, so that one is faulted that means neither. */
-static bool is_set(struct message *m, const char *where, const char *key, const char *value, const char *set, const char *otherwise)
-{
-	char quoted[TEXT_QUOTE_BYTES];
-
-	if (!value || value[0] == '\0' || strcmp(value, otherwise) == 0)
-		return false;
-	if (strcmp(value, set) == 0)
-		return true;
-	fault(m, "metadata.%s[%s]: %s is taken as \"%s\"; \"%s\" or \"%s\" would be right", where, key, text_quote(value, quoted),
-	      otherwise, set, otherwise);
-	return false;
-}
-
-/* ---- Nodes ---- */
-
-static void take_node_addresses(struct message *m, const Culvert__Kube__NodeStatus *status, const char *type, struct addr *addresses,
-                                size_t *count)
-{
-	char quoted[TEXT_QUOTE_BYTES];
-
-	for (size_t i = 0; i < status->n_addresses; i++) {
-		const Culvert__Kube__NodeAddress *a = status->addresses[i];
-
-		if (strcmp(a->type, type) != 0)
-			continue;
-		if (addr_parse(a->address, &addresses[*count]) == 0)
-			(*count)++;
-		else
-			fault(m, "status.addresses[%zu].address: %s is no IP address (%s)", i, text_quote(a->address, quoted), type);
-	}
-}
-
-/* Under which a node's own packets to other nodes' pods go out where the pods' network is Calico's overlay: out of the pods' space, and not in
- * status.addresses. Each node's part of it writes them. */
-static const char *const tunnel_annotations[] = {
-	"projectcalico.org/IPv4IPIPTunnelAddr",         "projectcalico.org/IPv4VXLANTunnelAddr",
-	"projectcalico.org/IPv6VXLANTunnelAddr",        "projectcalico.org/IPv4WireguardInterfaceAddr",
-	"projectcalico.org/IPv6WireguardInterfaceAddr",
-};
-enum { TUNNEL_ANNOTATIONS = sizeof(tunnel_annotations) / sizeof(tunnel_annotations[0]) };
-
-static void take_tunnel_addresses(struct message *m, const Culvert__Kube__ObjectMeta *meta, struct addr *addresses, size_t *count)
-{
-	char quoted[TEXT_QUOTE_BYTES];
-
-	for (size_t i = 0; i < TUNNEL_ANNOTATIONS; i++) {
-		const char *text = find_annotation(meta, tunnel_annotations[i]);
-
-		if (!text || text[0] == '\0')
-			continue;
-		if (addr_parse(text, &addresses[*count]) == 0)
-			(*count)++;
-		else
-			fault(m, "metadata.annotations[%s]: %s is no IP address", tunnel_annotations[i], text_quote(text, quoted));
-	}
-}
-
-static void take_range(struct message *m, const char *where, size_t index, const char *text, struct object_node *n, struct prefix *ranges)
-{
-	char quoted[TEXT_QUOTE_BYTES], why[PREFIX_FAULT_BYTES];
-	struct prefix p = { 0 };
-	int rc = prefix_parse(text, &p);
-
-	if (rc == 0)
-		ranges[n->ranges_count++] = p;
-	else
-		fault(m, "%s[%zu]: %s %s", where, index, text_quote(text, quoted), prefix_fault(rc, &p, why));
-}
-
-static int take_node(struct message *m, const void *bytes, size_t len_bytes, struct object_node *ret)
-{
-	struct object_node n = { 0 };
-	const Culvert__Kube__Node *node;
-	struct prefix *ranges;
-	struct addr *addresses;
-	int rc;
-
-	node = unpack(m, &culvert__kube__node__descriptor, "Node", bytes, len_bytes, &rc);
-	if (!node)
-		return rc;
-	rc = take_meta(m, "Node", node->metadata, &n.meta);
-	if (rc < 0)
-		return rc;
-	addresses = arena_take_array(&m->arena, (node->status ? node->status->n_addresses : 0) + TUNNEL_ANNOTATIONS, sizeof(*addresses));
-	if (!addresses)
-		return no_memory(m);
-	if (node->status) {
-		take_node_addresses(m, node->status, "InternalIP", addresses, &n.addresses_count);
-		take_node_addresses(m, node->status, "ExternalIP", addresses, &n.addresses_count);
-	}
-	take_tunnel_addresses(m, node->metadata, addresses, &n.addresses_count);
-	n.addresses = addresses;
-	if (node->spec) {
-		ranges = arena_take_array(&m->arena, node->spec->n_podcidrs + 1, sizeof(*ranges));
-		if (!ranges)
-			return no_memory(m);
-		for (size_t i = 0; i < node->spec->n_podcidrs; i++)
-			take_range(m, "spec.podCIDRs", i, node->spec->podcidrs[i], &n, ranges);
-		if (node->spec->n_podcidrs == 0 && node->spec->podcidr[0] != '\0')
-			take_range(m, "spec.podCIDR", 0, node->spec->podcidr, &n, ranges);
-		n.ranges = ranges;
-	}
-	n.is_unenrolled = is_set(m, "annotations", MESSAGE_KEY_ENROLLED, find_annotation(node->metadata, MESSAGE_KEY_ENROLLED), "false",
-	                         "true");
-	*ret = n;
-	return 0;
-}
-
-/* ---- Pods ---- */
-
-static int take_pod_addresses(struct message *m, const Culvert__Kube__PodStatus *status, struct object_pod *p)
-{
-	struct addr *addresses = arena_take_array(&m->arena, status->n_podips + 1, sizeof(*addresses));
-	char quoted[TEXT_QUOTE_BYTES];
-	struct addr first;
-	bool is_first_found = false;
-
-	if (!addresses)
-		return no_memory(m);
-	p->addresses = addresses;
-	for (size_t i = 0; i < status->n_podips; i++) {
-		if (addr_parse(status->podips[i]->ip, &addresses[p->addresses_count]) == 0)
-			p->addresses_count++;
-		else
-			fault(m, "status.podIPs[%zu].ip: %s is no IP address", i, text_quote(status->podips[i]->ip, quoted));
-	}
-	if (status->podip[0] == '\0')
-		return 0;
-	if (addr_parse(status->podip, &first) < 0) {
-		fault(m, "status.podIP: %s is no IP address", text_quote(status->podip, quoted));
-		return 0;
-	}
-	for (size_t i = 0; i < p->addresses_count; i++)
-		is_first_found = is_first_found || addr_equal(&addresses[i], &first);
-	if (status->n_podips == 0)
-		addresses[p->addresses_count++] = first;
-	else if (!is_first_found)
-		fault(m, "status.podIP: %s is not in status.podIPs, which are taken", text_quote(status->podip, quoted));
-	return 0;
-}
-
-static void take_phase(struct message *m, const char *text, struct object_pod *p)
-{
-	char quoted[TEXT_QUOTE_BYTES];
-
-	for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
-		if (strcmp(text, phases[i]) == 0) {
-			p->phase = (enum object_phase)i;
-			return;
-		}
-	}
-	if (text[0] != '\0')
-		fault(m, "status.phase: %s is not known; Pending, Running, Succeeded or Failed would be right", text_quote(text, quoted));
-}
-
-static int take_pod(struct message *m, const void *bytes, size_t len_bytes, struct object_pod *ret)
-{
-	struct object_pod p = { .node = "", .account = "" };
-	const Culvert__Kube__Pod *pod;
-	const char *name, *component;
-	char quoted[TEXT_QUOTE_BYTES];
-	int rc;
-
-	pod = unpack(m, &culvert__kube__pod__descriptor, "Pod", bytes, len_bytes, &rc);
-	if (!pod)
-		return rc;
-	rc = take_meta(m, "Pod", pod->metadata, &p.meta);
-	if (rc < 0)
-		return rc;
-	if (pod->spec) {
-		p.account = pod->spec->serviceaccountname;
-		p.is_host_network = pod->spec->hostnetwork;
-		if (pod->spec->nodename[0] == '\0' || text_is_subdomain(pod->spec->nodename))
-			p.node = pod->spec->nodename;
-		else
-			fault(m, "spec.nodeName: %s is no name of a node", text_quote(pod->spec->nodename, quoted));
-	}
-	if (pod->status) {
-		rc = take_pod_addresses(m, pod->status, &p);
-		if (rc < 0)
-			return rc;
-		take_phase(m, pod->status->phase, &p);
-	}
-	p.is_opted_out = is_set(m, "annotations", MESSAGE_KEY_MODE, find_annotation(pod->metadata, MESSAGE_KEY_MODE), "disabled",
-	                        "enabled");
-	name = find_label(pod->metadata, "app.kubernetes.io/name");
-	component = find_label(pod->metadata, "app.kubernetes.io/component");
-	p.is_culvert = name && component && strcmp(name, "culvert") == 0 && strcmp(component, "daemon") == 0;
-	*ret = p;
-	return 0;
-}
-
-/* ---- Namespaces, records ---- */
-
-static int take_namespace(struct message *m, const void *bytes, size_t len_bytes, struct object_namespace *ret)
-{
-	struct object_namespace n = { 0 };
-	const Culvert__Kube__Object *object;
-	int rc;
-
-	object = unpack(m, &culvert__kube__object__descriptor, "Namespace", bytes, len_bytes, &rc);
-	if (!object)
-		return rc;
-	rc = take_meta(m, "Namespace", object->metadata, &n.meta);
-	if (rc < 0)
-		return rc;
-	n.is_opted_out = is_set(m, "labels", MESSAGE_KEY_MODE, find_label(object->metadata, MESSAGE_KEY_MODE), "disabled", "enabled");
-	*ret = n;
-	return 0;
-}
-
-static int take_record(struct message *m, const void *bytes, size_t len_bytes, struct object_record *ret)
-{
-	struct object_record r = { .node_uid = "" };
-	const Culvert__Kube__Lease *lease;
-	char quoted[TEXT_QUOTE_BYTES];
-	const char *text;
-	uint64_t port;
-	int rc;
-
-	lease = unpack(m, &culvert__kube__lease__descriptor, "Lease", bytes, len_bytes, &rc);
-	if (!lease)
-		return rc;
-	rc = take_meta(m, "Lease", lease->metadata, &r.meta);
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < lease->metadata->n_ownerreferences; i++) {
-		const Culvert__Kube__OwnerReference *owner = lease->metadata->ownerreferences[i];
-
-		if (strcmp(owner->kind, "Node") != 0 || strcmp(owner->apiversion, "v1") != 0)
-			continue;
-		if (strcmp(owner->name, r.meta.name) == 0)
-			r.node_uid = owner->uid;
-		else
-			fault(m, "metadata.ownerReferences[%zu].name: %s is another node than the record's name says", i,
-			      text_quote(owner->name, quoted));
-	}
-	text = find_annotation(lease->metadata, MESSAGE_KEY_PORT);
-	if (text && text_parse_u64(text, &port) == 0 && port >= 1 && port <= UINT16_MAX)
-		r.tunnel_port = (uint32_t)port;
-	else if (text)
-		fault(m, "metadata.annotations[" MESSAGE_KEY_PORT "]: %s is no port; 1 to 65535 would be right", text_quote(text, quoted));
-	text = find_annotation(lease->metadata, MESSAGE_KEY_SETTINGS);
-	r.settings_hash = text ? text : "";
-	*ret = r;
-	return 0;
-}
-
-/* ---- Requests for certificates ---- */
-
-static int take_extra(struct message *m, const Culvert__Kube__CertificateSigningRequestSpec *spec, struct object_request *r)
-{
-	struct object_extra *extra = arena_take_array(&m->arena, spec->n_extra, sizeof(*extra));
-
-	if (!extra)
-		return no_memory(m);
-	for (size_t i = 0; i < spec->n_extra; i++) {
-		const Culvert__Kube__ExtraValue *value = spec->extra[i]->value;
-
-		extra[i].key = spec->extra[i]->key;
-		extra[i].values = value ? (const char *const *)value->items : NULL;
-		extra[i].values_count = value ? value->n_items : 0;
-	}
-	r->extra = extra;
-	r->extra_count = spec->n_extra;
-	return 0;
-}
-
-static void take_condition(const Culvert__Kube__CertificateSigningRequestCondition *c, struct object_request *r)
-{
-	bool is_so = c->status[0] == '\0' || strcmp(c->status, "True") == 0;
-	const char *text = c->message[0] ? c->message : c->reason;
-
-	if (strcmp(c->type, "Approved") == 0) {
-		r->is_approved = is_so;
-		return;
-	}
-	if (strcmp(c->type, "Denied") == 0)
-		r->is_denied = is_so;
-	else if (strcmp(c->type, "Failed") == 0)
-		r->is_failed = is_so;
-	else
-		return;
-	if (is_so)
-		r->verdict = text;
-}
-
-static int take_request(struct message *m, const void *bytes, size_t len_bytes, struct object_request *ret)
-{
-	struct object_request r = { .signer = "", .username = "", .user_uid = "", .verdict = "" };
-	const Culvert__Kube__CertificateSigningRequest *request;
-	int rc;
-
-	request = unpack(m, &culvert__kube__certificate_signing_request__descriptor, "CertificateSigningRequest", bytes, len_bytes, &rc);
-	if (!request)
-		return rc;
-	rc = take_meta(m, kinds[OBJECT_REQUEST].name, request->metadata, &r.meta);
-	if (rc < 0)
-		return rc;
-	if (request->spec) {
-		r.signer = request->spec->signername;
-		r.username = request->spec->username;
-		r.user_uid = request->spec->uid;
-		r.pem = request->spec->request.data;
-		r.pem_bytes = request->spec->request.len;
-		r.usages = (const char *const *)request->spec->usages;
-		r.usages_count = request->spec->n_usages;
-		r.lifetime_s = request->spec->expirationseconds;
-		rc = take_extra(m, request->spec, &r);
-		if (rc < 0)
-			return rc;
-	}
-	if (request->status) {
-		for (size_t i = 0; i < request->status->n_conditions; i++)
-			take_condition(request->status->conditions[i], &r);
-		r.certificate = request->status->certificate.len ? request->status->certificate.data : NULL;
-		r.certificate_bytes = request->status->certificate.len;
-	}
-	*ret = r;
-	return 0;
-}
-
 const char *message_request_extra(const struct object_request *r, const char *key)
 {
 	const struct object_extra *found = NULL;
@@ -510,44 +82,12 @@ const char *message_request_extra(const struct object_request *r, const char *ke
 	return found && found->values_count == 1 ? found->values[0] : NULL;
 }
 
-/* ---- Objects, bare ---- */
-
-static int take_object(struct message *m, enum object_kind kind, const void *bytes, size_t len_bytes, struct object *ret)
-{
-	struct object o = { .kind = kind };
-	int rc = -EINVAL;
-
-	switch (kind) {
-	case OBJECT_NODE:
-		rc = take_node(m, bytes, len_bytes, &o.node);
-		break;
-	case OBJECT_POD:
-		rc = take_pod(m, bytes, len_bytes, &o.pod);
-		break;
-	case OBJECT_NAMESPACE:
-		rc = take_namespace(m, bytes, len_bytes, &o.name_space);
-		break;
-	case OBJECT_RECORD:
-		rc = take_record(m, bytes, len_bytes, &o.record);
-		break;
-	case OBJECT_REQUEST:
-		rc = take_request(m, bytes, len_bytes, &o.request);
-		break;
-	case OBJECT_KINDS:
-		break;
-	}
-	if (rc < 0)
-		return rc;
-	o.faults = m->faults;
-	o.faults_count = m->faults_count;
-	*ret = o;
-	return 0;
-}
+/* ---- Bare messages ---- */
 
 int message_object(struct message *m, enum object_kind kind, const void *bytes, size_t len_bytes, struct object *ret)
 {
-	begin(m);
-	return take_object(m, kind, bytes, len_bytes, ret);
+	unpack_begin(m);
+	return kinds_take(m, kind, bytes, len_bytes, ret);
 }
 
 int message_list_meta(struct message *m, const void *bytes, size_t len_bytes, struct message_list_meta *ret)
@@ -555,8 +95,8 @@ int message_list_meta(struct message *m, const void *bytes, size_t len_bytes, st
 	const Culvert__Kube__ListMeta *meta;
 	int rc;
 
-	begin(m);
-	meta = unpack(m, &culvert__kube__list_meta__descriptor, "ListMeta", bytes, len_bytes, &rc);
+	unpack_begin(m);
+	meta = unpack_message(m, &culvert__kube__list_meta__descriptor, "ListMeta", bytes, len_bytes, &rc);
 	if (!meta)
 		return rc;
 	*ret = (struct message_list_meta){ meta->resourceversion, meta->continue_token, meta->remainingitemcount };
@@ -568,12 +108,12 @@ int message_version(struct message *m, const void *bytes, size_t len_bytes, cons
 	const Culvert__Kube__Object *object;
 	int rc;
 
-	begin(m);
-	object = unpack(m, &culvert__kube__object__descriptor, "object", bytes, len_bytes, &rc);
+	unpack_begin(m);
+	object = unpack_message(m, &culvert__kube__object__descriptor, "object", bytes, len_bytes, &rc);
 	if (!object)
 		return rc;
 	if (!object->metadata || object->metadata->resourceversion[0] == '\0')
-		return refuse(m, -EINVAL, "an object without metadata.resourceVersion");
+		return unpack_refuse(m, -EINVAL, "an object without metadata.resourceVersion");
 	*ret = object->metadata->resourceversion;
 	return 0;
 }
@@ -584,8 +124,8 @@ int message_status(struct message *m, const void *bytes, size_t len_bytes, struc
 	struct message_status s = { 0 };
 	int rc;
 
-	begin(m);
-	status = unpack(m, &culvert__kube__status__descriptor, "Status", bytes, len_bytes, &rc);
+	unpack_begin(m);
+	status = unpack_message(m, &culvert__kube__status__descriptor, "Status", bytes, len_bytes, &rc);
 	if (!status)
 		return rc;
 	s.text = status->message;
@@ -604,7 +144,7 @@ int message_status(struct message *m, const void *bytes, size_t len_bytes, struc
 static int open_envelope(struct message *m, const void *bytes, size_t len_bytes, struct split_envelope *ret)
 {
 	if (split_envelope(bytes, len_bytes, ret) < 0)
-		return refuse(m, -EBADMSG, "%zu bytes that are no answer in Kubernetes' protobuf", len_bytes);
+		return unpack_refuse(m, -EBADMSG, "%zu bytes that are no answer in Kubernetes' protobuf", len_bytes);
 	return 0;
 }
 
@@ -614,7 +154,7 @@ static int wrong_kind(struct message *m, const struct split_envelope *e, const c
 
 	(void)snprintf(text, sizeof(text), "%.*s", (int)(e->kind.len_bytes < sizeof(text) ? e->kind.len_bytes : sizeof(text)),
 	               (const char *)e->kind.bytes);
-	return refuse(m, -EBADMSG, "the answer is a %s where a %s was asked for", text_quote(text, quoted), wanted);
+	return unpack_refuse(m, -EBADMSG, "the answer is a %s where a %s was asked for", text_quote(text, quoted), wanted);
 }
 
 int message_answer_object(struct message *m, enum object_kind kind, const void *bytes, size_t len_bytes, struct object *ret)
@@ -622,13 +162,13 @@ int message_answer_object(struct message *m, enum object_kind kind, const void *
 	struct split_envelope e;
 	int rc;
 
-	begin(m);
+	unpack_begin(m);
 	rc = open_envelope(m, bytes, len_bytes, &e);
 	if (rc < 0)
 		return rc;
 	if (!split_span_is(e.kind, kinds[kind].name))
 		return wrong_kind(m, &e, kinds[kind].name);
-	return take_object(m, kind, e.object.bytes, e.object.len_bytes, ret);
+	return kinds_take(m, kind, e.object.bytes, e.object.len_bytes, ret);
 }
 
 int message_answer_meta(struct message *m, const void *bytes, size_t len_bytes, struct object_meta *ret)
@@ -637,12 +177,12 @@ int message_answer_meta(struct message *m, const void *bytes, size_t len_bytes, 
 	struct split_envelope e;
 	int rc;
 
-	begin(m);
+	unpack_begin(m);
 	rc = open_envelope(m, bytes, len_bytes, &e);
 	if (rc < 0)
 		return rc;
-	object = unpack(m, &culvert__kube__object__descriptor, "object", e.object.bytes, e.object.len_bytes, &rc);
-	return object ? take_meta(m, "object", object->metadata, ret) : rc;
+	object = unpack_message(m, &culvert__kube__object__descriptor, "object", e.object.bytes, e.object.len_bytes, &rc);
+	return object ? unpack_meta(m, "object", object->metadata, ret) : rc;
 }
 
 int message_answer_data(struct message *m, const void *bytes, size_t len_bytes, const char *key, const void **ret_value,
@@ -654,17 +194,17 @@ int message_answer_data(struct message *m, const void *bytes, size_t len_bytes, 
 	const char *text;
 	int rc;
 
-	begin(m);
+	unpack_begin(m);
 	rc = open_envelope(m, bytes, len_bytes, &e);
 	if (rc < 0)
 		return rc;
 	if (split_span_is(e.kind, "ConfigMap")) {
-		map = unpack(m, &culvert__kube__config_map__descriptor, "ConfigMap", e.object.bytes, e.object.len_bytes, &rc);
-		text = map ? find_entry(map->data, map->n_data, key) : NULL;
+		map = unpack_message(m, &culvert__kube__config_map__descriptor, "ConfigMap", e.object.bytes, e.object.len_bytes, &rc);
+		text = map ? unpack_find(map->data, map->n_data, key) : NULL;
 		if (!map)
 			return rc;
 		if (!text)
-			return refuse(m, -ENOENT, "the ConfigMap has no key %s", key);
+			return unpack_refuse(m, -ENOENT, "the ConfigMap has no key %s", key);
 		*ret_value = text;
 		*ret_value_bytes = strlen(text);
 		return 0;
@@ -672,7 +212,7 @@ int message_answer_data(struct message *m, const void *bytes, size_t len_bytes, 
 	if (!split_span_is(e.kind, "Secret"))
 		return wrong_kind(m, &e, "ConfigMap or Secret");
 	m->arena.is_secret = true;
-	secret = unpack(m, &culvert__kube__secret__descriptor, "Secret", e.object.bytes, e.object.len_bytes, &rc);
+	secret = unpack_message(m, &culvert__kube__secret__descriptor, "Secret", e.object.bytes, e.object.len_bytes, &rc);
 	if (!secret)
 		return rc;
 	for (size_t i = 0; i < secret->n_data; i++) {
@@ -683,7 +223,7 @@ int message_answer_data(struct message *m, const void *bytes, size_t len_bytes, 
 			continue;
 		copy = arena_take(&m->arena, value->len + 1);
 		if (!copy)
-			return no_memory(m);
+			return unpack_no_memory(m);
 		if (value->len > 0)
 			memcpy(copy, value->data, value->len);
 		copy[value->len] = '\0';
@@ -691,7 +231,7 @@ int message_answer_data(struct message *m, const void *bytes, size_t len_bytes, 
 		*ret_value_bytes = value->len;
 		return 0;
 	}
-	return refuse(m, -ENOENT, "the Secret has no key %s", key);
+	return unpack_refuse(m, -ENOENT, "the Secret has no key %s", key);
 }
 
 int message_answer_status(struct message *m, const void *bytes, size_t len_bytes, struct message_status *ret)
@@ -699,7 +239,7 @@ int message_answer_status(struct message *m, const void *bytes, size_t len_bytes
 	struct split_envelope e;
 	int rc;
 
-	begin(m);
+	unpack_begin(m);
 	rc = open_envelope(m, bytes, len_bytes, &e);
 	if (rc < 0)
 		return rc;
