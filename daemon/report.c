@@ -7,13 +7,15 @@
 #include "process.h"
 #include "status/snapshot.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum { COUNTERS_MAX = 256, DEVICES_MAX = 1024 };
+
+static_assert((int)VIEW_NODES_MAX < (int)UINT16_MAX, "a place fits");
 
 /* One question, until all workers have answered. */
 struct report {
@@ -102,19 +104,21 @@ static uint32_t enrolled_of(const struct view *v)
 /* Every node of the view but this one, with what the workers know. NULL: no memory. */
 static struct snapshot_peer *peers_of(const struct daemon *d, void *const *parts, uint32_t parts_count, size_t *ret_count)
 {
+	static uint16_t place_of[VIEW_IDS_MAX]; /* in peers, from 1, by node id; main's thread only */
 	const struct view *v = d->view;
 	size_t nodes = v ? view_nodes_count(v) : 0, count = 0;
 	struct snapshot_peer *peers = calloc(nodes + 1, sizeof(*peers));
 
 	if (!peers)
 		return NULL;
+	memset(place_of, 0, sizeof(place_of));
 	for (size_t i = 0; i < nodes; i++) {
 		const struct view_node *node = view_node_at(v, i);
 		struct snapshot_peer *p = &peers[count];
 
 		if (node->is_self)
 			continue;
-		count++;
+		place_of[node->id] = (uint16_t)++count;
 		p->node_id = node->id;
 		p->state = "none";
 		p->is_enrolled = node->is_enrolled;
@@ -127,12 +131,10 @@ static struct snapshot_peer *peers_of(const struct daemon *d, void *const *parts
 		const struct collect_part *part = parts[w];
 
 		for (size_t i = 0; i < part->peers_count; i++) {
-			for (size_t k = 0; k < count; k++) {
-				if (peers[k].node_id == part->peers[i].node_id) {
-					merge_peer(&peers[k], &part->peers[i]);
-					break;
-				}
-			}
+			uint16_t place = place_of[part->peers[i].node_id];
+
+			if (place)
+				merge_peer(&peers[place - 1], &part->peers[i]);
 		}
 	}
 	*ret_count = count;
