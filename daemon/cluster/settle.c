@@ -2,6 +2,7 @@
 #include "cluster/settle.h"
 
 #include "base/hash.h"
+#include "cluster/ranges.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,13 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-	GATEWAYS = 2,    /* addresses at the start of a range: overlay device and bridge */
-	DAEMONS_MAX = 4, /* of a node: one, and those that it takes the place of */
-};
+enum { DAEMONS_MAX = 4 }; /* of a node: one, and those that it takes the place of */
 
 /* What is judged together, and what is refused by it, has a key. */
-enum { KEY_RANGES = 1, KEY_NODE = 2, KEY_NODE_ADDRESS = 3, KEY_ADDRESS = 4 };
+enum { KEY_NODE = 2, KEY_NODE_ADDRESS = 3, KEY_ADDRESS = 4 }; /* 1 is that of ranges */
 
 bool node_is_enrolled(const struct node *n)
 {
@@ -55,7 +53,7 @@ static int set(const struct edit *edit, const struct prefix *p, const struct vie
 
 /* --- nodes --- */
 
-static bool is_older(const struct node *a, const struct node *b)
+bool node_is_older(const struct node *a, const struct node *b)
 {
 	return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->uid, b->uid) < 0;
 }
@@ -80,7 +78,7 @@ static void elect_node(struct settlement *s, const struct addr *a)
 	for (struct node_address *at = members_node_address(&s->members, a); at; at = node_address_next(at)) {
 		if (!at->is_owner && find_holder(s, a, at->node))
 			continue;
-		if (!best || at->is_owner > best->is_owner || (at->is_owner == best->is_owner && is_older(at->node, best->node)))
+		if (!best || at->is_owner > best->is_owner || (at->is_owner == best->is_owner && node_is_older(at->node, best->node)))
 			best = at;
 	}
 	refusals_begin(&s->refusals, key);
@@ -203,47 +201,6 @@ static int settle_nodes(const struct edit *edit)
 
 /* --- ranges --- */
 
-static int compare_prefix(const struct prefix *a, const struct prefix *b)
-{
-	int r = addr_compare(&a->addr, &b->addr);
-
-	return r ? r : (int)a->len_bits - (int)b->len_bits;
-}
-
-static int compare_ranged(const void *a, const void *b)
-{
-	const struct ranged *x = a, *y = b;
-	int r = compare_prefix(&x->prefix, &y->prefix);
-
-	if (r)
-		return r;
-	/* Who wins stands first. */
-	if (x->kind != y->kind)
-		return x->kind == VIEW_POD_SPACE ? 1 : -1;
-	if (!x->node || !y->node)
-		return !x->node - !y->node;
-	return is_older(x->node, y->node) ? -1 : is_older(y->node, x->node) ? 1 : 0;
-}
-
-static const struct ranged *ranged_find(const struct settlement *s, const struct addr *a)
-{
-	struct ranged key = { .prefix = { .addr = *a, .len_bits = 128 } };
-	size_t low = 0, high = s->ranged_count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int r = compare_prefix(&s->ranged[middle].prefix, &key.prefix);
-
-		if (r == 0)
-			return &s->ranged[middle];
-		if (r < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
 static bool is_in_own_range(const struct settlement *s, const struct addr *a, const struct node *node)
 {
 	if (!s->is_ranges_own)
@@ -253,89 +210,6 @@ static bool is_in_own_range(const struct settlement *s, const struct addr *a, co
 			return true;
 	}
 	return false;
-}
-
-static struct addr addr_plus(const struct addr *a, unsigned n)
-{
-	struct addr sum = *a;
-
-	sum.bytes[15] = (uint8_t)(sum.bytes[15] + n);
-	return sum;
-}
-
-struct collecting {
-	struct ranged *items;
-	size_t count, cap;
-	struct settlement *s;
-};
-
-static void count_ranges(void *ctx, struct chain *entry)
-{
-	struct collecting *c = ctx;
-
-	c->cap += container_of(entry, struct node, chain)->ranges_count * (1 + GATEWAYS);
-}
-
-static void collect_ranges(void *ctx, struct chain *entry)
-{
-	struct collecting *c = ctx;
-	struct node *n = container_of(entry, struct node, chain);
-
-	for (size_t i = 0; i < n->ranges_count && n->is_in_view; i++) {
-		const struct prefix *range = &n->ranges[i];
-
-		c->items[c->count++] =
-			(struct ranged){ .prefix = *range, .kind = c->s->is_ranges_own ? VIEW_POD : VIEW_POD_SPACE, .node = n };
-		/* A range of a few addresses has no room for a bridge. */
-		for (unsigned k = 0; k < GATEWAYS && range->len_bits <= 126; k++)
-			c->items[c->count++] = (struct ranged){ .prefix = { .addr = addr_plus(&range->addr, k), .len_bits = 128 },
-				                                .kind = VIEW_NODE,
-				                                .node = n };
-	}
-}
-
-static void refuse_range(struct settlement *s, const struct ranged *loser, const struct ranged *winner)
-{
-	char text[PREFIX_TEXT_BYTES], other[PREFIX_TEXT_BYTES], object[REFUSAL_OBJECT_BYTES];
-
-	(void)snprintf(object, sizeof(object), "node %.120s", loser->node->name);
-	settle_refuse(s, KEY_RANGES, object, "spec.podCIDRs: %s overlaps %s of node %.120s, which had it first",
-	              prefix_print(&loser->prefix, text), prefix_print(&winner->prefix, other), winner->node->name);
-}
-
-/* Takes out of sorted items what stands twice, and of ranges that are owned and overlap the newer. */
-static size_t thin_out(struct settlement *s, struct ranged *items, size_t count)
-{
-	size_t kept = 0, owned = SIZE_MAX; /* the last owned range that was kept */
-
-	for (size_t i = 0; i < count; i++) {
-		struct ranged *item = &items[i];
-
-		if (kept > 0 && compare_prefix(&items[kept - 1].prefix, &item->prefix) == 0) {
-			if (item->kind == VIEW_POD && items[kept - 1].kind == VIEW_POD && item->node != items[kept - 1].node)
-				refuse_range(s, item, &items[kept - 1]);
-			continue;
-		}
-		if (item->kind == VIEW_NODE && owned != SIZE_MAX && items[owned].node != item->node &&
-		    prefix_contains(&items[owned].prefix, &item->prefix.addr))
-			continue; /* of a range that was refused */
-		if (item->kind == VIEW_POD && owned != SIZE_MAX && items[owned].node != item->node &&
-		    prefix_overlaps(&items[owned].prefix, &item->prefix)) {
-			if (is_older(items[owned].node, item->node)) {
-				refuse_range(s, item, &items[owned]);
-				continue;
-			}
-			/* The wider one goes: it stays in its place as part of the pod space, which is true of it all the same. */
-			refuse_range(s, &items[owned], item);
-			items[owned].kind = VIEW_POD_SPACE;
-			items[owned].node = NULL;
-		}
-		items[kept] = *item;
-		if (item->kind == VIEW_POD)
-			owned = kept;
-		kept++;
-	}
-	return kept;
 }
 
 static int settle_address(const struct edit *edit, const struct addr *a, struct node *last_owner);
@@ -358,43 +232,26 @@ static bool is_same(const struct ranged *a, const struct ranged *b)
 static int settle_ranges(struct edit *edit)
 {
 	struct settlement *s = edit->s;
-	struct collecting c = { .cap = s->pod_space_count, .s = s };
 	const struct ranged *before = s->ranged;
-	size_t before_count = s->ranged_count, i = 0, k = 0;
-	char text[PREFIX_TEXT_BYTES];
-	int r = 0;
+	size_t before_count = s->ranged_count, count, i = 0, k = 0;
+	struct ranged *items;
+	int r = ranges_collect(s, &items, &count);
 
-	chains_visit(&s->members.nodes, count_ranges, &c);
-	c.items = calloc(c.cap + 1, sizeof(*c.items));
-	if (!c.items)
-		return -ENOMEM;
-	chains_visit(&s->members.nodes, collect_ranges, &c);
-	refusals_begin(&s->refusals, KEY_RANGES);
-	for (size_t p = 0; p < s->pod_space_count; p++) {
-		const char *forbidden = view_forbidden(&s->pod_space[p]);
-
-		if (forbidden)
-			settle_refuse(s, KEY_RANGES, "settings", "capture.cluster_pods: %s holds %s; narrower ones would be right",
-			              prefix_print(&s->pod_space[p], text), forbidden);
-		else
-			c.items[c.count++] = (struct ranged){ .prefix = s->pod_space[p], .kind = VIEW_POD_SPACE };
-	}
-	qsort(c.items, c.count, sizeof(*c.items), compare_ranged);
-	c.count = thin_out(s, c.items, c.count);
-	refusals_end(&s->refusals, KEY_RANGES);
+	if (r < 0)
+		return r;
 	edit->has_ranged_before = true;
 	edit->ranged_before = s->ranged;
 	edit->ranged_before_count = before_count;
 	/* settle_address looks here. */
-	s->ranged = c.items;
-	s->ranged_count = c.count;
-	while (r == 0 && (i < before_count || k < c.count)) {
-		int order = i == before_count ? 1 : k == c.count ? -1 : compare_prefix(&before[i].prefix, &c.items[k].prefix);
+	s->ranged = items;
+	s->ranged_count = count;
+	while (r == 0 && (i < before_count || k < count)) {
+		int order = i == before_count ? 1 : k == count ? -1 : ranged_compare(&before[i], &items[k]);
 
 		if (order < 0)
 			r = set_ranged(edit, &before[i], false);
-		else if (order > 0 || !is_same(&before[i], &c.items[k]))
-			r = set_ranged(edit, &c.items[k], true);
+		else if (order > 0 || !is_same(&before[i], &items[k]))
+			r = set_ranged(edit, &items[k], true);
 		i += order <= 0;
 		k += order >= 0;
 	}

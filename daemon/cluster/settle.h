@@ -36,6 +36,7 @@ struct settlement {
 };
 
 bool node_is_enrolled(const struct node *n);
+bool node_is_older(const struct node *a, const struct node *b);
 /* Adds to what is refused under key, and tells the owner where it is new. */
 __attribute__((format(printf, 4, 5))) void settle_refuse(struct settlement *s, uint64_t key, const char *object, const char *format, ...);
 /* Settles all that is dirty, and what is due. 0 and s->view is new, or -ENOMEM and all is still dirty. */
