@@ -7,7 +7,7 @@
 #include "kube/message.h"
 #include "tls/ca.h"
 #include "tls/csr.h"
-#include "tls/generation.h"
+#include "tls/holding.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,7 +21,6 @@
 enum {
 	CALL_TIMEOUT_MS = 15000,
 	PATH_BYTES = 1024,
-	FILE_MAX_BYTES = 1 << 20,
 	NODE_PART_BYTES = 200,       /* of a request's name, which has 253 */
 	REFUSED_WAIT_MIN_MS = 15000, /* a right, or what the issuer judges by, is changed by hand */
 	REFUSED_WAIT_MAX_MS = 30000,
@@ -34,12 +33,6 @@ static const char *const phase_names[] = {
 	[IDENTITY_RESTING] = "resting", [IDENTITY_ASKING] = "asking", [IDENTITY_WAITING] = "waiting", [IDENTITY_TAKING] = "taking"
 };
 static_assert(sizeof(phase_names) / sizeof(phase_names[0]) == IDENTITY_PHASES, "a name for each phase");
-static_assert((int)GENERATION_ERROR_BYTES == (int)CRED_ERROR_BYTES, "what cred says goes through generation");
-
-/* What is in force, or about to be. */
-struct files {
-	char *cert, *key, *ca; /* NULL: none; the key is wiped */
-};
 
 struct identity {
 	struct loop *loop;
@@ -58,9 +51,9 @@ struct identity {
 	unsigned refusals; /* denied, one after the other */
 	uint32_t poll_ms;
 
-	struct files files; /* in force, where has_files */
-	bool has_files;
-	int64_t not_before_s, not_after_s, renew_s;
+	struct holding held; /* in force, where has_held */
+	bool has_held;
+	int64_t renew_s;
 	char *bundle; /* as the ConfigMap was last read; NULL: not yet */
 	bool is_bundle_fresh;
 	bool is_bundle_foreign; /* the certificate in force does not go with it */
@@ -99,8 +92,8 @@ static void wait_ms(struct identity *i, uint32_t ms)
 static void set_error(struct identity *i, const char *text)
 {
 	if (strcmp(text, i->error) != 0)
-		log_warn(i->has_files && i->not_after_s > time(NULL) ? "no new certificate; the one that is there is used"
-		                                                     : "no certificate",
+		log_warn(i->has_held && i->held.not_after_s > time(NULL) ? "no new certificate; the one that is there is used"
+		                                                         : "no certificate",
 		         L_TEXT("detail", text));
 	snprintf(i->error, sizeof(i->error), "%s", text);
 	i->failed_s = time(NULL);
@@ -196,104 +189,38 @@ static void call(struct identity *i, const char *method, const char *path, struc
 	}
 }
 
-/* --- files --- */
+/* --- what is held --- */
 
-static void files_done(struct files *f)
-{
-	if (f->key)
-		explicit_bzero(f->key, strlen(f->key));
-	free(f->key);
-	free(f->cert);
-	free(f->ca);
-	*f = (struct files){ 0 };
-}
-
-static char *file_read(const char *directory, const char *name)
-{
-	char path[PATH_BYTES * 2], *text = NULL;
-	size_t len;
-	FILE *f;
-
-	if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int)sizeof(path))
-		return NULL;
-	f = fopen(path, "re");
-	if (!f)
-		return NULL;
-	setvbuf(f, NULL, _IONBF, 0); /* no copy of a key in a buffer that nobody wipes */
-	text = malloc(FILE_MAX_BYTES);
-	if (text) {
-		len = fread(text, 1, FILE_MAX_BYTES - 1, f);
-		text[len] = '\0';
-	}
-	fclose(f);
-	return text;
-}
-
-static void take_times(struct identity *i, const struct cred_info *info)
+/* Takes h as what is in force. */
+static void hold(struct identity *i, struct holding *h)
 {
 	uint64_t random;
 
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		random = 0;
-	i->not_before_s = info->not_before_s;
-	i->not_after_s = info->self.not_after_s;
-	i->renew_s = identity_renewal(i->not_before_s, i->not_after_s, random);
-	i->has_files = true;
+	holding_done(&i->held);
+	i->held = *h;
+	*h = (struct holding){ 0 };
+	i->has_held = true;
+	i->renew_s = identity_renewal(i->held.not_before_s, i->held.not_after_s, random);
 }
 
-/* The certificate that is there from an earlier run, if it is good: this node's name, an authority that is trusted there, its time. */
-static void load_files(struct identity *i)
+/* Judges h and puts it in force. 0; -EINVAL: it is not good; -ENOMEM; -errno: writing; with a sentence in error. h is done with. */
+static int put(struct identity *i, struct holding *h, char error[CRED_ERROR_BYTES])
 {
-	char error[CRED_ERROR_BYTES];
-	struct cred_info info;
-	struct tls_ctx *ctx;
+	int r;
 
-	if (cred_load(i->directory, &i->name, &ctx, &info, error)) {
-		log_info("a new certificate is needed", L_TEXT("detail", error));
-		return;
+	if (!h->cert || !h->key || !h->ca) {
+		snprintf(error, CRED_ERROR_BYTES, "out of memory");
+		r = -ENOMEM;
+	} else {
+		r = holding_store(i->directory, &i->name, h, error);
 	}
-	tls_ctx_unref(ctx);
-	i->files = (struct files){ file_read(i->directory, "tls.crt"), file_read(i->directory, "tls.key"),
-		                   file_read(i->directory, "ca.crt") };
-	if (i->files.cert && i->files.key && i->files.ca)
-		take_times(i, &info);
-	else
-		files_done(&i->files); /* one bundle tls.pem, which we never write */
-}
-
-struct check {
-	const struct tls_name *name;
-	struct cred_info info;
-};
-
-static int check_files(void *ctx, const char *folder, char error[GENERATION_ERROR_BYTES])
-{
-	struct check *c = ctx;
-	struct tls_ctx *tls;
-	int r = cred_load(folder, c->name, &tls, &c->info, error);
-
-	if (!r)
-		tls_ctx_unref(tls);
-	return r;
-}
-
-/* Judges the files and puts them in force; *f is taken where all is well. 0; -EINVAL: they are not good; -errno: writing; with a sentence. */
-static int put_files(struct identity *i, struct files *f, char error[GENERATION_ERROR_BYTES])
-{
-	const struct generation_file list[] = {
-		{ "tls.crt", f->cert, strlen(f->cert), 0644 },
-		{ "tls.key", f->key, strlen(f->key), 0600 },
-		{ "ca.crt", f->ca, strlen(f->ca), 0644 },
-	};
-	struct check check = { .name = &i->name };
-	int r = generation_write(i->directory, list, sizeof(list) / sizeof(list[0]), check_files, &check, error);
-
-	if (r)
+	if (r) {
+		holding_done(h);
 		return r;
-	files_done(&i->files);
-	i->files = *f;
-	*f = (struct files){ 0 };
-	take_times(i, &check.info);
+	}
+	hold(i, h);
 	if (i->ops.changed)
 		i->ops.changed(i->ctx);
 	return 0;
@@ -304,12 +231,10 @@ static int put_files(struct identity *i, struct files *f, char error[GENERATION_
 /* Other authorities under the certificate that is in force. */
 static void take_bundle(struct identity *i)
 {
-	struct files f = { strdup(i->files.cert), strdup(i->files.key), strdup(i->bundle) };
-	char error[GENERATION_ERROR_BYTES];
-	int r = -ENOMEM;
+	struct holding h = { .cert = strdup(i->held.cert), .key = strdup(i->held.key), .ca = strdup(i->bundle) };
+	char error[CRED_ERROR_BYTES];
+	int r = put(i, &h, error);
 
-	if (f.cert && f.key && f.ca)
-		r = put_files(i, &f, error);
 	if (!r) {
 		log_info("other authorities are trusted");
 	} else if (r == -EINVAL) {
@@ -318,15 +243,14 @@ static void take_bundle(struct identity *i)
 		         L_TEXT("detail", error));
 		i->is_bundle_foreign = true;
 	} else {
-		fail_after(i, later_ms(i), "the authorities can not be written: %s", r == -ENOMEM ? "out of memory" : error);
+		fail_after(i, later_ms(i), "the authorities can not be written: %s", error);
 		i->is_bundle_fresh = false;
 	}
-	files_done(&f);
 }
 
 static uint32_t check_ms(struct identity *i)
 {
-	int64_t life_ms = i->has_files ? (i->not_after_s - i->not_before_s - CA_CLOCK_SKEW_S) * 1000 : 0;
+	int64_t life_ms = i->has_held ? (i->held.not_after_s - i->held.not_before_s - CA_CLOCK_SKEW_S) * 1000 : 0;
 	uint32_t ms = life_ms / 20 > IDENTITY_CHECK_MAX_MS   ? IDENTITY_CHECK_MAX_MS
 	              : life_ms / 20 < IDENTITY_CHECK_MIN_MS ? IDENTITY_CHECK_MIN_MS
 	                                                     : (uint32_t)(life_ms / 20);
@@ -490,22 +414,21 @@ static void answer_read(struct identity *i, const struct kube_answer *a)
 /* The certificate is there, and so is what to trust. */
 static void take_certificate(struct identity *i)
 {
-	struct files f = { i->certificate.text, i->key.text, strdup(i->bundle) };
-	char error[GENERATION_ERROR_BYTES];
-	int r = -ENOMEM;
+	struct holding h = { .cert = i->certificate.text, .key = i->key.text, .ca = strdup(i->bundle) };
+	char error[CRED_ERROR_BYTES];
+	int r;
 
 	i->certificate = i->key = (struct pem_text){ 0 };
-	if (f.ca)
-		r = put_files(i, &f, error);
-	files_done(&f);
+	r = put(i, &h, error);
 	if (r) {
-		fail_after(i, refused_ms(i), "the certificate that came can not be used: %s", r == -ENOMEM ? "out of memory" : error);
+		fail_after(i, refused_ms(i), "the certificate that came can not be used: %s", error);
 		give_up(i);
 		return;
 	}
 	i->issued++;
 	i->refusals = 0;
-	log_info("got a certificate", L_TEXT("request", i->request), L_I64("not_after_s", i->not_after_s), L_I64("renew_s", i->renew_s));
+	log_info("got a certificate", L_TEXT("request", i->request), L_I64("not_after_s", i->held.not_after_s),
+	         L_I64("renew_s", i->renew_s));
 	drop_request(i);
 	set_phase(i, IDENTITY_RESTING);
 }
@@ -544,14 +467,14 @@ static void go_on(struct identity *i)
 	}
 	if (i->phase == IDENTITY_TAKING)
 		take_certificate(i);
-	else if (i->has_files && !i->is_bundle_foreign && strcmp(i->files.ca, i->bundle) != 0)
+	else if (i->has_held && !i->is_bundle_foreign && strcmp(i->held.ca, i->bundle) != 0)
 		take_bundle(i);
 	if (i->timer.heap_index)
 		return;
 	if (i->phase == IDENTITY_WAITING) {
 		snprintf(path, sizeof(path), REQUESTS_PATH "/%s", i->request);
 		call(i, "GET", path, NULL, answer_read);
-	} else if (!i->has_files || i->is_bundle_foreign || time(NULL) >= i->renew_s) {
+	} else if (!i->has_held || i->is_bundle_foreign || time(NULL) >= i->renew_s) {
 		ask(i);
 	} else {
 		rest(i);
@@ -578,6 +501,8 @@ int identity_create(struct loop *loop, struct kube_client *client, const struct 
                     void *ctx, struct identity **ret)
 {
 	struct identity *i = calloc(1, sizeof(*i));
+	char error[CRED_ERROR_BYTES];
+	struct holding left;
 	int r;
 
 	if (!i)
@@ -601,7 +526,11 @@ int identity_create(struct loop *loop, struct kube_client *client, const struct 
 		identity_destroy(i);
 		return r;
 	}
-	load_files(i);
+	r = holding_load(i->directory, &i->name, &left, error);
+	if (r)
+		log_info("a new certificate is needed", L_TEXT("detail", error));
+	else
+		hold(i, &left);
 	*ret = i;
 	return 0;
 }
@@ -613,7 +542,7 @@ void identity_destroy(struct identity *i)
 	kube_cancel(i->call);
 	loop_timer_clear(i->loop, &i->timer);
 	drop_request(i);
-	files_done(&i->files);
+	holding_done(&i->held);
 	message_destroy(i->message);
 	free(i->bundle);
 	free(i->signer);
@@ -626,13 +555,14 @@ void identity_state(const struct identity *i, struct identity_state *ret)
 {
 	*ret = (struct identity_state){
 		.phase = i->phase,
-		.has_certificate = i->has_files && i->not_after_s > time(NULL),
+		.has_certificate = i->has_held && i->held.not_after_s > time(NULL),
 		.bundle_s = i->bundle_s,
 		.failed_s = i->failed_s,
 		.issued = i->issued,
 	};
-	if (i->has_files) {
-		ret->since_s = i->not_before_s + CA_CLOCK_SKEW_S < i->not_after_s ? i->not_before_s + CA_CLOCK_SKEW_S : i->not_before_s;
+	if (i->has_held) {
+		ret->since_s = i->held.not_before_s + CA_CLOCK_SKEW_S < i->held.not_after_s ? i->held.not_before_s + CA_CLOCK_SKEW_S
+		                                                                            : i->held.not_before_s;
 		ret->renew_s = i->renew_s;
 	}
 	memcpy(ret->request, i->request, sizeof(ret->request));
