@@ -119,6 +119,9 @@ static void peer_up(void *ctx, const char *node, bool is_up)
 {
 	struct engine_worker *w = ctx;
 
+	/* Streams to a peer begin at its home. A tunnel of it at another worker, where it came from behind a NAT, takes none of them. */
+	if (view_home_worker(node, w->engine->settings.workers) != (uint32_t)(w - w->engine->workers))
+		return;
 	w->engine->ops.peer_up(w->engine->ctx, node, is_up);
 }
 
