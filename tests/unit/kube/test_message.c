@@ -587,6 +587,78 @@ static void test_data_by_key(void **state)
 	bytes_done(&b);
 }
 
+/* What a real API server sent: the seeds of the fuzzer, each behind one byte of its own. */
+static size_t read_seed(const char *name, uint8_t *dst, size_t size)
+{
+	char path[128];
+	size_t len;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "../../fuzz/corpus/kube_object/%s", name);
+	f = fopen(path, "rb");
+	assert_non_null(f);
+	assert_int_equal(fgetc(f) == EOF, 0);
+	len = fread(dst, 1, size, f);
+	assert_int_equal(fclose(f), 0);
+	assert_in_range(len, 1, size - 1);
+	return len;
+}
+
+static void test_the_bytes_of_a_real_server(void **state)
+{
+	static uint8_t b[8 << 10];
+	struct message_status status;
+	const void *value;
+	struct object o;
+	size_t len;
+
+	(void)state;
+	len = read_seed("pod", b, sizeof(b));
+	assert_int_equal(message_answer_object(m, OBJECT_POD, b, len, &o), 0);
+	assert_string_equal(o.meta.name, "p1");
+	assert_string_equal(o.meta.name_space, "load");
+	assert_string_equal(o.meta.uid, "6a7a10d8-9b58-4e3e-9f02-fa35a38c413a");
+	assert_string_equal(o.meta.version, "216");
+	assert_int_equal(o.meta.created_s, 1795560735);
+	assert_string_equal(o.pod.node, "n1");
+	assert_int_equal(o.pod.phase, OBJECT_RUNNING);
+	assert_int_equal(o.pod.addresses_count, 2);
+	assert_address(&o.pod.addresses[0], "10.9.1.2");
+	assert_address(&o.pod.addresses[1], "fd09::2");
+	assert_int_equal(o.faults_count, 0);
+	len = read_seed("node", b, sizeof(b));
+	assert_int_equal(message_answer_object(m, OBJECT_NODE, b, len, &o), 0);
+	assert_int_equal(o.node.addresses_count, 1);
+	assert_address(&o.node.addresses[0], "10.9.0.2");
+	assert_int_equal(o.node.ranges_count, 1);
+	len = read_seed("lease", b, sizeof(b));
+	assert_int_equal(message_answer_object(m, OBJECT_RECORD, b, len, &o), 0);
+	assert_int_equal(strlen(o.record.node_uid), 36);
+	assert_int_equal(o.record.tunnel_port, 7117);
+	assert_string_equal(o.record.settings_hash, "ab12");
+	len = read_seed("request", b, sizeof(b));
+	assert_int_equal(message_answer_object(m, OBJECT_REQUEST, b, len, &o), 0);
+	assert_string_equal(o.request.signer, "culvert.dev/node");
+	assert_string_equal(o.request.username, "admin");
+	assert_int_equal(o.request.usages_count, 2);
+	assert_true(o.request.is_denied && !o.request.is_approved);
+	assert_string_equal(o.request.verdict, "not this one");
+	assert_true(o.request.pem_bytes > 200 && memcmp(o.request.pem, "-----BEGIN CERTIFICATE REQUEST-----", 35) == 0);
+	len = read_seed("configmap", b, sizeof(b));
+	assert_int_equal(message_answer_data(m, b, len, "tls.key", &value, &len), 0);
+	assert_string_equal(value, "value");
+	len = read_seed("secret", b, sizeof(b));
+	assert_int_equal(message_answer_data(m, b, len, "tls.key", &value, &len), 0);
+	assert_int_equal(len, 3);
+	assert_memory_equal(value, "a\0b", 3);
+	len = read_seed("status", b, sizeof(b));
+	assert_int_equal(message_answer_status(m, b, len, &status), 0);
+	assert_int_equal(status.code, 504);
+	assert_string_equal(status.cause, "ResourceVersionTooLarge");
+	assert_int_equal(status.retry_after_ms, 1000);
+	assert_string_equal(status.text, "Timeout: Too large resource version: 99999999, current: 260");
+}
+
 static void test_the_arena_is_bounded_and_wiped(void **state)
 {
 	struct arena a = { 0 };
@@ -635,6 +707,7 @@ int main(void)
 		cmocka_unit_test(test_a_status),
 		cmocka_unit_test(test_answers_with_one_object),
 		cmocka_unit_test(test_data_by_key),
+		cmocka_unit_test(test_the_bytes_of_a_real_server),
 		cmocka_unit_test(test_the_arena_is_bounded_and_wiped),
 	};
 
