@@ -54,31 +54,51 @@ static int without_enrolment(const struct daemon *d, struct view *v, struct view
 	return view_edit_finish(e, ret);
 }
 
+static int stop_at_first(void *ctx, const struct view_node *before, const struct view_node *after)
+{
+	(void)ctx;
+	(void)before;
+	(void)after;
+	return -ECANCELED;
+}
+
+/* Most views differ in a pod alone; then no node is looked at. */
+static void say_nodes(struct kubernetes *k, const struct view *before)
+{
+	const struct view *v = k->daemon->view;
+	size_t enrolled = 0;
+
+	if (view_diff_nodes(before, v, stop_at_first, NULL) == 0)
+		return;
+	for (size_t i = 0; i < view_nodes_count(v); i++)
+		enrolled += view_node_at(v, i)->is_enrolled;
+	if (enrolled != k->enrolled || view_nodes_count(v) != k->nodes)
+		log_info("new nodes", L_U64("nodes", view_nodes_count(v)), L_U64("enrolled", enrolled));
+	k->enrolled = enrolled;
+	k->nodes = view_nodes_count(v);
+}
+
 static void apply_view(struct kubernetes *k)
 {
 	struct daemon *d = k->daemon;
-	struct view *v = NULL;
-	size_t enrolled = 0;
+	struct view *v = NULL, *before;
 	int r;
 
 	if (!k->wanted)
 		return;
 	r = k->is_unenrolled ? without_enrolment(d, k->wanted, &v) : 0;
+	before = d->view ? view_ref(d->view) : NULL;
 	if (r == 0)
 		r = reload_set_view(d, v ? v : k->wanted);
 	view_unref(v);
 	if (r) {
 		/* What is in force stays, and the next try may find room. */
 		(void)loop_timer_set(d->loop, &k->view_retry, instant_add_ms(loop_now(d->loop), VIEW_RETRY_MS));
-		return;
+	} else {
+		enrol_set_view(k->enrol, d->view);
+		say_nodes(k, before);
 	}
-	enrol_set_view(k->enrol, d->view);
-	for (size_t i = 0; i < view_nodes_count(d->view); i++)
-		enrolled += view_node_at(d->view, i)->is_enrolled;
-	if (enrolled != k->enrolled || view_nodes_count(d->view) != k->nodes)
-		log_info("new nodes", L_U64("nodes", view_nodes_count(d->view)), L_U64("enrolled", enrolled));
-	k->enrolled = enrolled;
-	k->nodes = view_nodes_count(d->view);
+	view_unref(before);
 }
 
 static void on_view_retry(struct loop_timer *t)
