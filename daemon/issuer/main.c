@@ -174,6 +174,7 @@ static int options_parse(int argc, char **argv, struct options *o)
 	};
 	char quoted[TEXT_QUOTE_BYTES];
 	enum log_level level;
+	int64_t delay_s;
 	int opt, r = 0;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1 && !r) {
@@ -242,13 +243,12 @@ static int options_parse(int argc, char **argv, struct options *o)
 		return complain("unexpected argument %s", text_quote(argv[optind], quoted));
 	if (o->is_rotate && o->is_state)
 		return complain("--rotate and --state exclude each other");
-	if (o->trust_delay_s < 0)
-		o->trust_delay_s = o->certificate_lifetime_s;
+	delay_s = o->trust_delay_s < 0 ? o->certificate_lifetime_s : o->trust_delay_s;
 	/* A third of its life is left when the next one is made: enough to be trusted, and for the last certificates. */
-	if (o->authority_lifetime_s < 4 * (o->certificate_lifetime_s + o->trust_delay_s))
+	if (o->authority_lifetime_s < 4 * (o->certificate_lifetime_s + delay_s))
 		return complain(
 			"--authority-lifetime must be at least %lldh: four times the certificates' lifetime and the trust delay together",
-			(long long)(4 * (o->certificate_lifetime_s + o->trust_delay_s) + HOUR_S - 1) / HOUR_S);
+			(long long)(4 * (o->certificate_lifetime_s + delay_s) + HOUR_S - 1) / HOUR_S);
 	return check_names(o);
 }
 

@@ -105,12 +105,17 @@ int rotation_first(const struct rotation_settings *s, int64_t now_s, struct rota
 	return error;
 }
 
+int64_t rotation_trust_delay(const struct rotation *r, const struct rotation_settings *s)
+{
+	return s->trust_delay_s < 0 ? r->longest_s : s->trust_delay_s;
+}
+
 /* Two thirds of its life are over, or so little is left that what it signs while the next one takes over would be cut short. */
 static bool is_old_enough(const struct rotation_authority *a, const struct rotation *r, const struct rotation_settings *s, int64_t now_s)
 {
 	int64_t left_s = a->not_after_s - now_s, third_s = (a->not_after_s - a->not_before_s) / 3;
 
-	return left_s < third_s || left_s < s->trust_delay_s + r->longest_s;
+	return left_s < third_s || left_s < rotation_trust_delay(r, s) + r->longest_s;
 }
 
 enum rotation_step rotation_due(const struct rotation *r, const struct rotation_settings *s, int64_t now_s, bool is_published)
@@ -124,7 +129,7 @@ enum rotation_step rotation_due(const struct rotation *r, const struct rotation_
 
 		if (!r->next_since_s)
 			return is_published ? ROTATION_PUBLISHED : ROTATION_STAY;
-		return has_ended || now_s - r->next_since_s >= s->trust_delay_s ? ROTATION_SWITCH : ROTATION_STAY;
+		return has_ended || now_s - r->next_since_s >= rotation_trust_delay(r, s) ? ROTATION_SWITCH : ROTATION_STAY;
 	}
 	if (r->old.cert)
 		return now_s >= r->old_until_s || now_s >= r->old.not_after_s ? ROTATION_FORGET : ROTATION_STAY;

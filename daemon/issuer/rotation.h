@@ -7,7 +7,7 @@
  *   the next one signs, the old one is trusted, its key gone -- the last certificate that it signed has ended -->
  *   one authority
  *
- * A node takes the published authorities each time it gets a certificate. So with trust_delay_s no shorter than the life of a certificate
+ * A node takes the published authorities each time it gets a certificate. So with a delay no shorter than the life of a certificate
  * every node whose certificate is good trusts the next authority before that signs anything, whatever the node missed meanwhile.
  * Thread: one. */
 #ifndef CULVERT_ISSUER_ROTATION_H
@@ -41,8 +41,11 @@ struct rotation {
 };
 
 struct rotation_settings {
-	int64_t certificate_lifetime_s, authority_lifetime_s, trust_delay_s;
+	int64_t certificate_lifetime_s, authority_lifetime_s;
+	int64_t trust_delay_s; /* negative: as long as any certificate lives that is good now */
 };
+/* How long the next authority is trusted before it signs. */
+int64_t rotation_trust_delay(const struct rotation *r, const struct rotation_settings *s);
 
 enum rotation_step {
 	ROTATION_STAY,

@@ -47,7 +47,7 @@ bool issuer_state(const struct issuer *i, char text[ISSUER_STATE_BYTES])
 		say_authority(&t, "signs:", &r->current, "");
 	if (r->next.cert && r->next_since_s)
 		snprintf(behind, sizeof(behind), "; published, signs from %s",
-		         cert_time_text(r->next_since_s + i->s->rotation.trust_delay_s, time_text));
+		         cert_time_text(r->next_since_s + rotation_trust_delay(r, &i->s->rotation), time_text));
 	say_authority(&t, "next:", &r->next, behind);
 	if (r->old.cert)
 		snprintf(behind, sizeof(behind), "; trusted until %s", cert_time_text(r->old_until_s, time_text));

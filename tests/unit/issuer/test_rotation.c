@@ -21,7 +21,7 @@ static const int64_t start_s = 1700000000;
 static const struct rotation_settings settings = {
 	.certificate_lifetime_s = DAY_S,
 	.authority_lifetime_s = 365 * DAY_S,
-	.trust_delay_s = DAY_S,
+	.trust_delay_s = -1,
 };
 
 /* An issuer that was killed, and begins again from what was stored. */
@@ -171,9 +171,32 @@ static void test_longer_certificates(void **state)
 	r.is_asked = true;
 	assert_int_equal(step(&r, start_s, true), ROTATION_BEGIN);
 	assert_int_equal(step(&r, start_s, true), ROTATION_PUBLISHED);
-	assert_int_equal(step(&r, start_s + DAY_S, true), ROTATION_SWITCH);
-	assert_int_equal(r.old_until_s, start_s + DAY_S + 3 * DAY_S + ROTATION_MARGIN_S);
+	/* And they are waited for: who has one may not have heard of the next authority. */
+	assert_int_equal(step(&r, start_s + 3 * DAY_S - 1, true), ROTATION_STAY);
+	assert_int_equal(step(&r, start_s + 3 * DAY_S, true), ROTATION_SWITCH);
+	assert_int_equal(r.old_until_s, start_s + 3 * DAY_S + 3 * DAY_S + ROTATION_MARGIN_S);
 	assert_int_equal(r.longest_s, DAY_S);
+	rotation_done(&r);
+}
+
+static void test_a_delay_of_ones_own(void **state)
+{
+	struct rotation_settings s = settings;
+	struct rotation r, after;
+
+	(void)state;
+	s.trust_delay_s = 60;
+	assert_int_equal(rotation_first(&s, start_s, &r), 0);
+	assert_int_equal(rotation_trust_delay(&r, &s), 60);
+	assert_int_equal(rotation_trust_delay(&r, &settings), DAY_S);
+	r.is_asked = true;
+	for (int k = 0; k < 2; k++) {
+		assert_int_equal(rotation_take(&r, rotation_due(&r, &s, start_s, true), &s, start_s, &after), 0);
+		rotation_done(&r);
+		r = after;
+	}
+	assert_int_equal(rotation_due(&r, &s, start_s + 59, true), ROTATION_STAY);
+	assert_int_equal(rotation_due(&r, &s, start_s + 60, true), ROTATION_SWITCH);
 	rotation_done(&r);
 }
 
@@ -303,10 +326,10 @@ static void test_stored_wrongly(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole_rotation),       cmocka_unit_test(test_by_age),
-		cmocka_unit_test(test_after_the_end),        cmocka_unit_test(test_longer_certificates),
-		cmocka_unit_test(test_ends_of_certificates), cmocka_unit_test(test_no_node_refuses_another),
-		cmocka_unit_test(test_stored_wrongly),
+		cmocka_unit_test(test_whole_rotation),          cmocka_unit_test(test_by_age),
+		cmocka_unit_test(test_after_the_end),           cmocka_unit_test(test_longer_certificates),
+		cmocka_unit_test(test_a_delay_of_ones_own),     cmocka_unit_test(test_ends_of_certificates),
+		cmocka_unit_test(test_no_node_refuses_another), cmocka_unit_test(test_stored_wrongly),
 	};
 
 	if (tls_init())
