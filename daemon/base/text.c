@@ -2,6 +2,7 @@
 #include "base/text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { QUOTE_MAX_BYTES = 80, DISTANCE_MAX_BYTES = 64, SUBDOMAIN_MAX_BYTES = 253 };
@@ -89,6 +90,20 @@ static unsigned min3(unsigned a, unsigned b, unsigned c)
 	unsigned least = a < b ? a : b;
 
 	return least < c ? least : c;
+}
+
+void text_percent(const char *text, char *ret, size_t size)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~";
+	size_t n = 0;
+
+	for (; *text && n + 4 <= size; text++) {
+		if (strchr(plain, *text))
+			ret[n++] = *text;
+		else
+			n += (size_t)snprintf(ret + n, size - n, "%%%02X", (unsigned char)*text);
+	}
+	ret[n] = '\0';
 }
 
 unsigned text_distance(const char *a, const char *b)

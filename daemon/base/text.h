@@ -23,6 +23,9 @@ bool text_is_subdomain(const char *text);
 /* DOMAIN/PATH, as Kubernetes names who signs certificates: culvert.dev/node. */
 bool text_is_signer(const char *text);
 
+/* text as a part of a URL's path or query: each byte but letters, digits and "-_.~" as %XX. What does not fit in size is left out. */
+void text_percent(const char *text, char *ret, size_t size);
+
 /* How many letters must be changed, added, taken out or swapped with their neighbour to make b of a. Texts longer than 64 bytes count as
  * wholly different. */
 unsigned text_distance(const char *a, const char *b);

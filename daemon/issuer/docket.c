@@ -50,6 +50,16 @@ void docket_remove(struct docket *d, const char *name)
 		case_drop(d, c);
 }
 
+void docket_defer(struct docket *d, const char *name)
+{
+	struct docket_case *c = docket_find(d, name);
+
+	if (!c)
+		return;
+	list_remove(&c->link);
+	list_append(&d->cases, &c->link);
+}
+
 static int case_refuse(struct docket_case *c, const struct judge_refusal *refusal)
 {
 	struct judge_refusal *copy = malloc(sizeof(*copy));

@@ -36,6 +36,8 @@ void docket_done(struct docket *d);
 /* Notes what the API says of a request: it waits, or has its answer, or is none of ours. 0 or -ENOMEM. */
 int docket_put(struct docket *d, const struct judge_settings *s, const char *signer, const struct object_request *r);
 void docket_remove(struct docket *d, const char *name);
+/* It could not be answered now: all others have their turn before it is tried again. */
+void docket_defer(struct docket *d, const char *name);
 struct docket_case *docket_first(const struct docket *d); /* NULL: none waits */
 
 /* Judges a case against its pod (NULL: there is none). Whether it may be signed: then its node is set, else its refusal. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "base/text.h"
 #include "issuer/inside.h"
 
 #include <errno.h>
@@ -10,6 +11,16 @@
 enum { PAGE_ITEMS = 500 };
 
 #define REQUESTS_PATH "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+/* A request, or with part ("/approval", "/status") what of it is changed. Its name is whatever somebody chose: also one with '?' or a blank. */
+static const char *path_of_request(const char *name, const char *part, char ret[ISSUER_PATH_BYTES])
+{
+	char escaped[3 * JUDGE_NAME_BYTES + 1];
+
+	text_percent(name, escaped, sizeof(escaped));
+	snprintf(ret, ISSUER_PATH_BYTES, REQUESTS_PATH "/%s%s", escaped, part);
+	return ret;
+}
 
 /* The case that the answer is about, or NULL where it has gone meanwhile. */
 static struct docket_case *current_case(const struct issuer *i)
@@ -46,6 +57,7 @@ static void request_refused(struct issuer *i, const char *what, const struct kub
 	char path[ISSUER_PATH_BYTES];
 
 	if (a->error || (a->status != 404 && a->status != 409 && a->status != 422)) {
+		docket_defer(&i->docket, i->subject); /* a webhook may refuse this one alone */
 		issuer_answer_trouble(i, what, a);
 		return;
 	}
@@ -56,8 +68,7 @@ static void request_refused(struct issuer *i, const char *what, const struct kub
 		return;
 	}
 	c->version[0] = '\0'; /* so that it is taken again even where it has not changed */
-	snprintf(path, sizeof(path), REQUESTS_PATH "/%s", i->subject);
-	issuer_call(i, "GET", path, NULL, NULL, request_read);
+	issuer_call(i, "GET", path_of_request(i->subject, "", path), NULL, NULL, request_read);
 }
 
 static void request_denied(struct issuer *i, const struct kube_answer *a)
@@ -157,22 +168,18 @@ void issuer_answer_request(struct issuer *i, struct docket_case *c)
 		i->refusal = *c->refusal;
 	if (c->refusal && c->is_approved) {
 		/* Somebody else approved it. That is no reason to sign. */
-		snprintf(path, sizeof(path), REQUESTS_PATH "/%s/status", c->name);
 		store_request_fail(&b, c->version, c->refusal);
-		issuer_call(i, "PATCH", path, ISSUER_JSON_PATCH, &b, request_denied);
+		issuer_call(i, "PATCH", path_of_request(c->name, "/status", path), ISSUER_JSON_PATCH, &b, request_denied);
 	} else if (c->refusal) {
-		snprintf(path, sizeof(path), REQUESTS_PATH "/%s/approval", c->name);
 		store_request_deny(&b, c->version, c->refusal);
-		issuer_call(i, "PATCH", path, ISSUER_JSON_PATCH, &b, request_denied);
+		issuer_call(i, "PATCH", path_of_request(c->name, "/approval", path), ISSUER_JSON_PATCH, &b, request_denied);
 	} else if (!c->node[0]) {
 		issuer_call(i, "GET", issuer_path(i, "pods", c->claim.pod, path), NULL, NULL, pod_read);
 	} else if (!c->is_approved) {
-		snprintf(path, sizeof(path), REQUESTS_PATH "/%s/approval", c->name);
 		store_request_approve(&b, c->version, c->node);
-		issuer_call(i, "PATCH", path, ISSUER_JSON_PATCH, &b, request_approved);
+		issuer_call(i, "PATCH", path_of_request(c->name, "/approval", path), ISSUER_JSON_PATCH, &b, request_approved);
 	} else {
-		snprintf(path, sizeof(path), REQUESTS_PATH "/%s/status", c->name);
-		sign(i, c, path);
+		sign(i, c, path_of_request(c->name, "/status", path));
 	}
 }
 
@@ -215,14 +222,11 @@ int issuer_start_requests(struct issuer *i)
 	static const struct reflector_ops ops = {
 		.list_began = on_list, .put = on_put, .gone = on_gone, .list_ended = on_list, .state_changed = on_reflector_state
 	};
-	char selector[ISSUER_PATH_BYTES];
+	char selector[ISSUER_PATH_BYTES], signer[ISSUER_PATH_BYTES / 2];
 	struct reflector_settings s = { .kind = OBJECT_REQUEST, .path = REQUESTS_PATH, .selector = selector, .page_items = PAGE_ITEMS };
-	size_t at;
 
-	/* The one character of a signer's name that a query can not have as it is. */
-	at = (size_t)snprintf(selector, sizeof(selector), "fieldSelector=spec.signerName%%3D");
-	for (const char *p = i->s->signer; *p && at + 4 < sizeof(selector); p++)
-		at += (size_t)snprintf(selector + at, sizeof(selector) - at, *p == '/' ? "%%2F" : "%c", *p);
+	text_percent(i->s->signer, signer, sizeof(signer));
+	snprintf(selector, sizeof(selector), "fieldSelector=spec.signerName%%3D%s", signer);
 	if (getrandom(&s.seed, sizeof(s.seed), 0) != sizeof(s.seed))
 		return -EIO;
 	return reflector_create(i->loop, i->client, &s, &ops, i, &i->reflector);

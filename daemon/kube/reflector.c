@@ -184,21 +184,6 @@ static void failed_status(struct reflector *r, const struct kube_answer *answer)
 
 /* ---- Requests ---- */
 
-/* Versions and tokens are opaque, so they are escaped like any text. */
-static void escape(const char *text, char *dst, size_t size)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~";
-	size_t n = 0;
-
-	for (; *text && n + 4 <= size; text++) {
-		if (strchr(plain, *text))
-			dst[n++] = *text;
-		else
-			n += (size_t)snprintf(dst + n, size - n, "%%%02X", (unsigned char)*text);
-	}
-	dst[n] = '\0';
-}
-
 static void send_request(struct reflector *r, const char *query, uint32_t silence_ms, const struct kube_handler *handler)
 {
 	struct kube_request request = { .method = "GET", .silence_ms = silence_ms };
@@ -381,7 +366,9 @@ static void start_list(struct reflector *r)
 	if (!r->continue_token)
 		r->list_bytes = 0;
 	/* With a version and no limit the cache answers, with something that is not older: never back in time. */
-	escape(is_paged ? (r->continue_token ? r->continue_token : "") : (r->version[0] ? r->version : "0"), escaped, sizeof(escaped));
+	/* Versions and tokens are opaque, so they are escaped like any text. */
+	text_percent(is_paged ? (r->continue_token ? r->continue_token : "") : (r->version[0] ? r->version : "0"), escaped,
+	             sizeof(escaped));
 	if (is_paged)
 		(void)snprintf(query, sizeof(query), "limit=%u%s%s", items, r->continue_token ? "&continue=" : "", escaped);
 	else
@@ -530,7 +517,7 @@ static void start_watch(struct reflector *r)
 	r->state = STATE_WATCHING;
 	r->is_watch_open = r->is_expired = r->is_server_fault = false;
 	r->retry_after_ms = 0;
-	escape(r->version, version, sizeof(version));
+	text_percent(r->version, version, sizeof(version));
 	(void)snprintf(query, sizeof(query), "watch=1&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%u", version,
 	               backoff_between(&r->backoff, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S));
 	watch_split_init(&r->watch, &watch_ops, r);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The issuer over a real API server: what it signs, what it denies and how it says so, and that nothing is lost or made twice, whenever it is killed."""
 
+import base64
 import datetime
 import itertools
 import shutil
@@ -71,6 +72,23 @@ def test_requests_made_while_it_was_away_are_answered(site):
         with pytest.raises(Denied, match="WrongUsages"):
             site.answer(wrong)
         assert issuer.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a b", "a&b=1", "aö"])
+def test_a_request_with_an_odd_name_holds_nobody_up(site, name):
+    """Whoever may make a request may choose its name; nodes wait behind it."""
+    site.plane.api.create(*CERTIFICATES, {"metadata": {"name": f"{name}-{site.namespace}"}, "spec": {
+        "request": base64.b64encode(site.make_request(site.name("n1"))[0]).decode(), "signerName": site.signer, "usages": ["client auth"]}})
+    request = site.ask(site.add_daemon("n1"), site.name("n1"))
+    with site.issuer() as issuer:
+        assert site.answer(request)
+
+        def verdict():
+            odd, = (found for found in site.plane.api.list(*CERTIFICATES) if found["metadata"]["name"] == f"{name}-{site.namespace}")
+            return [(condition["type"], condition["reason"]) for condition in odd.get("status", {}).get("conditions", [])]
+
+        wait_for(verdict, lambda: f"a verdict:\n{issuer.text()[-3000:]}", ANSWER_S)
+        assert verdict() == [("Denied", "WrongRequester")]
 
 
 def refuse(site, wanted, request):

@@ -108,10 +108,26 @@ static void signers(void **state)
 		assert_false(text_is_signer(bad[i]));
 }
 
+static void parts_of_urls(void **state)
+{
+	char text[16], all[64];
+
+	(void)state;
+	text_percent("a-Z_0.9~", text, sizeof(text));
+	assert_string_equal(text, "a-Z_0.9~");
+	text_percent("a/b?c#d %&=\xc3\xb6", all, sizeof(all));
+	assert_string_equal(all, "a%2Fb%3Fc%23d%20%25%26%3D%C3%B6");
+	text_percent("????????", text, sizeof(text));
+	assert_string_equal(text, "%3F%3F%3F%3F%3F");
+	text_percent("", text, sizeof(text));
+	assert_string_equal(text, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signers),
+		cmocka_unit_test(parts_of_urls),
 		cmocka_unit_test(foreign_text_is_made_safe),
 		cmocka_unit_test(numbers_are_digits_only),
 		cmocka_unit_test(subdomains_are_told),

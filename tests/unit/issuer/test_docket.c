@@ -127,6 +127,30 @@ static void test_the_first_comes_first(void **state)
 	assert_int_equal(d.count, 0);
 }
 
+static void test_one_that_can_not_be_answered_holds_nobody_up(void **state)
+{
+	static const char *const names[] = { "a", "b", "c" };
+	struct object_request r;
+	struct docket d;
+
+	(void)state;
+	docket_init(&d);
+	for (int i = 0; i < 3; i++) {
+		r = good(names[i], "1");
+		put(&d, &r);
+	}
+	docket_defer(&d, "a");
+	assert_string_equal(docket_first(&d)->name, "b");
+	docket_defer(&d, "gone");
+	docket_remove(&d, "b");
+	docket_remove(&d, "c");
+	assert_string_equal(docket_first(&d)->name, "a");
+	docket_defer(&d, "a");
+	assert_string_equal(docket_first(&d)->name, "a");
+	assert_int_equal(d.count, 1);
+	docket_done(&d);
+}
+
 static void test_a_change_is_judged_anew(void **state)
 {
 	const struct object_pod pod = {
@@ -196,6 +220,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_open_requests_wait),
 		cmocka_unit_test(test_the_first_comes_first),
+		cmocka_unit_test(test_one_that_can_not_be_answered_holds_nobody_up),
 		cmocka_unit_test(test_a_change_is_judged_anew),
 		cmocka_unit_test(test_no_more_than_fit),
 	};
