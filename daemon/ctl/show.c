@@ -280,6 +280,11 @@ static void show_troubles(FILE *out, const Culvert__Status__Peers *p, int64_t no
 			print_clean(out, x->name);
 			fprintf(out, ": it holds other nodes enrolled than this one does, %" PRIu32 " in all\n", x->enrolled_there);
 		}
+		if (x->has_other_settings) {
+			fputc('\n', out);
+			print_clean(out, x->name);
+			fputs(": its capture.mode is another than this node's; all nodes should have the same\n", out);
+		}
 		if (!x->last_error[0])
 			continue;
 		fputc('\n', out);

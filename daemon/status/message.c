@@ -403,6 +403,7 @@ static void put_peer(struct scratch *x, const struct snapshot_peer *p, Culvert__
 	pb->pair_there = clean_text(x, p->pair_there ? p->pair_there : "");
 	pb->enrolled_there = p->enrolled_there;
 	pb->is_enrolled_different = p->is_enrolled_different;
+	pb->has_other_settings = p->has_other_settings;
 }
 
 static bool is_asked_for(const struct status_query *q, const char *peer)

@@ -63,7 +63,7 @@ struct snapshot_peer {
 	uint64_t incarnation;
 	const char *pair_there; /* as pair; NULL: not known */
 	uint32_t enrolled_there;
-	bool is_enrolled_different;
+	bool is_enrolled_different, has_other_settings;
 };
 
 struct snapshot_stream {

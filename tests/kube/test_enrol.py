@@ -189,6 +189,21 @@ def test_what_contradicts_is_refused_and_listed(mesh):
     wait_for(lambda: not mesh.one.cluster()["refusals"], "nothing to be refused any more")
 
 
+def test_a_node_with_another_mode_is_named(mesh):
+    mesh.two.write_config(capture={"mode": "permissive"})
+    try:
+        assert mesh.two.end() == 0
+        mesh.two.start()
+        for daemon, other in zip(mesh.daemons, ("node2", "node1")):
+            wait_for(lambda: daemon.peers()[other]["has_other_settings"], f"{other} to be named")
+        assert "node2: its capture.mode is another" in mesh.one.ctl("peers").stdout
+    finally:
+        mesh.two.write_config()
+        mesh.two.end()
+        mesh.two.start()
+    wait_for(lambda: not mesh.one.peers()["node2"]["has_other_settings"], "node2 to be as all are")
+
+
 def test_a_restart_stays_closed_and_streams_get_their_time(mesh):
     with mesh.net.b1.listen() as listener:
         stream = mesh.net.a1.connect(mesh.net.b1.v4, listener.getsockname()[1])

@@ -147,6 +147,7 @@ static void peers_with_their_keys_and_troubles(void **state)
 	a.rtt_us = 312;
 	a.enrolled_there = 7;
 	a.is_enrolled_different = true;
+	a.has_other_settings = true;
 	a.streams_open = 2;
 	a.pair = T("joined");
 	b.name = T("node3");
@@ -162,6 +163,7 @@ static void peers_with_their_keys_and_troubles(void **state)
 	expect(text, "node3  connecting  -      joining  -");
 	expect(text, "\nnode2  TLSv1.3  X25519MLKEM768  TLS_AES_128_GCM_SHA256  URI:spiffe://x/node2  in 89 days\n");
 	expect(text, "\nnode2: it holds other nodes enrolled than this one does, 7 in all\n");
+	expect(text, "\nnode2: its capture.mode is another than this node's; all nodes should have the same\n");
 	expect(text, "\nnode3, 5 s ago: no route to host; next try in 1.5 s\n");
 	assert_null(strstr(text, "\nnode3  -")); /* it has no keys */
 	free(text);

@@ -166,6 +166,7 @@ static void peers_are_filtered(void **state)
 	assert_string_equal(pb->peers->peers[0]->pair_there, "joining");
 	assert_int_equal(pb->peers->peers[0]->enrolled_there, 7);
 	assert_true(pb->peers->peers[0]->is_enrolled_different);
+	assert_true(pb->peers->peers[0]->has_other_settings);
 	culvert__status__response__free_unpacked(pb, NULL);
 
 	strcpy(q.peer, "node3");
