@@ -453,6 +453,23 @@ static int put_pod(struct registry *r, const struct object *o, struct judged *j)
 
 /* --- the whole --- */
 
+/* What the list has is there, whatever could not be taken of it: the end of the list must not take it for gone. */
+static void keep(struct registry *r, const struct object *o)
+{
+	struct node *n = o->kind == OBJECT_NODE || o->kind == OBJECT_RECORD ? members_node(&r->s.members, o->meta.name) : NULL;
+	struct space *s = o->kind == OBJECT_NAMESPACE ? members_space(&r->s.members, o->meta.name) : NULL;
+	struct pod *p = o->kind == OBJECT_POD ? members_pod(&r->s.members, o->meta.name_space, o->meta.name) : NULL;
+
+	if (n && o->kind == OBJECT_NODE)
+		n->node_mark = r->marks[OBJECT_NODE];
+	else if (n)
+		n->record_mark = r->marks[OBJECT_RECORD];
+	if (s)
+		s->mark = r->marks[OBJECT_NAMESPACE];
+	if (p)
+		p->mark = r->marks[OBJECT_POD];
+}
+
 int registry_put(struct registry *r, const struct object *o)
 {
 	struct judged j = judge_begin(r, o->kind, &o->meta);
@@ -477,6 +494,8 @@ int registry_put(struct registry *r, const struct object *o)
 		break;
 	}
 	judge_end(&j);
+	if (rc < 0)
+		keep(r, o);
 	return rc;
 }
 

@@ -173,9 +173,73 @@ static void what_failed_is_made_by_the_next_try(void **state)
 	view_unref(expected);
 }
 
+static int try_node(struct registry *r, const char *name, const char *address)
+{
+	struct object o = { .kind = OBJECT_NODE };
+	struct addr a;
+
+	assert_int_equal(addr_parse(address, &a), 0);
+	o.node = (struct object_node){ .meta = { .name_space = "", .name = name, .uid = name, .version = "", .created_s = 1 },
+		                       .addresses = &a,
+		                       .addresses_count = 1 };
+	until_failure = 1;
+	return registry_put(r, &o);
+}
+
+static int try_pod(struct registry *r, const char *name, const char *node, const char *address)
+{
+	struct object o = { .kind = OBJECT_POD };
+	struct addr a;
+
+	assert_int_equal(addr_parse(address, &a), 0);
+	o.pod = (struct object_pod){ .meta = { .name_space = "shop", .name = name, .uid = name, .version = "", .created_s = 1 },
+		                     .node = node,
+		                     .addresses = &a,
+		                     .addresses_count = 1,
+		                     .phase = OBJECT_RUNNING };
+	until_failure = 1;
+	return registry_put(r, &o);
+}
+
+/* It was in the list, whatever became of what the list said of it: as gone its pods would be spoken to in the clear. */
+static void a_list_without_memory_forgets_nobody(void **state)
+{
+	const struct registry_settings s = { .self = "n1" };
+	struct instant now = { NS_PER_S };
+	struct registry *r;
+	struct addr a;
+	struct view *v;
+
+	(void)state;
+	assert_int_equal(registry_create(&s, NULL, NULL, &r), 0);
+	tell_first(r);
+	registry_list_began(r, OBJECT_NODE);
+	put_node(r, "n1", 0xac1e0001, "10.1.1.0/24");
+	assert_int_equal(try_node(r, "n2", "172.30.0.9"), -ENOMEM);
+	until_failure = 0;
+	registry_list_ended(r, OBJECT_NODE);
+	registry_list_began(r, OBJECT_POD);
+	assert_int_equal(try_pod(r, "a", "n2", "10.1.2.9"), -ENOMEM);
+	until_failure = 0;
+	registry_list_ended(r, OBJECT_POD);
+	assert_int_equal(registry_publish(r, now, &v), 0);
+	assert_non_null(view_node_by_name(v, "n2"));
+	assert_true(view_node_by_name(v, "n2")->is_enrolled);
+	assert_null(view_node_by_name(v, "n3"));
+	assert_int_equal(addr_parse("10.1.2.5", &a), 0);
+	assert_int_equal(view_lookup(v, &a).kind, VIEW_POD);
+	assert_int_equal(addr_parse("10.1.2.6", &a), 0);
+	assert_int_not_equal(view_lookup(v, &a).kind, VIEW_POD);
+	view_unref(v);
+	registry_destroy(r);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(what_failed_is_made_by_the_next_try) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_failed_is_made_by_the_next_try),
+		cmocka_unit_test(a_list_without_memory_forgets_nobody),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
