@@ -194,6 +194,7 @@ def test_a_node_with_another_mode_is_named(mesh):
     try:
         assert mesh.two.end() == 0
         mesh.two.start()
+        meet(mesh.net.a1, mesh.net.b1)  # it says so when a tunnel is made
         for daemon, other in zip(mesh.daemons, ("node2", "node1")):
             wait_for(lambda: daemon.peers()[other]["has_other_settings"], f"{other} to be named")
         assert "node2: its capture.mode is another" in mesh.one.ctl("peers").stdout
@@ -201,6 +202,7 @@ def test_a_node_with_another_mode_is_named(mesh):
         mesh.two.write_config()
         mesh.two.end()
         mesh.two.start()
+    meet(mesh.net.a1, mesh.net.b1)
     wait_for(lambda: not mesh.one.peers()["node2"]["has_other_settings"], "node2 to be as all are")
 
 
