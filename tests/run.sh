@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, kube, fuzz, asan, tsan; without any, all of them
-# but kube.
+# run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, kube, fuzz, asan, tsan; without any, all of them.
 #
 # Installs what is missing, builds what a suite needs, names each skip with its reason and each failure with its log, and ends with the line
 # "N passed, N failed, N skipped". Ends with 0 only where something ran and nothing failed.
@@ -16,14 +15,14 @@ set -o pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 BUILD_ROOT=${CULVERT_BUILD_ROOT:-$ROOT/build}
 FUZZ_SECONDS=${FUZZ_SECONDS:-10}
-ALL_SUITES=(style unit bpf netns fuzz asan tsan)
+ALL_SUITES=(style unit bpf netns kube fuzz asan tsan)
 
 . "$ROOT/tests/lib/report.sh"
 . "$ROOT/tests/lib/suites.sh"
 
 usage()
 {
-	sed -n '3,12s/^# \{0,1\}//p' "$0"
+	sed -n '3,11s/^# \{0,1\}//p' "$0"
 }
 
 suites=()

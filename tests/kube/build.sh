@@ -144,6 +144,7 @@ build_helm()
 {
 	local work=$HELM.work
 
+	PATH=$PATH:/usr/local/go/bin:/usr/lib/go/bin
 	command -v go > /dev/null || die "Helm is built by Go, and there is no go on the PATH"
 	say "building Helm $HELM_VERSION (2 minutes, once)"
 	mkdir -p "$work/bin"

@@ -261,6 +261,12 @@ class Cluster(ControlPlane):
                 "spec": {"nodeName": node, "terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False,
                          "containers": [{"name": "c", "image": TOOLS_IMAGE, "imagePullPolicy": "Never", "command": list(command) or ["sleep", "100000"], **container}]}}
 
+    def delete_pods(self, namespace="default"):
+        """The pods that no controller makes again; waits until they are gone."""
+        for pod in self.api.list("v1", "pods", namespace):
+            self.api.delete("v1", "pods", pod["metadata"]["name"], namespace, grace_s=0)
+        wait_for(lambda: not self.api.list("v1", "pods", namespace), f"the end of the pods in {namespace}", START_S, POLL_S)
+
     def exec(self, pod, *command, namespace="default", check=True, timeout=120):
         return self.kubectl("exec", "-n", namespace, pod, "--", *command, check=check, timeout=timeout)
 
@@ -272,6 +278,13 @@ class Cluster(ControlPlane):
         if wait:
             self.wait_for_daemons(namespace)
         return done.stdout
+
+    def uninstall(self, *options, name="culvert", namespace="culvert"):
+        """helm uninstall, and the namespace that --create-namespace made; waits until nothing of it is left."""
+        self.helm("uninstall", name, "--namespace", namespace, *options)
+        # A namespace that is deleted with pods in it is looked at again only after half of their grace.
+        wait_for(lambda: not self.api.list("v1", "pods", namespace), f"the end of the pods in {namespace}", START_S, POLL_S)
+        self.kubectl("delete", "namespace", namespace, "--wait", timeout=300)
 
     def daemons(self, namespace="culvert"):
         """The daemons' pods by their nodes; not those that are ending."""

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all tests on Kubernetes share: one control plane for the tests that need no node, and an end in order by TERM as by Ctrl-C."""
+"""What all tests on Kubernetes share: one control plane for the tests that need no node, one cluster for those that do, and an end in order by TERM as by
+Ctrl-C."""
 
+import os
 import signal
 
 import pytest
 
+from cluster import Cluster
 from plane import ControlPlane
 
 
@@ -21,6 +24,13 @@ def plane():
     """The control plane of all tests that only add to it; who stops or breaks it makes one of its own."""
     with ControlPlane() as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def bare_cluster():
+    """Two nodes with Culvert's image, on which it is not installed. Who uses it leaves it as it was."""
+    with Cluster(build=os.environ["CULVERT_BIN_DIR"]) as cluster:
+        yield cluster
 
 
 @pytest.hookimpl(hookwrapper=True)

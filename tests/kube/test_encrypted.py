@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Installed by the real Helm with no values: what pods of two nodes say to each other is encrypted, and nobody notices."""
 
-import os
 import re
 
 import pytest
 
-from cluster import Cluster, is_pod_ready
+from cluster import is_pod_ready
 from images import TOOLS_IMAGE
 from lib import wait_for
-from plane import POD_RANGE
+from plane import POD_RANGE, START_S
 
 # TCP between pods as it would be without Culvert; between two nodes it would have to pass eth0.
 POD_TO_POD = f"tcp and src net {POD_RANGE} and dst net {POD_RANGE}"
@@ -30,14 +29,17 @@ def web(node):
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with Cluster(build=os.environ["CULVERT_BIN_DIR"]) as cluster:
-        cluster.notes = cluster.install("--create-namespace")
-        cluster.apply(*web("n2"))
-        for node in cluster.nodes:
-            cluster.run_pod(f"client-{node}", node)
-        wait_for(lambda: server(cluster), "nginx", 60, 0.1)
-        yield cluster
+def cluster(bare_cluster):
+    cluster = bare_cluster
+    cluster.notes = cluster.install("--create-namespace")
+    cluster.apply(*web("n2"))
+    for node in cluster.nodes:
+        cluster.run_pod(f"client-{node}", node)
+    wait_for(lambda: server(cluster), "nginx", START_S, 0.1)
+    yield cluster
+    cluster.kubectl("delete", "deployment,service", "web")
+    cluster.delete_pods()
+    cluster.uninstall()
 
 
 def server(cluster):
@@ -53,7 +55,7 @@ def fetch(cluster, client, path="/", check=True):
     def answer():
         return cluster.exec(client, "curl", "-sS", "-m", "20", f"http://{address}{path}", check=False).stdout.strip()
 
-    return wait_for(answer, f"an answer to {client}", 60, 0.1) if check else answer()
+    return wait_for(answer, f"an answer to {client}", START_S, 0.1) if check else answer()
 
 
 def node_of(pod):
@@ -119,10 +121,10 @@ def test_a_pod_that_is_made_again_on_another_node_is_reached_there(cluster):
     before = server(cluster)
     with cluster.capture(POD_TO_POD) as plain:
         cluster.apply(web("n1")[0])
-        wait_for(lambda: (pod := server(cluster)) and node_of(pod) == "n1" and pod["metadata"]["uid"] != before["metadata"]["uid"], "the pod on n1", 60, 0.1)
+        wait_for(lambda: (pod := server(cluster)) and node_of(pod) == "n1" and pod["metadata"]["uid"] != before["metadata"]["uid"], "the pod on n1", START_S, 0.1)
         assert fetch(cluster, "client-n2").rpartition(":")[0] == address_of(cluster.pod("client-n2"))
         cluster.apply(web("n2")[0])
-        wait_for(lambda: (pod := server(cluster)) and node_of(pod) == "n2", "the pod on n2", 60, 0.1)
+        wait_for(lambda: (pod := server(cluster)) and node_of(pod) == "n2", "the pod on n2", START_S, 0.1)
         assert fetch(cluster, "client-n1").rpartition(":")[0] == address_of(cluster.pod("client-n1"))
         assert plain.packets() == []
 
@@ -133,7 +135,7 @@ def test_a_daemon_that_is_killed_lets_nothing_out_and_comes_back(cluster):
     with cluster.capture(POD_TO_POD) as plain:
         node.run("kill", "-9", node.run("pidof", "culvertd").stdout.strip())
         fetch(cluster, "client-n1", check=False)
-        wait_for(lambda: cluster.daemons()["n1"]["status"]["containerStatuses"][0]["restartCount"] > before, "a new daemon", 60, 0.1)
+        wait_for(lambda: cluster.daemons()["n1"]["status"]["containerStatuses"][0]["restartCount"] > before, "a new daemon", START_S, 0.1)
         cluster.wait_for_daemons()
         assert fetch(cluster, "client-n1").rpartition(":")[0] == address_of(cluster.pod("client-n1"))
         assert plain.packets() == []

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """However Culvert is taken out of a cluster or of a node, nothing of it is left, and pods talk in the clear again."""
 
-import os
+import json
+import re
 
 import pytest
 
-from cluster import CHART, Cluster
+from cluster import CHART
 from lib import wait_for
-from plane import POD_RANGE
+from plane import POD_RANGE, START_S
 
 POD_TO_POD = f"tcp and src net {POD_RANGE} and dst net {POD_RANGE}"
 # Objects that come and go by themselves; requests for certificates are thrown away by Kubernetes within the hour.
@@ -15,13 +16,14 @@ PASSING = {"events", "events.events.k8s.io", "endpoints", "endpointslices.discov
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with Cluster(build=os.environ["CULVERT_BIN_DIR"]) as cluster:
-        cluster.run_pod("client", "n1")
-        cluster.run_pod("server", "n2", "nginx", "-g", "daemon off;")
-        cluster.before = {name: state_of(node) for name, node in cluster.nodes.items()}
-        cluster.objects_before = objects_of(cluster)
-        yield cluster
+def cluster(bare_cluster):
+    cluster = bare_cluster
+    cluster.run_pod("client", "n1")
+    cluster.run_pod("server", "n2", "nginx", "-g", "daemon off;")
+    cluster.before = {name: state_of(node) for name, node in cluster.nodes.items()}
+    cluster.objects_before = objects_of(cluster)
+    yield cluster
+    cluster.delete_pods()
 
 
 @pytest.fixture
@@ -70,14 +72,14 @@ def objects_of(cluster):
 
 def fetch(cluster):
     address = cluster.pod("server")["status"]["podIP"]
-    return wait_for(lambda: cluster.exec("client", "curl", "-sS", "-m", "10", f"http://{address}/", check=False).stdout.strip(), "an answer", 60, 0.1)
+    return wait_for(lambda: cluster.exec("client", "curl", "-sS", "-m", "10", f"http://{address}/", check=False).stdout.strip(), "an answer", START_S, 0.1)
 
 
 def expect_gone(cluster, nodes=None):
     """Nothing of it is on the nodes, and what pods say is on the wire again."""
     for name in nodes or cluster.nodes:
         node = cluster.nodes[name]
-        wait_for(lambda: state_of(node) == cluster.before[name], lambda: f"a clean {name}: {differences(cluster.before[name], state_of(node))}", 60, 0.2)
+        wait_for(lambda: state_of(node) == cluster.before[name], lambda: f"a clean {name}: {differences(cluster.before[name], state_of(node))}", START_S, 0.2)
     with cluster.capture(POD_TO_POD) as plain:
         fetch(cluster)
         wait_for(plain.packets, "plain packets")
@@ -89,7 +91,7 @@ def differences(before, now):
 
 def expect_no_objects(cluster):
     cluster.kubectl("delete", "namespace", "culvert", "--ignore-not-found", "--wait", timeout=300)  # Helm leaves what --create-namespace made
-    wait_for(lambda: objects_of(cluster) == cluster.objects_before, lambda: f"the objects of before: {objects_of(cluster) ^ cluster.objects_before}", 120, 0.5)
+    wait_for(lambda: objects_of(cluster) == cluster.objects_before, lambda: f"the objects of before: {objects_of(cluster) ^ cluster.objects_before}", START_S, 0.5)
 
 
 def test_helm_uninstall(installed):
@@ -113,15 +115,37 @@ def test_a_deleted_namespace(installed):
     expect_no_objects(installed)
 
 
+def keep_away_from_n2(cluster):
+    """No pod of Culvert is there any more; the issuer goes to the other node."""
+    cluster.api.patch("v1", "nodes", "n2", {"metadata": {"labels": {"culvert": "no"}}})
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "culvert", "operator": "NotIn", "values": ["no"]}]}]}}}
+    cluster.helm("upgrade", "culvert", CHART, "--namespace", "culvert", "--set-json", f"daemon.affinity={json.dumps(affinity)}",
+                 "--set-json", 'identity.issuer.nodeSelector={"kubernetes.io/hostname":"n1"}')
+    wait_for(lambda: {pod["spec"].get("nodeName") for pod in cluster.api.list("v1", "pods", "culvert")} == {"n1"}, "the end of Culvert's pods on n2", START_S, 0.2)
+
+
 def test_a_node_that_is_taken_out(installed):
-    installed.api.patch("v1", "nodes", "n2", {"metadata": {"annotations": {"culvert.dev/enrolled": "false"}, "labels": {"culvert": "no"}}})
-    installed.helm("upgrade", "culvert", CHART, "--namespace", "culvert", "--set-json",
-                   'daemon.affinity={"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":'
-                   '[{"key":"culvert","operator":"NotIn","values":["no"]}]}]}}}')
-    wait_for(lambda: set(installed.daemons()) == {"n1"}, "the end of the daemon on n2", 120, 0.2)
+    installed.api.patch("v1", "nodes", "n2", {"metadata": {"annotations": {"culvert.dev/enrolled": "false"}}})
+    keep_away_from_n2(installed)
     expect_gone(installed, ["n2"])
     installed.wait_for_daemons(nodes=["n1"])
     installed.helm("uninstall", "culvert", "--namespace", "culvert")
     installed.api.patch("v1", "nodes", "n2", {"metadata": {"annotations": {"culvert.dev/enrolled": None}, "labels": {"culvert": None}}})
+    expect_gone(installed)
+    expect_no_objects(installed)
+
+
+def test_a_node_is_cleaned_by_the_job_of_the_documentation(installed):
+    keep_away_from_n2(installed)
+    assert differences(installed.before["n2"], state_of(installed.nodes["n2"]))  # nobody said that the node is to be left: it refuses
+    text = (CHART.parent.parent / "docs" / "kubernetes.md").read_text()
+    job = next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.S) if "name: culvert-remove" in block)
+    installed.kubectl("apply", "-f", "-", stdin=job.replace("NODE", "n2"))
+    wait_for(lambda: installed.api.get("batch/v1", "jobs", "culvert-remove", "culvert")["status"].get("succeeded"), "the job", START_S, 0.2)
+    node = installed.nodes["n2"]
+    wait_for(lambda: state_of(node) == installed.before["n2"], lambda: f"a clean n2: {differences(installed.before['n2'], state_of(node))}", START_S, 0.2)
+    installed.helm("uninstall", "culvert", "--namespace", "culvert")
+    installed.api.patch("v1", "nodes", "n2", {"metadata": {"labels": {"culvert": None}}})
     expect_gone(installed)
     expect_no_objects(installed)
