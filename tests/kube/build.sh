@@ -6,10 +6,10 @@
 #   kubernetes  kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy, kubelet, kubectl and the pause program, from Debian's source
 #               package, which still holds the whole tree; by the Go release that belongs to it. About 8 minutes of two cores, 2.5 GB meanwhile.
 #   node        etcd, containerd, runc and the CNI plug-ins, out of Debian's packages; not installed, since they would start and meet others.
-#   helm        the real Helm, a Go module. About 2 minutes; needs a Go of this machine.
+#   helm        the real Helm, a Go module. About 2 minutes; by the Go of this machine, or where that is missing or too old, by a later Debian's.
 #
 # A folder is named after what is in it and appears whole or not at all. A lock keeps builds that run at the same time apart; what was cut off goes on
-# where it stopped, since its work folder stays.
+# where it stopped, since its work folder stays. Exit status 77: something can not be fetched here.
 set -eu
 set -o pipefail
 
@@ -23,6 +23,10 @@ GO_SUITE=bullseye
 GO_VERSION=1.15
 NODE_PACKAGES=(etcd-server containerd runc containernetworking-plugins)
 HELM_VERSION=3.18.6
+# Helm's own go.mod asks for 1.24; from 1.21 on a Go fetches what is asked for.
+HELM_GO_SUITE=trixie
+HELM_GO_VERSION=1.24
+HELM_GO_LEAST=1.21
 # Raised when a recipe below changes, so that older results are not taken for it.
 RECIPE=1
 
@@ -43,7 +47,13 @@ die()
 	exit 1
 }
 
-# apt with lists of its own, so that a suite and its sources are known here and the machine's settings stay as they are.
+unreachable()
+{
+	say "$* can not be fetched here"
+	exit 77
+}
+
+# apt_setup WORK [SUITE]: apt with lists of its own, so that a suite and its sources are known here and the machine's settings stay as they are.
 apt_setup()
 {
 	local work=$1 mirror
@@ -52,8 +62,8 @@ apt_setup()
 	mirror=$(apt-get indextargets --format '$(LABEL) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian main //p' | sort -u | head -n 1)
 	[ -n "$mirror" ] || die "apt knows no mirror of Debian"
 	mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
-	printf '%s\n' "deb-src $mirror $SUITE main" "deb $mirror $SUITE main" "deb $mirror $GO_SUITE main" > "$work/apt/sources.list"
-	run_apt "$work" update
+	printf '%s\n' "deb-src $mirror $SUITE main" "deb $mirror $SUITE main" "deb $mirror ${2:-$GO_SUITE} main" > "$work/apt/sources.list"
+	run_apt "$work" update || unreachable "Debian's list of packages"
 	: > "$work/apt/ready"
 }
 
@@ -73,7 +83,7 @@ extract()
 	shift 2
 
 	mkdir -p "$work/debs" "$root"
-	(cd "$work/debs" && run_apt "$work" download "$@")
+	(cd "$work/debs" && run_apt "$work" download "$@") || unreachable "$*"
 	for file in "$@"; do
 		dpkg-deb -x "$work/debs/${file%%[=/]*}"_*.deb "$root"
 	done
@@ -92,7 +102,7 @@ build_kubernetes()
 	fi
 	if [ ! -e "$work/source.ready" ]; then
 		rm -rf "$source"
-		(cd "$work" && run_apt "$work" source --download-only "kubernetes=$KUBERNETES_SOURCE")
+		(cd "$work" && run_apt "$work" source --download-only "kubernetes=$KUBERNETES_SOURCE") || unreachable "the source of Kubernetes"
 		(cd "$work" && dpkg-source --no-check -x "kubernetes_$KUBERNETES_SOURCE.dsc" "$source" >&2)
 		mkdir -p "$source/.go/src/k8s.io"
 		ln -s ../../.. "$source/.go/src/k8s.io/kubernetes"
@@ -140,14 +150,31 @@ build_node()
 	rm -rf "$work"
 }
 
+is_go_recent()
+{
+	local version
+
+	version=$(GOTOOLCHAIN=local go env GOVERSION 2> /dev/null) || return 1
+	[ "$(printf '%s\n' "$HELM_GO_LEAST" "${version#go}" | sort -V | head -n 1)" = "$HELM_GO_LEAST" ]
+}
+
 build_helm()
 {
 	local work=$HELM.work
 
-	PATH=$PATH:/usr/local/go/bin:/usr/lib/go/bin
-	command -v go > /dev/null || die "Helm is built by Go, and there is no go on the PATH"
-	say "building Helm $HELM_VERSION (2 minutes, once)"
 	mkdir -p "$work/bin"
+	PATH=$PATH:/usr/local/go/bin:/usr/lib/go/bin
+	if ! is_go_recent; then
+		apt_setup "$work" "$HELM_GO_SUITE"
+		extract "$work" "$work/go" "golang-$HELM_GO_VERSION-go/$HELM_GO_SUITE" "golang-$HELM_GO_VERSION-src/$HELM_GO_SUITE"
+		export GOROOT=$work/go/usr/lib/go-$HELM_GO_VERSION
+		PATH=$GOROOT/bin:$PATH
+	fi
+	say "building Helm $HELM_VERSION (2 minutes, once)"
+	if ! (cd "$work" && go mod download "helm.sh/helm/v3@v$HELM_VERSION") > "$work/build.log" 2>&1; then
+		tail -n 5 "$work/build.log" >&2
+		unreachable "the source of Helm"
+	fi
 	GOBIN=$work/bin GOFLAGS="-p=$JOBS" CGO_ENABLED=0 go install -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=v$HELM_VERSION" \
 		"helm.sh/helm/v3/cmd/helm@v$HELM_VERSION" > "$work/build.log" 2>&1 ||
 		{ tail -n 30 "$work/build.log" >&2; die "Helm could not be built"; }
