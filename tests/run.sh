@@ -23,7 +23,7 @@ ALL_SUITES=(style unit bpf netns fuzz asan tsan)
 
 usage()
 {
-	sed -n '3,11s/^# \{0,1\}//p' "$0"
+	sed -n '3,12s/^# \{0,1\}//p' "$0"
 }
 
 suites=()
