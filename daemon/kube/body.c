@@ -9,7 +9,7 @@
 
 enum { BODY_FIRST_BYTES = 1024 };
 
-static void body_append(struct body *b, const char *bytes, size_t len_bytes)
+void body_append(struct body *b, const void *bytes, size_t len_bytes)
 {
 	if (b->is_broken)
 		return;

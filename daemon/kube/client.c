@@ -2,6 +2,7 @@
 #include "kube/client.h"
 
 #include "base/text.h"
+#include "kube/body.h"
 #include "kube/credentials.h"
 #include "kube/drive.h"
 #include "kube/easy.h"
@@ -16,7 +17,6 @@ _Static_assert((int)KUBE_ERROR_BYTES == (int)CREDENTIALS_ERROR_BYTES, "one buffe
 
 enum {
 	CREDENTIALS_LOOK_MS = 10000, /* how often the files are looked at where no call does it */
-	BODY_FIRST_BYTES = 4 << 10,
 };
 
 static const char protobuf[] = "application/vnd.kubernetes.protobuf";
@@ -33,12 +33,6 @@ struct kube_client {
 	bool has_news;         /* the credentials are others, and the listeners have not been told */
 };
 
-/* What came of an answer that is collected. */
-struct collected {
-	char *bytes; /* with a NUL that is not counted */
-	size_t len, cap;
-};
-
 struct kube_call {
 	struct list link;
 	struct kube_client *client;
@@ -51,45 +45,18 @@ struct kube_call {
 	struct kube_handler handler;
 	void *ctx;
 	struct easy easy; /* while CALL_RUNNING */
-	struct collected body;
+	struct body body; /* what came of an answer that is collected */
 	struct loop_timer silence;
 	struct instant heard_at;
 };
 
 /* ---- One call ---- */
 
-static void collected_done(struct collected *b)
+/* An answer may be a Secret, so it is kept in what is wiped. */
+static bool collect(struct kube_call *call, const void *bytes, size_t len_bytes)
 {
-	/* It may have been a Secret. */
-	if (b->bytes)
-		explicit_bzero(b->bytes, b->len);
-	free(b->bytes);
-	*b = (struct collected){ 0 };
-}
-
-static int collected_append(struct collected *b, const void *bytes, size_t len_bytes)
-{
-	if (b->len + len_bytes + 1 > b->cap) {
-		size_t cap = b->cap ? b->cap : BODY_FIRST_BYTES;
-		char *bigger;
-
-		while (cap < b->len + len_bytes + 1)
-			cap *= 2;
-		bigger = malloc(cap);
-		if (!bigger)
-			return -ENOMEM;
-		if (b->bytes) {
-			memcpy(bigger, b->bytes, b->len);
-			explicit_bzero(b->bytes, b->len);
-			free(b->bytes);
-		}
-		b->bytes = bigger;
-		b->cap = cap;
-	}
-	memcpy(b->bytes + b->len, bytes, len_bytes);
-	b->len += len_bytes;
-	b->bytes[b->len] = '\0';
-	return 0;
+	body_append(&call->body, bytes, len_bytes);
+	return !call->body.is_broken;
 }
 
 static bool is_good(unsigned status)
@@ -122,17 +89,17 @@ static size_t data_came(char *bytes, size_t size, size_t count, void *ctx)
 	if (call->is_cancelled)
 		return 0;
 	if (!is_good(easy_status(&call->easy))) {
-		if (take > KUBE_ERROR_BODY_BYTES - call->body.len)
-			take = KUBE_ERROR_BODY_BYTES - call->body.len;
-		return collected_append(&call->body, bytes, take) == 0 ? len : 0;
+		if (take > KUBE_ERROR_BODY_BYTES - call->body.len_bytes)
+			take = KUBE_ERROR_BODY_BYTES - call->body.len_bytes;
+		return collect(call, bytes, take) ? len : 0;
 	}
 	if (call->handler.on_data) {
 		has_come = call->handler.on_data(call->ctx, bytes, len);
 		call->is_stopped = !has_come;
 		return has_come ? len : 0;
 	}
-	call->is_too_long = len > call->answer_max - call->body.len;
-	return !call->is_too_long && collected_append(&call->body, bytes, len) == 0 ? len : 0;
+	call->is_too_long = len > call->answer_max - call->body.len_bytes;
+	return !call->is_too_long && collect(call, bytes, len) ? len : 0;
 }
 
 /* What libcurl holds of a call goes; it may begin again. */
@@ -152,7 +119,7 @@ static void call_destroy(struct kube_call *call)
 		return;
 	detach(call);
 	list_remove(&call->link);
-	collected_done(&call->body);
+	body_done(&call->body);
 	if (call->sent)
 		explicit_bzero(call->sent, call->sent_bytes);
 	free(call->sent);
@@ -206,13 +173,13 @@ static void say_status(struct kube_call *call, unsigned status, char *text, size
 	char line[160], quoted[TEXT_QUOTE_BYTES];
 	struct message_status s;
 
-	if (message_answer_status(call->client->message, call->body.bytes ? call->body.bytes : "", call->body.len, &s) == 0) {
+	if (message_answer_status(call->client->message, call->body.text ? call->body.text : "", call->body.len_bytes, &s) == 0) {
 		(void)snprintf(text, size, "%u: %s", status, s.text[0] ? s.text : s.reason);
 		*ret_retry_after_ms = s.retry_after_ms;
 		return;
 	}
-	(void)snprintf(line, sizeof(line), "%.*s", call->body.bytes ? (int)strcspn(call->body.bytes, "\r\n") : 0,
-	               call->body.bytes ? call->body.bytes : "");
+	(void)snprintf(line, sizeof(line), "%.*s", call->body.text ? (int)strcspn(call->body.text, "\r\n") : 0,
+	               call->body.text ? call->body.text : "");
 	(void)snprintf(text, size, "%u%s%s", status, line[0] ? ": " : "", line[0] ? text_quote(line, quoted) : "");
 }
 
@@ -223,8 +190,8 @@ static void end(struct kube_call *call, struct kube_answer *answer, const char *
 
 	(void)snprintf(sentence, sizeof(sentence), "%s %.*s: %s", call->method, (int)strcspn(call->path, "?"), call->path, text);
 	answer->text = sentence;
-	answer->body = call->body.bytes ? call->body.bytes : "";
-	answer->body_bytes = call->body.len;
+	answer->body = call->body.text ? call->body.text : "";
+	answer->body_bytes = call->body.len_bytes;
 	detach(call);
 	call->state = CALL_OVER;
 	call->handler.on_done(call->ctx, answer);
@@ -266,7 +233,7 @@ static void finish(struct kube_call *call, CURLcode result)
 	if (answer.status == 401 && !call->has_retried) {
 		call->has_retried = true;
 		detach(call);
-		collected_done(&call->body);
+		body_done(&call->body);
 		look_at_credentials(c, true);
 		rc = start(call);
 		if (rc < 0)
