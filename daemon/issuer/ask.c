@@ -31,19 +31,11 @@ int issuer_ask_rotation(struct issuer_ask *a)
 	struct kube_call *call;
 	struct body b = { 0 };
 	char path[ISSUER_PATH_BYTES];
-	int r;
+	struct kube_request request = {
+		.method = "PATCH", .path = path, .content_type = ISSUER_MERGE_PATCH, .timeout_ms = ISSUER_CALL_TIMEOUT_MS
+	};
 
 	snprintf(path, sizeof(path), "/api/v1/namespaces/%s/secrets/%s", a->name_space, a->secret);
 	store_secret_ask(&b);
-	r = b.is_broken ? -ENOMEM
-	                : kube_send(a->client,
-	                            &(struct kube_request){ .method = "PATCH",
-	                                                    .path = path,
-	                                                    .content_type = ISSUER_MERGE_PATCH,
-	                                                    .body = b.text,
-	                                                    .body_bytes = b.len_bytes,
-	                                                    .timeout_ms = ISSUER_CALL_TIMEOUT_MS },
-	                            &handler, a, &call);
-	body_done(&b);
-	return r;
+	return kube_send_body(a->client, &request, &b, &handler, a, &call);
 }

@@ -90,16 +90,12 @@ void issuer_call(struct issuer *i, const char *method, const char *path, const c
 		.method = method,
 		.path = path,
 		.content_type = content_type,
-		.body = body ? body->text : NULL,
-		.body_bytes = body ? body->len_bytes : 0,
 		.timeout_ms = ISSUER_CALL_TIMEOUT_MS,
 	};
 	int r;
 
 	i->then = then;
-	r = body && body->is_broken ? -ENOMEM : kube_send(i->client, &request, &handler, i, &i->call);
-	if (body)
-		body_done(body);
+	r = kube_send_body(i->client, &request, body, &handler, i, &i->call);
 	if (r) {
 		i->call = NULL;
 		issuer_in_trouble(i, "%s %s can not be sent: %s", method, path, strerror(-r));

@@ -2,7 +2,6 @@
 #include "kube/client.h"
 
 #include "base/text.h"
-#include "kube/body.h"
 #include "kube/credentials.h"
 #include "kube/drive.h"
 #include "kube/easy.h"
@@ -444,6 +443,20 @@ int kube_send(struct kube_client *c, const struct kube_request *r, const struct 
 	return 0;
 undo:
 	call_destroy(call);
+	return rc;
+}
+
+int kube_send_body(struct kube_client *c, const struct kube_request *r, struct body *b, const struct kube_handler *h, void *ctx,
+                   struct kube_call **ret)
+{
+	struct kube_request request = *r;
+	int rc;
+
+	request.body = b ? b->text : NULL;
+	request.body_bytes = b ? b->len_bytes : 0;
+	rc = b && b->is_broken ? -ENOMEM : kube_send(c, &request, h, ctx, ret);
+	if (b)
+		body_done(b);
 	return rc;
 }
 

@@ -7,6 +7,7 @@
 #define CULVERT_KUBE_CLIENT_H
 
 #include "base/list.h"
+#include "kube/body.h"
 #include "net/loop.h"
 
 #include <stdbool.h>
@@ -79,6 +80,9 @@ struct kube_handler {
 
 /* Sends. All texts are copied. 0 or -errno; *ret is valid until on_done or kube_cancel. */
 int kube_send(struct kube_client *c, const struct kube_request *r, const struct kube_handler *h, void *ctx, struct kube_call **ret);
+/* The same with b as the body, whatever r says of one; NULL: none. Takes and wipes b in every case; one that is broken is -ENOMEM. */
+int kube_send_body(struct kube_client *c, const struct kube_request *r, struct body *b, const struct kube_handler *h, void *ctx,
+                   struct kube_call **ret);
 void kube_cancel(struct kube_call *call); /* no callback comes after it; allowed in every callback. NULL is welcome */
 
 #endif

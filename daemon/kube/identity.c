@@ -173,16 +173,12 @@ static void call(struct identity *i, const char *method, const char *path, struc
 		.method = method,
 		.path = path,
 		.content_type = body ? "application/json" : NULL,
-		.body = body ? body->text : NULL,
-		.body_bytes = body ? body->len_bytes : 0,
 		.timeout_ms = CALL_TIMEOUT_MS,
 	};
 	int r;
 
 	i->then = then;
-	r = body && body->is_broken ? -ENOMEM : kube_send(i->client, &request, &handler, i, &i->call);
-	if (body)
-		body_done(body);
+	r = kube_send_body(i->client, &request, body, &handler, i, &i->call);
 	if (r) {
 		i->call = NULL;
 		fail_after(i, later_ms(i), "%s %s can not be sent: %s", method, path, strerror(-r));
