@@ -20,18 +20,24 @@
 
 static_assert(GENERATION_ERROR_BYTES >= (int)CA_ERROR_BYTES, "sentences about files go through");
 
-/* Removes a generation's folder, which holds nothing but files. */
-static void remove_folder(int dir_fd, const char *name)
+static DIR *open_folder(int dir_fd, const char *name)
 {
 	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d && fd >= 0)
+		close(fd);
+	return d;
+}
+
+/* Removes a generation's folder, which holds nothing but files. */
+static void remove_folder(int dir_fd, const char *name)
+{
+	DIR *d = open_folder(dir_fd, name);
 	struct dirent *e;
 
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
+	if (!d)
 		return;
-	}
 	while ((e = readdir(d))) {
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			(void)unlinkat(dirfd(d), e->d_name, 0);
@@ -43,15 +49,11 @@ static void remove_folder(int dir_fd, const char *name)
 /* Removes all generations but this one: older ones, and what a crash left half made. */
 static void remove_others(int dir_fd, const char *kept)
 {
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = open_folder(dir_fd, ".");
 	struct dirent *e;
 
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
+	if (!d)
 		return;
-	}
 	while ((e = readdir(d))) {
 		if (strncmp(e->d_name, GENERATION_PREFIX, strlen(GENERATION_PREFIX)) == 0 && strcmp(e->d_name, kept) != 0)
 			remove_folder(dir_fd, e->d_name);
@@ -107,16 +109,12 @@ static int put_in_force(int dir_fd, const char *directory, const char *folder, c
 /* Removes the links that point into ..data. */
 static void remove_links(int dir_fd)
 {
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = open_folder(dir_fd, ".");
 	char target[NAME_MAX + 1];
 	struct dirent *e;
 
-	if (!d) {
-		if (fd >= 0)
-			close(fd);
+	if (!d)
 		return;
-	}
 	while ((e = readdir(d))) {
 		ssize_t n = readlinkat(dir_fd, e->d_name, target, sizeof(target));
 
