@@ -27,8 +27,8 @@ enum {
 int ca_init(const char *dir, const char *common_name, int days, char error[CA_ERROR_BYTES])
 {
 	struct pem_text cert_text = { 0 }, key_text = { 0 };
-	uint8_t der[CA_DER_MAX], key_der[CA_DER_MAX];
-	size_t der_len_bytes, key_len_bytes = 0;
+	uint8_t der[CA_DER_MAX];
+	size_t der_len_bytes;
 	int64_t now_s = time(NULL);
 	int dir_fd = -1, r;
 	ecc_key key;
@@ -57,11 +57,9 @@ int ca_init(const char *dir, const char *common_name, int days, char error[CA_ER
 	if (!r)
 		r = make_authority(&key, common_name, now_s - CA_CLOCK_SKEW_S, now_s + (int64_t)days * CA_DAY_S, &rng, der, &der_len_bytes);
 	if (!r)
-		r = make_key_der(&key, key_der, &key_len_bytes);
-	if (!r)
 		r = pem_append(&cert_text, "CERTIFICATE", der, der_len_bytes);
 	if (!r)
-		r = pem_append(&key_text, "PRIVATE KEY", key_der, key_len_bytes);
+		r = make_key_pem(&key, &key_text);
 	if (r) {
 		r = ca_error(error, r, "%s: the authority can not be made: %s", dir, strerror(-r));
 		goto out;
@@ -70,7 +68,6 @@ int ca_init(const char *dir, const char *common_name, int days, char error[CA_ER
 	if (!r)
 		r = ca_file_write(dir_fd, dir, "ca.crt", 0644, &cert_text, true, error);
 out:
-	explicit_bzero(key_der, sizeof(key_der));
 	pem_free(&key_text);
 	pem_free(&cert_text);
 	wc_ecc_free(&key);
@@ -108,18 +105,16 @@ static int leaf_check(const struct ca_leaf *leaf, char error[CA_ERROR_BYTES])
 static int leaf_write(struct ca *ca, const char *out_dir, const struct ca_leaf *leaf, WC_RNG *rng, ecc_key *key, char error[CA_ERROR_BYTES])
 {
 	struct pem_text cert_text = { 0 }, key_text = { 0 }, ca_text = { 0 };
-	uint8_t key_der[CA_DER_MAX], *der = malloc(CA_LEAF_DER_MAX);
-	size_t der_len_bytes, key_len_bytes = 0;
+	uint8_t *der = malloc(CA_LEAF_DER_MAX);
+	size_t der_len_bytes;
 	int dir_fd = -1, r = -ENOMEM;
 
 	if (der)
 		r = make_leaf(ca, key, leaf, rng, der, CA_LEAF_DER_MAX, &der_len_bytes);
 	if (!r)
-		r = make_key_der(key, key_der, &key_len_bytes);
-	if (!r)
 		r = pem_append(&cert_text, "CERTIFICATE", der, der_len_bytes);
 	if (!r)
-		r = pem_append(&key_text, "PRIVATE KEY", key_der, key_len_bytes);
+		r = make_key_pem(key, &key_text);
 	if (!r)
 		r = pem_append(&ca_text, "CERTIFICATE", ca->der, ca->der_len_bytes);
 	if (r) {
@@ -136,7 +131,6 @@ static int leaf_write(struct ca *ca, const char *out_dir, const struct ca_leaf *
 	if (dir_fd >= 0)
 		close(dir_fd);
 out:
-	explicit_bzero(key_der, sizeof(key_der));
 	free(der);
 	pem_free(&cert_text);
 	pem_free(&key_text);

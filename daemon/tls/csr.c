@@ -124,8 +124,6 @@ static int request_make(ecc_key *key, WC_RNG *rng, const struct tls_name *name, 
 int csr_make(const struct tls_name *name, struct pem_text *ret_key, struct pem_text *ret_request)
 {
 	struct pem_text key_text = { 0 }, request_text = { 0 };
-	uint8_t key_der[CA_DER_MAX];
-	size_t key_len_bytes = 0;
 	ecc_key key;
 	WC_RNG rng;
 	int r;
@@ -136,12 +134,9 @@ int csr_make(const struct tls_name *name, struct pem_text *ret_key, struct pem_t
 		return -EIO;
 	r = make_key(&key, &rng);
 	if (!r)
-		r = make_key_der(&key, key_der, &key_len_bytes);
-	if (!r)
 		r = request_make(&key, &rng, name, &request_text);
 	if (!r)
-		r = pem_append(&key_text, "PRIVATE KEY", key_der, key_len_bytes);
-	explicit_bzero(key_der, sizeof(key_der));
+		r = make_key_pem(&key, &key_text);
 	wc_ecc_free(&key);
 	wc_FreeRng(&rng);
 	if (r) {

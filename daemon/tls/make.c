@@ -34,6 +34,18 @@ int make_key_der(ecc_key *key, uint8_t der[CA_DER_MAX], size_t *ret_len)
 	return 0;
 }
 
+int make_key_pem(ecc_key *key, struct pem_text *ret)
+{
+	uint8_t der[CA_DER_MAX];
+	size_t len_bytes = 0;
+	int r = make_key_der(key, der, &len_bytes);
+
+	if (!r)
+		r = pem_append(ret, "PRIVATE KEY", der, len_bytes);
+	explicit_bzero(der, sizeof(der));
+	return r;
+}
+
 static void cert_set_times(Cert *c, int64_t not_before_s, int64_t not_after_s)
 {
 	c->beforeDateSz = (int)der_time(not_before_s, c->beforeDate);

@@ -15,6 +15,8 @@
 int make_key(ecc_key *key, WC_RNG *rng);
 /* PKCS#8 with the public part in it. */
 int make_key_der(ecc_key *key, uint8_t der[CA_DER_MAX], size_t *ret_len);
+/* The same as a block of PEM behind what is in ret. 0, -EIO or -ENOMEM. */
+int make_key_pem(ecc_key *key, struct pem_text *ret);
 
 /* A self-signed authority of key. 0, -EIO or -ENOMEM. */
 int make_authority(ecc_key *key, const char *common_name, int64_t not_before_s, int64_t not_after_s, WC_RNG *rng, uint8_t der[CA_DER_MAX],

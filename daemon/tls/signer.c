@@ -15,8 +15,8 @@ struct signer {
 int signer_make(const char *common_name, int64_t not_before_s, int64_t not_after_s, struct pem_text *ret_cert, struct pem_text *ret_key)
 {
 	struct pem_text cert_text = { 0 }, key_text = { 0 };
-	uint8_t der[CA_DER_MAX], key_der[CA_DER_MAX];
-	size_t len_bytes = 0, key_len_bytes = 0;
+	uint8_t der[CA_DER_MAX];
+	size_t len_bytes = 0;
 	ecc_key key;
 	WC_RNG rng;
 	int r;
@@ -29,12 +29,9 @@ int signer_make(const char *common_name, int64_t not_before_s, int64_t not_after
 	if (!r)
 		r = make_authority(&key, common_name, not_before_s, not_after_s, &rng, der, &len_bytes);
 	if (!r)
-		r = make_key_der(&key, key_der, &key_len_bytes);
-	if (!r)
 		r = pem_append(&cert_text, "CERTIFICATE", der, len_bytes);
 	if (!r)
-		r = pem_append(&key_text, "PRIVATE KEY", key_der, key_len_bytes);
-	explicit_bzero(key_der, sizeof(key_der));
+		r = make_key_pem(&key, &key_text);
 	wc_ecc_free(&key);
 	wc_FreeRng(&rng);
 	if (r) {
