@@ -1,31 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What views cost in the kernel's map of addresses, at 150,000 pods on 5,000 nodes. Needs root. */
 #include "edge/nets.h"
+#include "measure.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 enum { NODES = VIEW_NODES_MAX, PODS = 150000, ROUNDS = 5000 };
-
-static double now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static void must(int rc)
-{
-	if (rc < 0) {
-		fprintf(stderr, "failed: %s\n", strerror(-rc));
-		exit(EXIT_FAILURE);
-	}
-}
 
 static struct prefix pod(uint32_t index)
 {
@@ -75,13 +58,13 @@ int main(void)
 	}
 	must(view_edit_finish(e, &v));
 
-	began = now_us();
+	began = wall_us();
 	must(pairs_begin_view(pairs, NULL, v));
-	printf("places for %d nodes: %.1f ms\n", NODES, (now_us() - began) / 1e3);
-	began = now_us();
+	printf("places for %d nodes: %.1f ms\n", NODES, (wall_us() - began) / 1e3);
+	began = wall_us();
 	must(nets_set_view(nets, v, error));
 	pairs_end_view(pairs);
-	printf("the first view, %d entries: %.1f ms\n", NODES + PODS, (now_us() - began) / 1e3);
+	printf("the first view, %d entries: %.1f ms\n", NODES + PODS, (wall_us() - began) / 1e3);
 
 	for (uint32_t i = 0; i < ROUNDS; i++) {
 		struct prefix p = pod((uint32_t)(((uint64_t)i + 1) * 2654435761U % PODS));
@@ -91,11 +74,11 @@ int main(void)
 		must(view_edit_begin(v, "node-7.example", &e));
 		must(view_edit_set(e, &p, is_there ? NULL : &(struct view_entry){ .kind = VIEW_POD, .node_id = ids[i % NODES] }));
 		must(view_edit_finish(e, &next));
-		began = now_us();
+		began = wall_us();
 		must(pairs_begin_view(pairs, v, next));
 		must(nets_set_view(nets, next, error));
 		pairs_end_view(pairs);
-		took_us[i] = now_us() - began;
+		took_us[i] = wall_us() - began;
 		view_unref(v);
 		v = next;
 	}
@@ -104,15 +87,15 @@ int main(void)
 	nets_destroy(nets);
 	pairs_destroy(pairs);
 
-	began = now_us();
+	began = wall_us();
 	must(pairs_create(peers_fd, names_fd, false, false, &pairs));
 	must(nets_create(nets_fd, 4, pairs, &nets));
-	printf("reading what an earlier daemon left: %.1f ms\n", (now_us() - began) / 1e3);
-	began = now_us();
+	printf("reading what an earlier daemon left: %.1f ms\n", (wall_us() - began) / 1e3);
+	began = wall_us();
 	must(pairs_begin_view(pairs, NULL, v));
 	must(nets_set_view(nets, v, error));
 	pairs_end_view(pairs);
-	printf("the first view over it: %.1f ms\n", (now_us() - began) / 1e3);
+	printf("the first view over it: %.1f ms\n", (wall_us() - began) / 1e3);
 	nets_destroy(nets);
 	pairs_destroy(pairs);
 	view_unref(v);

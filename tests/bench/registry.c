@@ -1,37 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What it costs to know a cluster of the promised size from its objects: 150,000 pods on 5,000 nodes. Prints one figure a line. */
 #include "cluster/registry.h"
+#include "measure.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 enum { NODES = VIEW_NODES_MAX, PODS_EACH = 30, PODS = NODES * PODS_EACH, CHANGES = 20000 };
 
 static struct registry *registry;
-
-static double now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static size_t heap_bytes(void)
-{
-	return mallinfo2().uordblks;
-}
-
-static void must(int rc)
-{
-	if (rc < 0) {
-		fprintf(stderr, "failed: %s\n", strerror(-rc));
-		exit(EXIT_FAILURE);
-	}
-}
 
 static void put_node(unsigned n)
 {
@@ -84,32 +61,32 @@ int main(void)
 	must(registry_create(&s, NULL, NULL, &registry));
 	for (unsigned n = 1; n <= NODES; n++)
 		put_node(n);
-	begun = now_us();
+	begun = cpu_us();
 	publish();
-	printf("%d nodes become a view: %.0f ms\n", NODES, (now_us() - begun) / 1e3);
+	printf("%d nodes become a view: %.0f ms\n", NODES, (cpu_us() - begun) / 1e3);
 	before = heap_bytes();
-	begun = now_us();
+	begun = cpu_us();
 	for (unsigned n = 1; n <= NODES; n++) {
 		for (unsigned k = 0; k < PODS_EACH; k++)
 			put_pod(n, k, false);
 	}
-	printf("%d pods are put: %.2f us each, %zu bytes each besides the view\n", PODS, (now_us() - begun) / PODS,
+	printf("%d pods are put: %.2f us each, %zu bytes each besides the view\n", PODS, (cpu_us() - begun) / PODS,
 	       (heap_bytes() - before) / PODS);
-	begun = now_us();
+	begun = cpu_us();
 	publish();
-	printf("they become a view: %.0f ms\n", (now_us() - begun) / 1e3);
+	printf("they become a view: %.0f ms\n", (cpu_us() - begun) / 1e3);
 	printf("all of it: %.1f MB\n", (double)(heap_bytes() - heap) / 1e6);
-	begun = now_us();
+	begun = cpu_us();
 	for (unsigned i = 0; i < CHANGES; i++) {
 		put_pod(1 + i % NODES, i % PODS_EACH, i / NODES % 2 == 0);
 		publish();
 	}
-	printf("a pod changes, and there is a view of it: %.1f us\n", (now_us() - begun) / CHANGES);
-	begun = now_us();
+	printf("a pod changes, and there is a view of it: %.1f us\n", (cpu_us() - begun) / CHANGES);
+	begun = cpu_us();
 	for (unsigned i = 0; i < PODS; i++)
 		put_pod(1 + i % NODES, i % PODS_EACH, false);
 	publish();
-	printf("a pod is told of again as it was: %.2f us\n", (now_us() - begun) / PODS);
+	printf("a pod is told of again as it was: %.2f us\n", (cpu_us() - begun) / PODS);
 	registry_destroy(registry);
 	return EXIT_SUCCESS;
 }

@@ -1,33 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What a new view costs a worker that carries many streams: the turn of its loop in which nothing else moves. */
 #include "unit/tunnel/pair.h"
+#include "measure.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 enum { STREAMS = 10000, PODS = 30000, ROUNDS = 2000, SERVERS = 200 };
 
 static struct pair pair;
-
-static double now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static void must(int rc)
-{
-	if (rc < 0) {
-		fprintf(stderr, "failed: %s\n", strerror(-rc));
-		exit(EXIT_FAILURE);
-	}
-}
 
 static struct prefix pod(uint32_t index)
 {
@@ -111,9 +94,9 @@ int main(void)
 
 		p = pod(i * 13 % PODS);
 		v = set(v, &p, i % 2 ? &(struct view_entry){ .kind = VIEW_POD, .node_id = node2 } : NULL);
-		began = now_us();
+		began = wall_us();
 		pool_set_view(pool, v);
-		took_us[i] = now_us() - began;
+		took_us[i] = wall_us() - began;
 	}
 	report("one pod that no stream goes to", took_us, ROUNDS);
 
@@ -122,9 +105,9 @@ int main(void)
 
 		p = (struct prefix){ .addr = addr_from_v4_be(htonl(0x0a020001 + i % SERVERS)), .len_bits = 128 };
 		v = set(v, &p, &(struct view_entry){ .kind = VIEW_POD, .node_id = node2 });
-		began = now_us();
+		began = wall_us();
 		pool_set_view(pool, v);
-		took_us[i] = now_us() - began;
+		took_us[i] = wall_us() - began;
 	}
 	report("one pod with its share of the streams", took_us, ROUNDS / 10);
 
@@ -133,9 +116,9 @@ int main(void)
 
 		must(prefix_parse("10.77.0.0/16", &p));
 		v = set(v, &p, i % 2 ? NULL : &(struct view_entry){ .kind = VIEW_POD, .node_id = node2 });
-		began = now_us();
+		began = wall_us();
 		pool_set_view(pool, v);
-		took_us[i] = now_us() - began;
+		took_us[i] = wall_us() - began;
 	}
 	report("a range, for which all streams are looked at", took_us, ROUNDS / 10);
 	printf("%u streams are left\n", pool->streams_count);

@@ -1,44 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What a view costs at the size that is promised: 150,000 pods on 5,000 nodes. Prints one figure a line. */
 #include "cluster/view.h"
+#include "measure.h"
 
 #include <arpa/inet.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 enum { NODES = VIEW_NODES_MAX, PODS = 150000, ROUNDS = 20000, KEPT = 1001 };
-
-static double now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static double wall_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static size_t heap_bytes(void)
-{
-	return mallinfo2().uordblks;
-}
-
-static void must(int rc)
-{
-	if (rc < 0) {
-		fprintf(stderr, "failed: %s\n", strerror(-rc));
-		exit(EXIT_FAILURE);
-	}
-}
 
 /* Pods of a node lie in a /24 of its own, as most CNIs give them out. */
 static struct prefix pod(uint32_t index)
@@ -155,7 +124,7 @@ static struct view *change(struct view *v, const uint32_t *ids)
 
 static struct view *change_node(struct view *v)
 {
-	double began = now_us();
+	double began = cpu_us();
 
 	for (uint32_t i = 0; i < 100; i++) {
 		struct view_edit *e;
@@ -168,7 +137,7 @@ static struct view *change_node(struct view *v)
 		view_unref(v);
 		v = next;
 	}
-	printf("one node's change: %.1f us\n", (now_us() - began) / 100);
+	printf("one node's change: %.1f us\n", (cpu_us() - began) / 100);
 	return v;
 }
 
@@ -176,19 +145,19 @@ static struct view *remove_node(struct view *v)
 {
 	struct view_edit *e;
 	struct view *next;
-	double began = now_us();
+	double began = cpu_us();
 
 	must(view_edit_begin(v, "node-7.example", &e));
 	must(view_edit_remove_node(e, "node-99.example"));
 	must(view_edit_finish(e, &next));
 	view_unref(v);
-	printf("a node that leaves with its pods: %.0f us\n", now_us() - began);
+	printf("a node that leaves with its pods: %.0f us\n", cpu_us() - began);
 	return next;
 }
 
 static void look_up(const struct view *v)
 {
-	double began = now_us();
+	double began = cpu_us();
 	unsigned found = 0;
 
 	for (uint32_t i = 0; i < 1000000; i++) {
@@ -196,35 +165,35 @@ static void look_up(const struct view *v)
 
 		found += view_lookup(v, &p.addr).kind == VIEW_POD;
 	}
-	printf("lookup, at random: %.3f us (%u of 1000000 found)\n", (now_us() - began) / 1e6, found);
+	printf("lookup, at random: %.3f us (%u of 1000000 found)\n", (cpu_us() - began) / 1e6, found);
 }
 
 int main(void)
 {
 	static uint32_t ids[NODES];
 	size_t heap = heap_bytes();
-	double began = now_us();
+	double began = cpu_us();
 	struct view *v = build(ids), *other;
 	unsigned count = 0;
 
-	printf("build: %.1f ms\n", (now_us() - began) / 1e3);
+	printf("build: %.1f ms\n", (cpu_us() - began) / 1e3);
 	printf("memory: %.1f MB, %.1f bytes a pod with its share of the nodes\n", (double)(heap_bytes() - heap) / 1e6,
 	       (double)(heap_bytes() - heap) / PODS);
-	began = now_us();
+	began = cpu_us();
 	must(view_walk(v, NULL, count_entries, &count));
-	printf("walk over %u entries: %.1f ms\n", count, (now_us() - began) / 1e3);
+	printf("walk over %u entries: %.1f ms\n", count, (cpu_us() - began) / 1e3);
 	look_up(v);
 	v = change(v, ids);
 	v = change_node(v);
 	v = remove_node(v);
 	other = build(ids);
 	count = 0;
-	began = now_us();
+	began = cpu_us();
 	must(view_diff(v, other, count_changes, &count));
-	printf("diff of two that share nothing, %u changes: %.1f ms\n", count, (now_us() - began) / 1e3);
+	printf("diff of two that share nothing, %u changes: %.1f ms\n", count, (cpu_us() - began) / 1e3);
 	view_unref(other);
-	began = now_us();
+	began = cpu_us();
 	view_unref(v);
-	printf("freeing a whole view, the worst that dropping can cost: %.1f ms\n", (now_us() - began) / 1e3);
+	printf("freeing a whole view, the worst that dropping can cost: %.1f ms\n", (cpu_us() - began) / 1e3);
 	return EXIT_SUCCESS;
 }
