@@ -22,6 +22,8 @@
 
 #include <cmocka.h>
 
+#include "unit/command.h"
+
 /* wolfSSL 5.7 can not mark basic constraints as critical. */
 #if TLS_HAS_HYBRID
 #define STRICT "-x509_strict"
@@ -39,33 +41,6 @@ static int setup(void **state)
 	(void)state;
 	snprintf(dir, sizeof(dir), "%s/ca%u", pki_get()->dir, number++);
 	return 0;
-}
-
-/* The command's output; it must succeed. */
-__attribute__((format(printf, 1, 2))) static const char *output(const char *format, ...)
-{
-	static char text[16384];
-	char command[2048];
-	va_list args;
-	size_t n;
-	FILE *f;
-
-	va_start(args, format);
-	vsnprintf(command, sizeof(command), format, args);
-	va_end(args);
-	f = popen(command, "re");
-	assert_non_null(f);
-	n = fread(text, 1, sizeof(text) - 1, f);
-	text[n] = '\0';
-	if (pclose(f))
-		fail_msg("%s: %s", command, text);
-	return text;
-}
-
-static void expect_in(const char *text, const char *wanted)
-{
-	if (!strstr(text, wanted))
-		fail_msg("\"%s\" is not in: %s", wanted, text);
 }
 
 static mode_t mode_of(const char *file)
@@ -103,7 +78,7 @@ static void test_authority(void **state)
 	assert_int_equal(mode_of("ca.key"), 0600);
 	assert_int_equal(mode_of("ca.crt"), 0644);
 	assert_int_equal(mode_of("."), 0700);
-	text = output("openssl x509 -in %s/ca.crt -noout -text 2>&1", dir);
+	text = command_output("openssl x509 -in %s/ca.crt -noout -text 2>&1", dir);
 	expect_in(text, "Version: 3");
 	expect_in(text, "Subject: CN = Culvert CA\n");
 	expect_in(text, "Issuer: CN = Culvert CA\n");
@@ -111,8 +86,8 @@ static void test_authority(void **state)
 	expect_in(text, "prime256v1");
 	expect_in(text, "CA:TRUE");
 	expect_in(text, "Certificate Sign, CRL Sign");
-	output("openssl verify " STRICT " -CAfile %s/ca.crt %s/ca.crt 2>&1", dir, dir);
-	expect_in(output("ls -A %s", dir), "ca.crt\nca.key\n");
+	command_output("openssl verify " STRICT " -CAfile %s/ca.crt %s/ca.crt 2>&1", dir, dir);
+	expect_in(command_output("ls -A %s", dir), "ca.crt\nca.key\n");
 }
 
 static void test_authority_is_never_overwritten(void **state)
@@ -121,12 +96,12 @@ static void test_authority_is_never_overwritten(void **state)
 
 	(void)state;
 	make();
-	snprintf(before, sizeof(before), "%s", output("cat %s/ca.key %s/ca.crt", dir, dir));
+	snprintf(before, sizeof(before), "%s", command_output("cat %s/ca.key %s/ca.crt", dir, dir));
 	assert_int_equal(ca_init(dir, NULL, 0, error), -EEXIST);
 	expect_in(error, "holds an authority already, which is never overwritten");
-	output("rm %s/ca.crt", dir);
+	command_output("rm %s/ca.crt", dir);
 	assert_int_equal(ca_init(dir, NULL, 0, error), -EEXIST);
-	expect_in(before, output("cat %s/ca.key", dir));
+	expect_in(before, command_output("cat %s/ca.key", dir));
 }
 
 static void test_bad_arguments(void **state)
@@ -153,11 +128,11 @@ static void test_bad_arguments(void **state)
 	leaf = ca_leaf_default("", &name, 0);
 	assert_int_equal(ca_issue(dir, out, &leaf, error), -EINVAL);
 	assert_int_equal(access(out, F_OK), -1);
-	output("cp %s/ca.crt %s/ca.key", dir, dir);
+	command_output("cp %s/ca.crt %s/ca.key", dir, dir);
 	leaf = ca_leaf_default("n", &name, 0);
 	assert_int_equal(ca_issue(dir, out, &leaf, error), -EINVAL);
 	expect_in(error, "ca.key: holds no EC private key");
-	output("openssl ecparam -name prime256v1 -genkey -noout -out %s/ca.key 2>&1", dir);
+	command_output("openssl ecparam -name prime256v1 -genkey -noout -out %s/ca.key 2>&1", dir);
 	assert_int_equal(ca_issue(dir, out, &leaf, error), -EINVAL);
 	expect_in(error, "ca.key: does not belong to the certificate in");
 }
@@ -177,24 +152,24 @@ static void test_leaf(void **state)
 	assert_int_equal(ca_issue(dir, out, &leaf, error), 0);
 	assert_int_equal(mode_of("n/tls.key"), 0600);
 	assert_int_equal(mode_of("n/tls.crt"), 0644);
-	output("cmp %s/ca.crt %s/n/ca.crt", dir, dir);
-	output("openssl verify " STRICT " -purpose sslserver -CAfile %s/ca.crt %s/n/tls.crt 2>&1", dir, dir);
-	output("openssl verify " STRICT " -purpose sslclient -CAfile %s/ca.crt %s/n/tls.crt 2>&1", dir, dir);
-	text = output("openssl x509 -in %s/n/tls.crt -noout -text 2>&1", dir);
+	command_output("cmp %s/ca.crt %s/n/ca.crt", dir, dir);
+	command_output("openssl verify " STRICT " -purpose sslserver -CAfile %s/ca.crt %s/n/tls.crt 2>&1", dir, dir);
+	command_output("openssl verify " STRICT " -purpose sslclient -CAfile %s/ca.crt %s/n/tls.crt 2>&1", dir, dir);
+	text = command_output("openssl x509 -in %s/n/tls.crt -noout -text 2>&1", dir);
 	expect_in(text, "Subject: CN = node-a\n");
 	expect_in(text, "URI:spiffe://example.org/a, DNS:a.example.org\n");
 	expect_in(text, "TLS Web Server Authentication, TLS Web Client Authentication\n");
 	expect_in(text, "Digital Signature\n");
-	output("openssl x509 -in %s/n/tls.crt -noout -checkend %d", dir, 7 * DAY_S - 60);
-	output("! openssl x509 -in %s/n/tls.crt -noout -checkend %d", dir, 7 * DAY_S + 60);
-	output("openssl pkey -in %s/n/tls.key -pubout -out %s/a && openssl x509 -in %s/n/tls.crt -noout -pubkey -out %s/b 2>&1; "
-	       "cmp %s/a %s/b",
-	       dir, dir, dir, dir, dir, dir);
+	command_output("openssl x509 -in %s/n/tls.crt -noout -checkend %d", dir, 7 * DAY_S - 60);
+	command_output("! openssl x509 -in %s/n/tls.crt -noout -checkend %d", dir, 7 * DAY_S + 60);
+	command_output("openssl pkey -in %s/n/tls.key -pubout -out %s/a && openssl x509 -in %s/n/tls.crt -noout -pubkey -out %s/b 2>&1; "
+	               "cmp %s/a %s/b",
+	               dir, dir, dir, dir, dir, dir);
 	/* Issued again: another key and serial, in the same place, and no leftovers. */
-	output("cp -r %s/n %s/old", dir, dir);
+	command_output("cp -r %s/n %s/old", dir, dir);
 	assert_int_equal(ca_issue(dir, out, &leaf, error), 0);
-	output("! cmp -s %s/n/tls.key %s/old/tls.key && ! cmp -s %s/n/tls.crt %s/old/tls.crt", dir, dir, dir, dir);
-	assert_string_equal(output("ls -A %s/n", dir), "ca.crt\ntls.crt\ntls.key\n");
+	command_output("! cmp -s %s/n/tls.key %s/old/tls.key && ! cmp -s %s/n/tls.crt %s/old/tls.crt", dir, dir, dir, dir);
+	assert_string_equal(command_output("ls -A %s/n", dir), "ca.crt\ntls.crt\ntls.key\n");
 }
 
 static void test_key_as_openssl_writes_it(void **state)
@@ -205,14 +180,14 @@ static void test_key_as_openssl_writes_it(void **state)
 
 	(void)state;
 	snprintf(out, sizeof(out), "%s/n", dir);
-	output("mkdir %s && cd %s && openssl ecparam -name prime256v1 -genkey -noout -out ca.key && openssl req -x509 -new -key "
-	       "ca.key -subj '/O=Us/CN=Ours' "
-	       "-days 9 -addext keyUsage=critical,keyCertSign,cRLSign -out ca.crt 2>&1",
-	       dir, dir);
+	command_output("mkdir %s && cd %s && openssl ecparam -name prime256v1 -genkey -noout -out ca.key && openssl req -x509 -new -key "
+	               "ca.key -subj '/O=Us/CN=Ours' "
+	               "-days 9 -addext keyUsage=critical,keyCertSign,cRLSign -out ca.crt 2>&1",
+	               dir, dir);
 	if (ca_issue(dir, out, &leaf, error))
 		fail_msg("%s", error);
-	output("openssl verify " STRICT " -CAfile %s/ca.crt %s/n/tls.crt 2>&1", dir, dir);
-	expect_in(output("openssl x509 -in %s/n/tls.crt -noout -issuer", dir), "O = Us, CN = Ours");
+	command_output("openssl verify " STRICT " -CAfile %s/ca.crt %s/n/tls.crt 2>&1", dir, dir);
+	expect_in(command_output("openssl x509 -in %s/n/tls.crt -noout -issuer", dir), "O = Us, CN = Ours");
 }
 
 static void test_expired_authority_issues_nothing(void **state)
@@ -223,12 +198,12 @@ static void test_expired_authority_issues_nothing(void **state)
 
 	(void)state;
 	snprintf(out, sizeof(out), "%s/n", dir);
-	output("mkdir %s && cd %s && (openssl ecparam -name prime256v1 -genkey -noout -out ca.key && openssl req -new -key ca.key "
-	       "-subj '/CN=Old' -out r && "
-	       "printf 'basicConstraints=critical,CA:TRUE\\nsubjectKeyIdentifier=hash\\n' > e && openssl x509 -req -in r -signkey "
-	       "ca.key -days -1 -extfile e "
-	       "-out ca.crt) 2>&1",
-	       dir, dir);
+	command_output("mkdir %s && cd %s && (openssl ecparam -name prime256v1 -genkey -noout -out ca.key && openssl req -new -key ca.key "
+	               "-subj '/CN=Old' -out r && "
+	               "printf 'basicConstraints=critical,CA:TRUE\\nsubjectKeyIdentifier=hash\\n' > e && openssl x509 -req -in r -signkey "
+	               "ca.key -days -1 -extfile e "
+	               "-out ca.crt) 2>&1",
+	               dir, dir);
 	assert_int_equal(ca_issue(dir, out, &leaf, error), -EINVAL);
 	expect_in(error, "ca.crt: the authority expired on 2");
 }
@@ -264,7 +239,7 @@ static void test_times_of_all_forms(void **state)
 		pem_done(&pem);
 	}
 	/* The last one by openssl's eyes. */
-	expect_in(output("openssl x509 -in %s/n/tls.crt -noout -dates", dir),
+	expect_in(command_output("openssl x509 -in %s/n/tls.crt -noout -dates", dir),
 	          "notBefore=Jan  1 00:00:00 2100 GMT\nnotAfter=Dec 31 23:59:59 9999 GMT\n");
 }
 
@@ -279,14 +254,14 @@ static void test_revocation_list(void **state)
 	make();
 	snprintf(path, sizeof(path), "%s/crl.pem", dir);
 	assert_int_equal(ca_revoke(dir, path, serials, 3, 258, 3, error), 0);
-	text = output("openssl crl -in %s -CAfile %s/ca.crt -noout -text 2>&1", path, dir);
+	text = command_output("openssl crl -in %s -CAfile %s/ca.crt -noout -text 2>&1", path, dir);
 	expect_in(text, "verify OK");
 	expect_in(text, "Serial Number: 0A\n");
 	expect_in(text, "Serial Number: FF00000000000000000000000000000001\n");
 	expect_in(text, "Serial Number: 7F\n");
 	expect_in(text, "X509v3 CRL Number: \n                258\n");
 	assert_int_equal(ca_revoke(dir, path, NULL, 0, 259, 0, error), 0);
-	expect_in(output("openssl crl -in %s -CAfile %s/ca.crt -noout -text 2>&1", path, dir), "No Revoked Certificates");
+	expect_in(command_output("openssl crl -in %s -CAfile %s/ca.crt -noout -text 2>&1", path, dir), "No Revoked Certificates");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_int_equal(ca_revoke(dir, path, &bad[i], 1, 1, 0, error), -EINVAL);
 		expect_in(error, "is no serial number");
@@ -307,7 +282,8 @@ static void test_large_revocation_list(void **state)
 	}
 	snprintf(path, sizeof(path), "%s/crl.pem", dir);
 	assert_int_equal(ca_revoke(dir, path, serials, COUNT, 1, 0, error), 0);
-	assert_string_equal(output("openssl crl -in %s -CAfile %s/ca.crt -noout -text 2>/dev/null | grep -c 'Serial Number'", path, dir),
+	assert_string_equal(command_output("openssl crl -in %s -CAfile %s/ca.crt -noout -text 2>/dev/null | grep -c 'Serial Number'", path,
+	                                   dir),
 	                    "3000\n");
 	free(serials);
 	free(texts);
@@ -379,12 +355,12 @@ static void test_long_name(void **state)
 	memcpy(name.text, "spiffe://", 9);
 	leaf = ca_leaf_default("n", &name, 0);
 	assert_int_equal(ca_issue(dir, out, &leaf, error), 0);
-	expect_in(output("openssl x509 -in %s/n/tls.crt -noout -ext subjectAltName", dir), name.text);
+	expect_in(command_output("openssl x509 -in %s/n/tls.crt -noout -ext subjectAltName", dir), name.text);
 	/* One byte more, by openssl. */
-	output("cd %s && (openssl req -new -key n/tls.key -subj /CN=n -out r && printf "
-	       "'extendedKeyUsage=serverAuth,clientAuth\\nsubjectAltName=URI:%sx' > e && "
-	       "openssl x509 -req -in r -CA ca.crt -CAkey ca.key -days 2 -extfile e -out long.crt) 2>&1",
-	       dir, name.text);
+	command_output("cd %s && (openssl req -new -key n/tls.key -subj /CN=n -out r && printf "
+	               "'extendedKeyUsage=serverAuth,clientAuth\\nsubjectAltName=URI:%sx' > e && "
+	               "openssl x509 -req -in r -CA ca.crt -CAkey ca.key -days 2 -extfile e -out long.crt) 2>&1",
+	               dir, name.text);
 	{
 		char path[256], text[8192], fault[CERT_FAULT_BYTES] = "";
 		struct cert cert;

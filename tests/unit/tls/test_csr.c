@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { TEXT_MAX = 32 << 10 };
+#include "unit/command.h"
 
 static char dir[160];
 static unsigned number;
@@ -28,33 +28,6 @@ static int setup(void **state)
 	snprintf(dir, sizeof(dir), "%s/csr%u", pki_get()->dir, number++);
 	snprintf(command, sizeof(command), "mkdir -p %s", dir);
 	return system(command);
-}
-
-/* The command's output; it must succeed. */
-__attribute__((format(printf, 1, 2))) static const char *output(const char *format, ...)
-{
-	static char text[TEXT_MAX];
-	char command[2048];
-	va_list args;
-	size_t n;
-	FILE *f;
-
-	va_start(args, format);
-	vsnprintf(command, sizeof(command), format, args);
-	va_end(args);
-	f = popen(command, "re");
-	assert_non_null(f);
-	n = fread(text, 1, sizeof(text) - 1, f);
-	text[n] = '\0';
-	if (pclose(f))
-		fail_msg("%s: %s", command, text);
-	return text;
-}
-
-static void expect_in(const char *text, const char *wanted)
-{
-	if (!strstr(text, wanted))
-		fail_msg("\"%s\" is not in: %s", wanted, text);
 }
 
 static void write_file(const char *name, const char *text)
@@ -72,8 +45,8 @@ static void write_file(const char *name, const char *text)
 /* The request that openssl makes with this key and these arguments. */
 static const char *made(const char *key, const char *arguments)
 {
-	output("openssl %s -out %s/key 2>&1", key, dir);
-	return output("openssl req -new -key %s/key -subj /CN=anything %s 2>&1", dir, arguments);
+	command_output("openssl %s -out %s/key 2>&1", key, dir);
+	return command_output("openssl req -new -key %s/key -subj /CN=anything %s 2>&1", dir, arguments);
 }
 
 #define P256 "ecparam -name prime256v1 -genkey -noout"
@@ -107,13 +80,13 @@ static void test_made_and_read(void **state)
 		assert_string_equal(csr.name.text, names[i].text);
 		write_file("request", request.text);
 		write_file("key", key.text);
-		text = output("openssl req -in %s/request -noout -verify -text 2>&1", dir);
+		text = command_output("openssl req -in %s/request -noout -verify -text 2>&1", dir);
 		expect_in(text, "verify OK");
 		expect_in(text, names[i].text);
 		expect_in(text, "prime256v1");
 		/* The key is the request's. */
-		output("openssl pkey -in %s/key -pubout -out %s/a && openssl req -in %s/request -noout -pubkey | cmp - %s/a", dir, dir, dir,
-		       dir);
+		command_output("openssl pkey -in %s/key -pubout -out %s/a && openssl req -in %s/request -noout -pubkey | cmp - %s/a", dir,
+		               dir, dir, dir);
 		pem_free(&key);
 		pem_free(&request);
 	}
@@ -262,9 +235,9 @@ static void test_signed(void **state)
 	write_file("tls.crt", i.chain.text);
 	write_file("tls.key", i.key.text);
 	write_file("ca.crt", i.ca.text);
-	output("openssl verify -purpose sslserver -CAfile %s/ca.crt %s/tls.crt 2>&1", dir, dir);
-	output("openssl verify -purpose sslclient -CAfile %s/ca.crt %s/tls.crt 2>&1", dir, dir);
-	text = output("openssl x509 -in %s/tls.crt -noout -text 2>&1", dir);
+	command_output("openssl verify -purpose sslserver -CAfile %s/ca.crt %s/tls.crt 2>&1", dir, dir);
+	command_output("openssl verify -purpose sslclient -CAfile %s/ca.crt %s/tls.crt 2>&1", dir, dir);
+	text = command_output("openssl x509 -in %s/tls.crt -noout -text 2>&1", dir);
 	expect_in(text, "URI:spiffe://cluster.local/ns/culvert/node/n1\n");
 	expect_in(text, "Issuer: CN = Culvert CA test\n");
 	expect_in(text, "Subject: CN = n1\n");
@@ -291,8 +264,8 @@ static void test_serials_differ(void **state)
 	assert_int_equal(signer_sign(i.signer, &i.csr, "n1", now_s, now_s + 60, &more, error), 0);
 	write_file("a", i.chain.text);
 	write_file("b", more.text);
-	snprintf(first, sizeof(first), "%s", output("openssl x509 -noout -serial -in %s/a", dir));
-	assert_string_not_equal(first, output("openssl x509 -noout -serial -in %s/b", dir));
+	snprintf(first, sizeof(first), "%s", command_output("openssl x509 -noout -serial -in %s/a", dir));
+	assert_string_not_equal(first, command_output("openssl x509 -noout -serial -in %s/b", dir));
 	pem_free(&more);
 	issued_done(&i);
 }
