@@ -77,7 +77,7 @@ static void put_node(struct registry *r, const char *name, uint32_t address, con
 	assert_int_equal(registry_put(r, &record), 0);
 }
 
-static void put_pod(struct registry *r, const char *name, const char *node, const char *address)
+static int offer_pod(struct registry *r, const char *name, const char *node, const char *address)
 {
 	struct object o = { .kind = OBJECT_POD };
 	struct addr a;
@@ -88,7 +88,12 @@ static void put_pod(struct registry *r, const char *name, const char *node, cons
 		                     .addresses = &a,
 		                     .addresses_count = 1,
 		                     .phase = OBJECT_RUNNING };
-	assert_int_equal(registry_put(r, &o), 0);
+	return registry_put(r, &o);
+}
+
+static void put_pod(struct registry *r, const char *name, const char *node, const char *address)
+{
+	assert_int_equal(offer_pod(r, name, node, address), 0);
 }
 
 static void forget(struct registry *r, enum object_kind kind, const char *name)
@@ -188,17 +193,8 @@ static int try_node(struct registry *r, const char *name, const char *address)
 
 static int try_pod(struct registry *r, const char *name, const char *node, const char *address)
 {
-	struct object o = { .kind = OBJECT_POD };
-	struct addr a;
-
-	assert_int_equal(addr_parse(address, &a), 0);
-	o.pod = (struct object_pod){ .meta = { .name_space = "shop", .name = name, .uid = name, .version = "", .created_s = 1 },
-		                     .node = node,
-		                     .addresses = &a,
-		                     .addresses_count = 1,
-		                     .phase = OBJECT_RUNNING };
 	until_failure = 1;
-	return registry_put(r, &o);
+	return offer_pod(r, name, node, address);
 }
 
 /* It was in the list, whatever became of what the list said of it: as gone its pods would be spoken to in the clear. */
