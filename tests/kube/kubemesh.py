@@ -206,6 +206,13 @@ class KubeMesh(Mesh):
     def record(self, node):
         return self.api.find(LEASES, "leases", node, RECORDS)
 
+    def restore(self):
+        """As a test found it: both daemons run, and are joined."""
+        for daemon in self.daemons:
+            if not daemon.is_running():
+                daemon.start()
+        self.wait_enrolled()
+
     def wait_enrolled(self):
         for daemon, other in zip(self.daemons, ("node2", "node1")):
             wait_for(lambda: daemon.enrolled() == 2 and daemon.peers()[other]["pair"] == "joined",

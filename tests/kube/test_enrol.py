@@ -7,20 +7,8 @@ import pytest
 
 from kubemesh import DAEMONSET, LEASES, NAMESPACE, RECORDS, KubeMesh, bound
 from lib import DEADLINE_S, wait_for
-from mesh import read_all, serve
-from traffic import ending, talk
-
-MESSAGE = b"said by one pod to another"
-
-
-def echo(connection, _):
-    connection.sendall(read_all(connection))
-
-
-def ask(connection):
-    connection.sendall(MESSAGE)
-    connection.shutdown(socket.SHUT_WR)
-    return read_all(connection)
+from mesh import serve
+from traffic import MESSAGE, ask, echo, ending, talk
 
 
 def meet(client, server, address=None, source=None):
@@ -64,10 +52,7 @@ def whole(plane):
 @pytest.fixture
 def mesh(whole):
     yield whole
-    for daemon in whole.daemons:
-        if not daemon.is_running():
-            daemon.start()
-    whole.wait_enrolled()
+    whole.restore()
 
 
 def test_both_enrol_and_talk_encrypted(mesh):

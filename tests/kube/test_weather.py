@@ -32,10 +32,7 @@ def whole(own_plane):
 @pytest.fixture
 def mesh(whole):
     yield whole
-    for daemon in whole.daemons:
-        if not daemon.is_running():
-            daemon.start()
-    whole.wait_enrolled()
+    whole.restore()
 
 
 DELAYS_S = [0, 2, 4]  # a connection waits 5 s for the view, and the API server needs some of that

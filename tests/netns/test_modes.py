@@ -11,13 +11,12 @@ from counted import counted, kernel_counters
 from lib import DEADLINE_S, wait_for
 from mesh import Mesh, read_all, serve
 from test_edge_packets import ACK, PSH, SYN, TCP, ipv4, ipv6, send, tcp
-from traffic import ending, outcome, read_exactly, reset, talk
+from traffic import MESSAGE, ask, echo, ending, outcome, read_exactly, reset, talk
 
 VERSIONS = (4, 6)
 MODES = ["permissive", "strict", "lockdown"]
 PORT, EXCLUDED_PORT = 8080, 9100
 CAPTURE = {"cluster_pods": ["10.88.3.0/24", "fd88:3::/64"], "exclude": ["10.88.2.12/32", "fd88:2::12/128", f"tcp/{EXCLUDED_PORT}"]}
-MESSAGE = b"said by one pod to another"
 
 
 def capture_of(mode):
@@ -49,16 +48,6 @@ def half(request):
         made.mode = request.param
         made.one.start()
         yield made
-
-
-def echo(connection, _):
-    connection.sendall(read_all(connection))
-
-
-def ask(connection):
-    connection.sendall(MESSAGE)
-    connection.shutdown(socket.SHUT_WR)
-    return read_all(connection)
 
 
 def warm_up(mesh):

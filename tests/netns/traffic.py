@@ -9,7 +9,7 @@ import struct
 import threading
 
 from lib import DEADLINE_S
-from mesh import serve
+from mesh import read_all, serve
 
 
 def outcome(act, *arguments):
@@ -31,6 +31,20 @@ def read_exactly(connection, length):
             break
         data += piece
     return bytes(data)
+
+
+MESSAGE = b"said by one pod to another"
+
+
+def echo(connection, _):
+    connection.sendall(read_all(connection))
+
+
+def ask(connection):
+    """What an echo answers to the message."""
+    connection.sendall(MESSAGE)
+    connection.shutdown(socket.SHUT_WR)
+    return read_all(connection)
 
 
 def ending(connection):
