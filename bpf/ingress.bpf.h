@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* ingress.bpf.h - plaintext TCP that arrives by an edge: refused between enrolled nodes' pods, else let pass and counted. */
+#ifndef CULVERT_INGRESS_BPF_H
+#define CULVERT_INGRESS_BPF_H
+
+#include "flows.bpf.h"
+#include "joining.bpf.h"
+
+/* Plaintext from a pod of another node, or from the pod space, to a pod of this node. */
+static __always_inline int ingress_tcp_pod(const struct edge *e, const struct flow_key *key, bool is_syn)
+{
+	const struct edge_config *config = e->config;
+	enum pair pair = pair_of(e, &e->source);
+	bool is_space = net_is_space(&e->source);
+	const struct flow_value *record;
+	int class;
+
+	if (pair != PAIR_JOINED)
+		return tcp_not_joined(e, key, &e->source, pair);
+	record = bpf_map_lookup_elem(&passed, key);
+	class = class_of_older(e, record);
+	if (class >= 0 && (!is_syn || is_syn_again(e->packet, record)))
+		return pass(class);
+	if (config->mode == EDGE_PERMISSIVE && is_syn)
+		return pass_flow(e, key, is_space ? CLASS_UNKNOWN : CLASS_PERMISSIVE);
+	if (config->mode != EDGE_LOCKDOWN && !is_syn) {
+		if (is_to_learn(config, key) && !bpf_map_lookup_elem(&flows, key)) {
+			record_passed(key, e->packet, CLASS_OLDER);
+			return pass(CLASS_OLDER);
+		}
+		if (config->mode == EDGE_PERMISSIVE)
+			return pass(is_space ? CLASS_UNKNOWN : CLASS_OLDER);
+	}
+	return drop(is_space ? CLASS_UNKNOWN : CLASS_REFUSED);
+}
+
+/* Between a node itself and a pod: class names the side that began it. */
+static __always_inline int ingress_tcp_node(const struct edge *e, const struct flow_key *key, bool is_syn, enum edge_class class,
+                                            enum edge_class answers)
+{
+	if (e->config->mode == EDGE_LOCKDOWN)
+		return drop(CLASS_REFUSED);
+	if (is_syn)
+		return pass_flow(e, key, class);
+	return pass(passed_class(key, answers));
+}
+
+static __always_inline int ingress_tcp(const struct edge *e)
+{
+	const struct packet *p = e->packet;
+	bool is_syn = is_syn_of(p);
+	struct flow_key key = {};
+
+	if (e->dest.kind != NET_OWN_POD && e->dest.kind != NET_SELF)
+		return leave();
+	if (e->source.kind != NET_OUTSIDE && is_excluded(e, p, &e->source, &e->dest, is_syn))
+		return e->dest.kind == NET_OWN_POD ? pass(CLASS_EXCLUDED) : leave();
+	flow_of(p, EDGE_INGRESS, &key);
+
+	if (e->dest.kind == NET_SELF) {
+		if (e->source.kind != NET_POD || pair_of(e, &e->source) == PAIR_NONE)
+			return leave();
+		return ingress_tcp_node(e, &key, is_syn, CLASS_TO_NODE, CLASS_HOST);
+	}
+	switch (e->source.kind) {
+	case NET_POD:
+	case NET_POD_SPACE:
+		return ingress_tcp_pod(e, &key, is_syn);
+	case NET_NODE:
+		if (pair_of(e, &e->source) == PAIR_NONE)
+			return e->config->mode == EDGE_LOCKDOWN ? drop(CLASS_REFUSED) : pass(CLASS_NOT_ENROLLED);
+		return ingress_tcp_node(e, &key, is_syn, CLASS_HOST, CLASS_TO_NODE);
+	case NET_OUTSIDE:
+		if (is_syn)
+			note_outside(e, &key);
+		return pass(CLASS_OUTSIDE);
+	default:
+		return leave();
+	}
+}
+
+#endif
