@@ -454,13 +454,13 @@ static int put_pod(struct registry *r, const struct object *o, struct judged *j)
 /* --- the whole --- */
 
 /* What the list has is there, whatever could not be taken of it: the end of the list must not take it for gone. */
-static void keep(struct registry *r, const struct object *o)
+static void keep(struct registry *r, enum object_kind kind, const struct object_meta *m)
 {
-	struct node *n = o->kind == OBJECT_NODE || o->kind == OBJECT_RECORD ? members_node(&r->s.members, o->meta.name) : NULL;
-	struct space *s = o->kind == OBJECT_NAMESPACE ? members_space(&r->s.members, o->meta.name) : NULL;
-	struct pod *p = o->kind == OBJECT_POD ? members_pod(&r->s.members, o->meta.name_space, o->meta.name) : NULL;
+	struct node *n = kind == OBJECT_NODE || kind == OBJECT_RECORD ? members_node(&r->s.members, m->name) : NULL;
+	struct space *s = kind == OBJECT_NAMESPACE ? members_space(&r->s.members, m->name) : NULL;
+	struct pod *p = kind == OBJECT_POD ? members_pod(&r->s.members, m->name_space, m->name) : NULL;
 
-	if (n && o->kind == OBJECT_NODE)
+	if (n && kind == OBJECT_NODE)
 		n->node_mark = r->marks[OBJECT_NODE];
 	else if (n)
 		n->record_mark = r->marks[OBJECT_RECORD];
@@ -495,8 +495,17 @@ int registry_put(struct registry *r, const struct object *o)
 	}
 	judge_end(&j);
 	if (rc < 0)
-		keep(r, o);
+		keep(r, o->kind, &o->meta);
 	return rc;
+}
+
+void registry_keep(struct registry *r, enum object_kind kind, const struct object_meta *m, const char *why)
+{
+	struct judged j = judge_begin(r, kind, m);
+
+	refuse(&j, "%s; what was known of it stays in force", why);
+	judge_end(&j);
+	keep(r, kind, m);
 }
 
 void registry_gone(struct registry *r, enum object_kind kind, const struct object_meta *m)

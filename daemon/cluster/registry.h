@@ -49,6 +49,8 @@ void registry_list_began(struct registry *r, enum object_kind kind);
 void registry_list_ended(struct registry *r, enum object_kind kind);
 /* It is there, new or changed; o is copied from. 0, or -ENOMEM with what was known before of it. */
 int registry_put(struct registry *r, const struct object *o);
+/* It is there, but nothing of it can be taken: what was known of it stays, and why is refused under its name until it is put or gone. */
+void registry_keep(struct registry *r, enum object_kind kind, const struct object_meta *m, const char *why);
 void registry_gone(struct registry *r, enum object_kind kind, const struct object_meta *m);
 
 /* Is there something that registry_publish would settle? */

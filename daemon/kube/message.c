@@ -5,11 +5,15 @@
 #include "kube/kinds.h"
 #include "kube/split.h"
 #include "kube/unpack.h"
+#include "kube/wire.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Fields of every object and of its ObjectMeta (proto/kube.proto), for those that are not unpacked. */
+enum { OBJECT_META = 1, META_NAME = 1, META_NAMESPACE = 3, META_UID = 5, META_VERSION = 6 };
 
 static const struct {
 	const char *name, *list_name;
@@ -88,6 +92,44 @@ int message_object(struct message *m, enum object_kind kind, const void *bytes, 
 {
 	unpack_begin(m);
 	return kinds_take(m, kind, bytes, len_bytes, ret);
+}
+
+static void take_text(const struct wire_field *f, char ret[MESSAGE_NAME_BYTES])
+{
+	/* What is longer is cut, and then no name that anything has. */
+	(void)snprintf(ret, MESSAGE_NAME_BYTES, "%.*s", f->len_bytes < MESSAGE_NAME_BYTES ? (int)f->len_bytes : MESSAGE_NAME_BYTES - 1,
+	               (const char *)f->bytes);
+}
+
+int message_name(struct message *m, enum object_kind kind, const void *bytes, size_t len_bytes, struct object_meta *ret)
+{
+	const uint8_t *at = bytes, *end = at + len_bytes, *meta = NULL, *meta_end = NULL;
+	struct wire_field f;
+
+	m->name_space[0] = m->name[0] = m->uid[0] = m->version[0] = '\0';
+	/* Bytes that are wrong further on do not hide what comes before them. */
+	while (!meta && wire_next(&at, end, &f) > 0) {
+		if (f.type == WIRE_BYTES && f.number == OBJECT_META) {
+			meta = f.bytes;
+			meta_end = f.bytes + f.len_bytes;
+		}
+	}
+	while (meta && wire_next(&meta, meta_end, &f) > 0) {
+		if (f.type != WIRE_BYTES)
+			continue;
+		if (f.number == META_NAME)
+			take_text(&f, m->name);
+		else if (f.number == META_NAMESPACE)
+			take_text(&f, m->name_space);
+		else if (f.number == META_UID)
+			take_text(&f, m->uid);
+		else if (f.number == META_VERSION)
+			take_text(&f, m->version);
+	}
+	if (m->name[0] == '\0')
+		return -EBADMSG;
+	*ret = (struct object_meta){ .name_space = m->name_space, .name = m->name, .uid = m->uid, .version = m->version };
+	return unpack_is_name(message_kind_name(kind), m->name) ? 0 : -EINVAL;
 }
 
 int message_list_meta(struct message *m, const void *bytes, size_t len_bytes, struct message_list_meta *ret)

@@ -14,6 +14,7 @@ struct message;
 enum {
 	MESSAGE_FAULTS_MAX = 8, /* of one object; more say nothing new */
 	MESSAGE_ERROR_BYTES = 256,
+	MESSAGE_NAME_BYTES = 256, /* a name has 253, a UID and a version have less */
 };
 
 /* The names by which Culvert's own labels and annotations go. */
@@ -36,6 +37,11 @@ const char *message_error(const struct message *m);
 
 /* The bare message of an object, as it stands in a list or in an event's envelope. ret->faults says what could not be taken of it. */
 int message_object(struct message *m, enum object_kind kind, const void *bytes, size_t len_bytes, struct object *ret);
+
+/* What the bytes of an object that message_object did not take say of its name, found without unpacking it, so that what was known of it can
+ * stay: ret has name_space, name, uid and version, and nothing else. message_error stays as it is. 0; -EINVAL with *ret set: its name is one
+ * that message_object takes of no object, so that nothing is known of it; -EBADMSG: no name can be found. */
+int message_name(struct message *m, enum object_kind kind, const void *bytes, size_t len_bytes, struct object_meta *ret);
 
 struct message_list_meta {
 	const char *version;        /* resourceVersion */

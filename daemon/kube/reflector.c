@@ -58,6 +58,7 @@ struct reflector {
 	char list_version[VERSION_BYTES]; /* of the first page */
 	char *continue_token;             /* of the next page; NULL: there is none */
 	bool is_list_begun;               /* list_began was said, and nothing since the last page failed */
+	bool has_nameless;                /* and an object of it could not be told from others: it says of none that it is gone */
 	uint64_t list_bytes, last_list_bytes;
 
 	struct watch_split watch;
@@ -91,11 +92,11 @@ static void state_changed(struct reflector *r)
 		r->ops.state_changed(r->ctx, r->kind);
 }
 
-static void refused(struct reflector *r, const char *text)
+static void refused(struct reflector *r, const struct object_meta *m, const char *text)
 {
 	r->counts.refused++;
 	if (r->ops.refused)
-		r->ops.refused(r->ctx, r->kind, text);
+		r->ops.refused(r->ctx, r->kind, m, text);
 }
 
 /* The watch runs and brings what there is to know. */
@@ -238,23 +239,34 @@ static bool list_meta(void *ctx, struct split_span meta)
 	return true;
 }
 
+static void list_refused(void *ctx, const char *text)
+{
+	struct reflector *r = ctx;
+	char whole[KUBE_ERROR_BYTES];
+
+	r->has_nameless = true;
+	(void)snprintf(whole, sizeof(whole), "%s; its name is not known, so nothing that this list does not have is taken for gone", text);
+	refused(r, NULL, whole);
+}
+
 static bool list_item(void *ctx, struct split_span bytes)
 {
 	struct reflector *r = ctx;
 	struct object o;
 
 	if (message_object(r->message, r->kind, bytes.bytes, bytes.len_bytes, &o) < 0) {
-		refused(r, message_error(r->message));
+		struct object_meta meta;
+		int rc = message_name(r->message, r->kind, bytes.bytes, bytes.len_bytes, &meta);
+
+		if (rc == -EBADMSG)
+			list_refused(r, message_error(r->message));
+		else
+			refused(r, rc == 0 ? &meta : NULL, message_error(r->message));
 		return true;
 	}
 	r->counts.objects++;
 	r->ops.put(r->ctx, &o);
 	return true;
-}
-
-static void list_refused(void *ctx, const char *text)
-{
-	refused(ctx, text);
 }
 
 static const struct list_split_ops list_ops = { list_meta, list_item, list_refused };
@@ -266,6 +278,7 @@ static void list_opened(void *ctx)
 	if (r->is_list_begun)
 		return;
 	r->is_list_begun = true;
+	r->has_nameless = false;
 	r->counts.objects = 0;
 	r->ops.list_began(r->ctx, r->kind);
 }
@@ -303,7 +316,8 @@ static void list_complete(struct reflector *r)
 	r->counts.is_forbidden = false;
 	forget_list(r);
 	r->is_version_fresh = true;
-	r->ops.list_ended(r->ctx, r->kind);
+	if (!r->has_nameless)
+		r->ops.list_ended(r->ctx, r->kind);
 	start_watch(r);
 }
 
@@ -394,6 +408,18 @@ static bool watch_error(struct reflector *r, const struct split_envelope *object
 	return false;
 }
 
+/* An object that can not be taken. The watch goes on behind it, if it says where that is. */
+static bool watch_untaken(struct reflector *r, enum watch_event type, struct split_span bytes)
+{
+	struct object_meta meta = { .version = "" };
+	int rc = message_name(r->message, r->kind, bytes.bytes, bytes.len_bytes, &meta);
+
+	refused(r, rc == 0 ? &meta : NULL, message_error(r->message));
+	if (rc == 0 && type == WATCH_DELETED)
+		r->ops.gone(r->ctx, r->kind, &meta);
+	return meta.version[0] == '\0' || set_version(r, r->version, meta.version);
+}
+
 static bool watch_event(void *ctx, enum watch_event type, const struct split_envelope *e)
 {
 	struct reflector *r = ctx;
@@ -415,12 +441,8 @@ static bool watch_event(void *ctx, enum watch_event type, const struct split_env
 		(void)snprintf(r->fault, sizeof(r->fault), "a bookmark: %s", message_error(r->message));
 		return false;
 	}
-	if (message_object(r->message, r->kind, e->object.bytes, e->object.len_bytes, &o) < 0) {
-		refused(r, message_error(r->message));
-		/* The watch goes on behind it, if it says where that is. */
-		return message_version(r->message, e->object.bytes, e->object.len_bytes, &version) < 0 ||
-		       set_version(r, r->version, version);
-	}
+	if (message_object(r->message, r->kind, e->object.bytes, e->object.len_bytes, &o) < 0)
+		return watch_untaken(r, type, e->object);
 	if (!set_version(r, r->version, o.meta.version))
 		return false;
 	if (type == WATCH_DELETED)
@@ -432,7 +454,7 @@ static bool watch_event(void *ctx, enum watch_event type, const struct split_env
 
 static void watch_refused(void *ctx, const char *text)
 {
-	refused(ctx, text);
+	refused(ctx, NULL, text);
 }
 
 static const struct watch_split_ops watch_ops = { watch_event, watch_refused };

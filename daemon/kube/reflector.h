@@ -41,10 +41,13 @@ struct reflector_ops {
 	void (*list_began)(void *ctx, enum object_kind kind);
 	void (*put)(void *ctx, const struct object *o);                              /* it is there, new or changed */
 	void (*gone)(void *ctx, enum object_kind kind, const struct object_meta *m); /* a watch said so */
-	void (*list_ended)(void *ctx, enum object_kind kind); /* what was not put since list_began is not there any more */
+	/* What was neither put nor refused by its name since list_began is not there any more. A list with an object whose name could not be
+	 * told ends without it: what is missing may be that one. */
+	void (*list_ended)(void *ctx, enum object_kind kind);
 	void (*state_changed)(void *ctx, enum object_kind kind);
-	/* An object that could not be taken at all (too large, no name, bytes that are none); NULL is welcome. */
-	void (*refused)(void *ctx, enum object_kind kind, const char *text);
+	/* An object that could not be taken at all (too large, no name, bytes that are none). m: its name, namespace, UID and version; it is there,
+	 * and what was known of it stays. NULL: its name could not be told, or is one that nothing is known of. NULL is welcome. */
+	void (*refused)(void *ctx, enum object_kind kind, const struct object_meta *m, const char *text);
 };
 
 /* loop and client are borrowed, the texts copied; path and selector have less than 1000 bytes together. Callbacks come from the loop only. */

@@ -255,11 +255,18 @@ static void on_list_ended(void *ctx, enum object_kind kind)
 		publish_later(s, PUBLISH_DELAY_MS);
 }
 
-static void on_object_refused(void *ctx, enum object_kind kind, const char *text)
+static void on_object_refused(void *ctx, enum object_kind kind, const struct object_meta *m, const char *text)
 {
 	struct source *s = ctx;
+	struct ending *e = m && kind == OBJECT_NAMESPACE ? ending_of(s, m->name) : NULL;
 
-	s->ops.refused(s->ctx, kind_texts[kind], text);
+	if (e)
+		e->is_listed = true;
+	/* It goes through on_refused to the log, and is shown for as long as it is so. */
+	if (m)
+		registry_keep(s->registry, kind, m, text);
+	else
+		s->ops.refused(s->ctx, kind_texts[kind], text);
 }
 
 static int follow(struct source *s, enum object_kind kind);

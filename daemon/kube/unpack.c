@@ -66,14 +66,19 @@ const char *unpack_find(Culvert__Kube__Entry *const *entries, size_t count, cons
 	return NULL;
 }
 
+bool unpack_is_name(const char *kind, const char *name)
+{
+	/* Names of requests may hold more than those of the others; nothing of ours is named after them. */
+	return text_is_subdomain(name) || (name[0] != '\0' && strcmp(kind, message_kind_name(OBJECT_REQUEST)) == 0);
+}
+
 int unpack_meta(struct message *m, const char *kind, const Culvert__Kube__ObjectMeta *meta, struct object_meta *ret)
 {
 	char quoted[TEXT_QUOTE_BYTES];
 
 	if (!meta || meta->name[0] == '\0')
 		return unpack_refuse(m, -EINVAL, "a %s without metadata.name", kind);
-	/* Names of requests may hold more than those of the others; nothing of ours is named after them. */
-	if (!text_is_subdomain(meta->name) && strcmp(kind, message_kind_name(OBJECT_REQUEST)) != 0)
+	if (!unpack_is_name(kind, meta->name))
 		return unpack_refuse(m, -EINVAL, "a %s with the metadata.name %s; small letters, digits, '-' and '.' would be right", kind,
 		                     text_quote(meta->name, quoted));
 	*ret = (struct object_meta){

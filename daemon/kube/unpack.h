@@ -14,6 +14,8 @@ struct message {
 	struct object_fault faults[MESSAGE_FAULTS_MAX];
 	size_t faults_count;
 	char error[MESSAGE_ERROR_BYTES];
+	/* What message_name found. */
+	char name_space[MESSAGE_NAME_BYTES], name[MESSAGE_NAME_BYTES], uid[MESSAGE_NAME_BYTES], version[MESSAGE_NAME_BYTES];
 };
 
 /* Forgets the object before. */
@@ -32,6 +34,9 @@ __attribute__((format(printf, 2, 3))) void unpack_fault(struct message *m, const
 
 /* The value of a key, or NULL. */
 const char *unpack_find(Culvert__Kube__Entry *const *entries, size_t count, const char *key);
+
+/* Can an object of that kind have that name? */
+bool unpack_is_name(const char *kind, const char *name);
 
 /* 0, or -EINVAL where there is no name that can be used. meta: NULL is refused. kind: its name in the sentence. */
 int unpack_meta(struct message *m, const char *kind, const Culvert__Kube__ObjectMeta *meta, struct object_meta *ret);

@@ -2,6 +2,7 @@
 /* One answer of the Kubernetes API in its envelope: byte 0 chooses how it is read. All texts that come out can be read to their end. */
 #include "kube/message.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,6 +86,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes)
 	if (len_bytes < 1)
 		return 0;
 	must(message_create(&m) == 0);
+	if (message_name(m, (enum object_kind)(bytes[0] % OBJECT_KINDS), bytes + 1, len_bytes - 1, &meta) != -EBADMSG) {
+		must(meta.name[0] != '\0');
+		touch(meta.name_space);
+		touch(meta.uid);
+		touch(meta.version);
+	}
 	switch (bytes[0] % (OBJECT_KINDS + 3)) {
 	case OBJECT_KINDS:
 		if (message_answer_status(m, bytes + 1, len_bytes - 1, &status) == 0) {

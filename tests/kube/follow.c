@@ -89,10 +89,10 @@ static void state_changed(void *ctx, enum object_kind kind)
 	       kinds[kind].name, s.is_synced, s.is_current, s.is_forbidden, s.lists, s.watches, s.objects, s.events, s.bytes, s.error);
 }
 
-static void refused(void *ctx, enum object_kind kind, const char *text)
+static void refused(void *ctx, enum object_kind kind, const struct object_meta *m, const char *text)
 {
 	(void)ctx;
-	printf("refused %s %s\n", kinds[kind].name, text);
+	printf("refused %s %s%s%s\n", kinds[kind].name, m ? m->name : "", m ? ": " : "", text);
 }
 
 static const struct reflector_ops ops = { list_began, put, gone, list_ended, state_changed, refused };

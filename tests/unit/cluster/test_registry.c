@@ -1020,6 +1020,44 @@ static void what_a_list_does_not_have_is_gone(void **state)
 	end(&t);
 }
 
+static void what_a_list_has_and_can_not_be_taken_stays_as_it_was(void **state)
+{
+	const struct object_meta pod = { .name_space = "shop", .name = "b" }, node = { .name = "n2" }, space = { .name = "lab" };
+	const struct object_meta fresh = { .name_space = "shop", .name = "new" };
+	struct told t;
+
+	(void)state;
+	begin(&t);
+	put_two_nodes(&t);
+	put_space(&t, "lab", true);
+	put_pod(&t, .name = "shop/b", .node = "n2", .addresses = "10.1.0.6");
+	publish(&t);
+	for (int kind = OBJECT_NODE; kind <= OBJECT_RECORD; kind++)
+		registry_list_began(t.registry, (enum object_kind)kind);
+	put_node(&t, .name = "n1", .addresses = "172.30.0.1");
+	put_record(&t, "n1", "n1");
+	registry_keep(t.registry, OBJECT_NODE, &node, "9 bytes that are no Node");
+	registry_keep(t.registry, OBJECT_RECORD, &node, "9 bytes that are no Lease");
+	registry_keep(t.registry, OBJECT_NAMESPACE, &space, "9 bytes that are no Namespace");
+	registry_keep(t.registry, OBJECT_POD, &pod, "9 bytes that are no Pod");
+	assert_string_equal(t.last, "pod shop/b: 9 bytes that are no Pod; what was known of it stays in force");
+	for (int kind = OBJECT_NODE; kind <= OBJECT_RECORD; kind++)
+		registry_list_ended(t.registry, (enum object_kind)kind);
+	publish(&t);
+	assert_string_equal(whose(&t, "10.1.0.6"), "n2");
+	assert_true(is_enrolled(&t, "n2"));
+	assert_int_equal(registry_counts(t.registry).namespaces, 1);
+	assert_int_equal(registry_refusals(t.registry)->count, 4);
+	/* Until it can be taken again, or is gone. */
+	put_pod(&t, .name = "shop/b", .node = "n2", .addresses = "10.1.0.6");
+	registry_gone(t.registry, OBJECT_NAMESPACE, &space);
+	assert_int_equal(registry_refusals(t.registry)->count, 2);
+	/* One that nothing is known of is no more than named. */
+	registry_keep(t.registry, OBJECT_POD, &fresh, "9 bytes that are no Pod");
+	assert_int_equal(registry_counts(t.registry).pods, 1);
+	end(&t);
+}
+
 static void a_faulty_field_is_named_and_the_rest_is_taken(void **state)
 {
 	const struct object_fault fault = { "status.podIPs[1].ip: \"10.1.2\" is no address" };
@@ -1385,6 +1423,7 @@ int main(void)
 		cmocka_unit_test(a_pod_space_that_can_not_be_stops_nothing),
 		cmocka_unit_test(who_opted_out_is_said),
 		cmocka_unit_test(what_a_list_does_not_have_is_gone),
+		cmocka_unit_test(what_a_list_has_and_can_not_be_taken_stays_as_it_was),
 		cmocka_unit_test(a_faulty_field_is_named_and_the_rest_is_taken),
 		cmocka_unit_test(the_list_of_refusals_has_an_end),
 		cmocka_unit_test(the_pods_of_culvert_itself_are_told),

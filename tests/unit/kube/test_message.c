@@ -434,6 +434,44 @@ static void test_objects_without_a_usable_name_are_refused(void **state)
 	assert_int_equal(o.faults_count, 77);
 }
 
+static void test_the_name_of_an_object_that_can_not_be_taken_is_found(void **state)
+{
+	struct object_meta meta = { 0 };
+	struct bytes b = { 0 }, inner = { 0 };
+	struct object o;
+	size_t meta_bytes;
+
+	(void)state;
+	put_meta(&b, "shop", "cart-1", "uid-1", "77");
+	meta_bytes = b.len;
+	put_text(&b, 2, "\xff\xff no spec");
+	assert_int_equal(message_object(m, OBJECT_POD, b.data, b.len, &o), -EBADMSG);
+	assert_int_equal(message_name(m, OBJECT_POD, b.data, b.len, &meta), 0);
+	assert_string_equal(meta.name_space, "shop");
+	assert_string_equal(meta.name, "cart-1");
+	assert_string_equal(meta.uid, "uid-1");
+	assert_string_equal(meta.version, "77");
+	assert_non_null(strstr(message_error(m), "that are no Pod"));
+	/* Cut behind the metadata, and within. */
+	assert_int_equal(message_name(m, OBJECT_POD, b.data, meta_bytes + 3, &meta), 0);
+	assert_int_equal(message_name(m, OBJECT_POD, b.data, meta_bytes - 1, &meta), -EBADMSG);
+	assert_int_equal(message_name(m, OBJECT_POD, b.data, 0, &meta), -EBADMSG);
+	bytes_clear(&b);
+	put_meta(&b, "", "Not_A_Name", "u", "78");
+	assert_int_equal(message_name(m, OBJECT_POD, b.data, b.len, &meta), -EINVAL);
+	assert_string_equal(meta.version, "78");
+	assert_int_equal(message_name(m, OBJECT_REQUEST, b.data, b.len, &meta), 0);
+	/* Metadata that is wrong behind the name. */
+	bytes_clear(&b);
+	put_text(&inner, 1, "cart-2");
+	put_raw(&inner, "\xff\xff\xff", 3);
+	put_message(&b, 1, &inner);
+	assert_int_equal(message_name(m, OBJECT_POD, b.data, b.len, &meta), 0);
+	assert_string_equal(meta.name, "cart-2");
+	assert_string_equal(meta.name_space, "");
+	bytes_done(&b);
+}
+
 static void test_cut_objects_are_refused(void **state)
 {
 	struct bytes whole = { 0 };
@@ -701,6 +739,7 @@ int main(void)
 		cmocka_unit_test(test_a_record),
 		cmocka_unit_test(test_a_request),
 		cmocka_unit_test(test_objects_without_a_usable_name_are_refused),
+		cmocka_unit_test(test_the_name_of_an_object_that_can_not_be_taken_is_found),
 		cmocka_unit_test(test_cut_objects_are_refused),
 		cmocka_unit_test(test_an_object_that_eats_memory_is_refused),
 		cmocka_unit_test(test_list_metadata_and_bookmarks),

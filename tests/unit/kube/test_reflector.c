@@ -138,11 +138,11 @@ static void state_changed(void *ctx, enum object_kind kind)
 	states++;
 }
 
-static void refused(void *ctx, enum object_kind kind, const char *text)
+static void refused(void *ctx, enum object_kind kind, const struct object_meta *m, const char *text)
 {
 	(void)ctx;
 	(void)kind;
-	tell("refused(%s) ", text);
+	tell("refused(%s%s%s) ", m ? m->name : "", m ? ": " : "", text);
 }
 
 static const struct reflector_ops ops = { list_began, put, gone, list_ended, state_changed, refused };
@@ -738,26 +738,44 @@ static void test_what_is_forbidden_is_tried_slowly_and_at_once_with_new_credenti
 	assert_int_equal(calls, 4);
 }
 
-static void test_objects_that_can_not_be_taken_are_named_and_the_rest_goes_on(void **state)
+/* A pod whose metadata is good and whose spec is none. */
+static void put_broken_pod(struct bytes *b, const char *name, const char *version)
 {
-	struct bytes b = { 0 }, list = { 0 }, meta = { 0 }, pod = { 0 };
+	put_meta(b, "default", name, "uid-of-it", version);
+	put_text(b, 2, "\xff\xff no spec");
+}
+
+static void begin_list(struct bytes *list)
+{
+	struct bytes meta = { 0 };
+
+	opens();
+	put_text(&meta, 2, "100");
+	put_message(list, 1, &meta);
+}
+
+static void test_an_object_that_can_not_be_taken_is_named_and_the_rest_goes_on(void **state)
+{
+	struct bytes b = { 0 }, list = { 0 }, pod = { 0 };
 
 	(void)state;
 	create(0, 1);
 	(void)wait_for_call();
-	opens();
-	put_text(&meta, 2, "100");
-	put_message(&list, 1, &meta);
+	begin_list(&list);
 	put_pod(&pod, "a", "1", "n", "10.0.0.1");
 	put_message(&list, 2, &pod);
-	put_text(&list, 2, "\xff\xff no pod");
-	put_text(&list, 2, "");
+	put_broken_pod(&pod, "x", "1");
+	put_message(&list, 2, &pod);
+	put_meta(&pod, "default", "BAD NAME", "uid", "1");
+	put_message(&list, 2, &pod);
 	put_pod(&pod, "b", "1", "n", "10.0.0.1");
 	put_message(&list, 2, &pod);
 	put_envelope(&b, "v1", "PodList", &list);
 	assert_true(brings(&b));
 	ends_well();
-	assert_told("began a@1 refused(9 bytes that are no Pod) refused(a Pod without metadata.name) b@1 ended ");
+	assert_non_null(strstr(told, "began a@1 refused(x: "));
+	assert_non_null(strstr(told, "that are no Pod) refused(a Pod with the metadata.name \"BAD NAME\""));
+	assert_non_null(strstr(told, "b@1 ended "));
 	assert_int_equal(state_now().refused, 2);
 	assert_int_equal(state_now().objects, 2);
 	opens();
@@ -767,6 +785,47 @@ static void test_objects_that_can_not_be_taken_are_named_and_the_rest_goes_on(vo
 	(void)wait_for_call();
 	/* Behind it, else it would come again and again. */
 	assert_watch_from("105");
+	opens();
+	told[0] = '\0';
+	put_broken_pod(&pod, "x", "106");
+	put_event(&b, "MODIFIED", "Pod", &pod);
+	assert_true(brings(&b));
+	assert_non_null(strstr(told, "refused(x: "));
+	assert_null(strstr(told, "gone:"));
+	put_broken_pod(&pod, "x", "107");
+	put_event(&b, "DELETED", "Pod", &pod);
+	assert_true(brings(&b));
+	assert_non_null(strstr(told, "gone:x "));
+	breaks();
+	(void)wait_for_call();
+	assert_watch_from("107");
+	bytes_done(&b);
+}
+
+static void test_a_list_with_an_object_of_which_nothing_can_be_told_says_of_none_that_it_is_gone(void **state)
+{
+	struct bytes b = { 0 }, list = { 0 }, pod = { 0 };
+
+	(void)state;
+	create(0, 1);
+	(void)wait_for_call();
+	begin_list(&list);
+	put_text(&list, 2, "\xff\xff no pod");
+	put_text(&list, 2, "");
+	put_pod(&pod, "b", "1", "n", "10.0.0.1");
+	put_message(&list, 2, &pod);
+	put_envelope(&b, "v1", "PodList", &list);
+	assert_true(brings(&b));
+	ends_well();
+	assert_non_null(strstr(told, "began refused(9 bytes that are no Pod; its name is not known, so nothing "));
+	assert_non_null(strstr(told, "refused(a Pod without metadata.name; its name is not known"));
+	assert_non_null(strstr(told, "b@1 "));
+	assert_null(strstr(told, "ended"));
+	/* It goes on all the same, and the next list that is whole says it. */
+	opens();
+	assert_true(state_now().is_synced);
+	assert_true(state_now().is_current);
+	bytes_done(&b);
 }
 
 static void test_what_can_not_be_understood_lists_again(void **state)
@@ -948,7 +1007,8 @@ int main(void)
 		T(test_failures_wait_longer_and_a_good_watch_ends_that),
 		T(test_retry_after_is_kept),
 		T(test_what_is_forbidden_is_tried_slowly_and_at_once_with_new_credentials),
-		T(test_objects_that_can_not_be_taken_are_named_and_the_rest_goes_on),
+		T(test_an_object_that_can_not_be_taken_is_named_and_the_rest_goes_on),
+		T(test_a_list_with_an_object_of_which_nothing_can_be_told_says_of_none_that_it_is_gone),
 		T(test_what_can_not_be_understood_lists_again),
 		T(test_versions_are_opaque),
 		T(test_an_event_that_is_cut_by_the_end_comes_again),
