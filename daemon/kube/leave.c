@@ -45,24 +45,33 @@ static void finish(struct leave *l, bool is_leaving, const char *text)
 	l->done(l->ctx, is_leaving, text);
 }
 
-/* What the node's own answer says. */
-static const char *fault_of_node(struct leave *l, const struct kube_answer *answer)
+/* What the object itself says: why Culvert is being taken out; "": nothing of the kind, it stays; NULL with *ret_text: that is not known yet. */
+static const char *reason_of_node(struct leave *l, const struct kube_answer *answer, const char **ret_text)
 {
 	struct object o;
 
-	if (message_answer_object(l->message, OBJECT_NODE, answer->body, answer->body_bytes, &o) < 0)
+	if (message_answer_object(l->message, OBJECT_NODE, answer->body, answer->body_bytes, &o) < 0) {
+		*ret_text = message_error(l->message);
 		return NULL;
-	if (o.meta.is_deleting)
-		return "this Node is being deleted";
-	return o.node.is_unenrolled ? "this Node is annotated " MESSAGE_KEY_ENROLLED ": \"false\"" : "";
+	}
+	if (o.node.is_unenrolled)
+		return "this Node is annotated " MESSAGE_KEY_ENROLLED ": \"false\"";
+	/* Finalizers may keep it for long. Until it is gone other nodes hold it enrolled and refuse what it would send in the clear. */
+	if (o.meta.is_deleting) {
+		*ret_text = "it is being deleted and is still there, so this node is enrolled still";
+		return NULL;
+	}
+	return "";
 }
 
-static const char *fault_of_daemonset(struct leave *l, const struct kube_answer *answer)
+static const char *reason_of_daemonset(struct leave *l, const struct kube_answer *answer, const char **ret_text)
 {
 	struct object_meta meta;
 
-	if (message_answer_meta(l->message, answer->body, answer->body_bytes, &meta) < 0)
+	if (message_answer_meta(l->message, answer->body, answer->body_bytes, &meta) < 0) {
+		*ret_text = message_error(l->message);
 		return NULL;
+	}
 	return meta.is_deleting ? "the DaemonSet is being deleted" : "";
 }
 
@@ -91,7 +100,7 @@ static void judge(struct leave *l)
 static void on_answer(struct asked *a, enum question q, const struct kube_answer *answer)
 {
 	struct leave *l = a->leave;
-	const char *fault = NULL;
+	const char *reason = NULL, *text = answer->text;
 
 	a->call = NULL;
 	if (is_not_found(l, answer)) {
@@ -99,14 +108,14 @@ static void on_answer(struct asked *a, enum question q, const struct kube_answer
 		return;
 	}
 	if (answer->error == 0 && answer->status == 200)
-		fault = q == ASK_NODE ? fault_of_node(l, answer) : fault_of_daemonset(l, answer);
-	if (fault && *fault) {
-		finish(l, true, fault);
+		reason = q == ASK_NODE ? reason_of_node(l, answer, &text) : reason_of_daemonset(l, answer, &text);
+	if (reason && *reason) {
+		finish(l, true, reason);
 		return;
 	}
-	a->is_answered = fault != NULL;
-	if (!fault)
-		(void)snprintf(a->text, sizeof(a->text), "%s", answer->text);
+	a->is_answered = reason != NULL;
+	if (!reason)
+		(void)snprintf(a->text, sizeof(a->text), "%s", text);
 	judge(l);
 }
 

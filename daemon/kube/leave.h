@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* leave.h - a daemon that is told to end asks why: is Culvert being taken out of the cluster, or of this node, or is it only a restart?
- * Taken out: its DaemonSet, its namespace, that of the records or its Node is gone or being deleted, or the Node is annotated
- * culvert.dev/enrolled: "false". Without an answer it is a restart: then what is pinned stays and refuses. Thread: main. */
+ * Taken out: its DaemonSet, its namespace or that of the records is gone or being deleted, its Node is gone, or the Node is annotated
+ * culvert.dev/enrolled: "false". A Node that is being deleted and is still there is asked for again: until it is gone others hold it enrolled.
+ * Without an answer it is a restart: then what is pinned stays and refuses. Thread: main. */
 #ifndef CULVERT_KUBE_LEAVE_H
 #define CULVERT_KUBE_LEAVE_H
 

@@ -171,6 +171,41 @@ static void a_node_that_is_gone(void **state)
 	expect(true, "this Node is gone");
 }
 
+static void a_node_that_is_being_deleted_is_enrolled_until_it_is_gone(void **state)
+{
+	(void)state;
+	pass(STEP_MS);
+	daemonset_is_there();
+	gives(about_node(), "v1", "Node", true, false);
+	assert_int_equal(done, 0);
+	pass(LEAVE_AGAIN_MS + STEP_MS);
+	api_refuse(about_node(), 404, "NotFound", "nodes \"n1\" not found");
+	expect(true, "this Node is gone");
+}
+
+static void a_node_that_finalizers_keep_is_a_restart(void **state)
+{
+	(void)state;
+	pass(STEP_MS);
+	daemonset_is_there();
+	for (uint64_t ms = STEP_MS; ms < LEAVE_BOUND_MS; ms += LEAVE_AGAIN_MS) {
+		gives(about_node(), "v1", "Node", true, false);
+		assert_int_equal(done, 0);
+		pass(LEAVE_AGAIN_MS);
+	}
+	pass(LEAVE_AGAIN_MS);
+	expect(false, "no answer about the Node: it is being deleted and is still there");
+}
+
+static void a_node_that_is_being_deleted_and_annotated(void **state)
+{
+	(void)state;
+	pass(STEP_MS);
+	daemonset_is_there();
+	gives(about_node(), "v1", "Node", true, true);
+	expect(true, "culvert.dev/enrolled");
+}
+
 static void a_404_that_is_not_the_apis_word_is_no_answer(void **state)
 {
 	struct bytes page = { 0 };
@@ -232,6 +267,9 @@ int main(void)
 		TEST(a_daemonset_that_is_gone),
 		TEST(a_node_that_is_annotated),
 		TEST(a_node_that_is_gone),
+		TEST(a_node_that_is_being_deleted_is_enrolled_until_it_is_gone),
+		TEST(a_node_that_finalizers_keep_is_a_restart),
+		TEST(a_node_that_is_being_deleted_and_annotated),
 		TEST(a_404_that_is_not_the_apis_word_is_no_answer),
 		TEST(without_an_answer_it_is_a_restart),
 		TEST(a_right_that_went_before_the_namespace_did),
