@@ -52,7 +52,8 @@ static void fill_peer(struct snapshot_peer *ret, const struct peer *p)
 	ret->node_id = p->node_id;
 	ret->state = "none";
 	ret->incarnation = p->incarnation;
-	ret->has_other_settings = p->settings_hash && p->settings_hash != p->pool->settings->settings_hash;
+	ret->has_other_settings = p->settings_hash && p->settings_hash != p->pool->settings_hash;
+	ret->has_said_settings = p->settings_hash != 0;
 	ret->streams_waiting = p->waiting_count;
 	ret->streams_total = p->streams_total;
 	ret->sent_bytes = p->tx_bytes;

@@ -17,7 +17,7 @@
 
 enum { LISTEN_BACKLOG = 16384 };
 
-enum message_type { TO_VIEW, TO_TLS, TO_LINK, TO_WANT, TO_DRAIN, TO_QUESTION, FROM_DRAINED, FROM_ANSWER };
+enum message_type { TO_VIEW, TO_TLS, TO_LINK, TO_WANT, TO_SETTINGS, TO_DRAIN, TO_QUESTION, FROM_DRAINED, FROM_ANSWER };
 
 /* One message for all that workers are told; what does not belong to a type is zero. */
 struct engine_message {
@@ -28,6 +28,7 @@ struct engine_message {
 	int64_t certificate_end_s;
 	int fd; /* -1: none */
 	uint32_t node_id;
+	uint64_t settings_hash;
 	struct engine_question *question;
 	void *part;
 };
@@ -196,6 +197,9 @@ static void engine_worker_message(void *ctx, struct message *base)
 		break;
 	case TO_WANT:
 		pool_want_peer(w->pool, m->node_id);
+		break;
+	case TO_SETTINGS:
+		pool_set_settings_hash(w->pool, m->settings_hash);
 		break;
 	case TO_DRAIN:
 		pool_drain(w->pool);
@@ -405,6 +409,20 @@ void engine_want_peer(struct engine *e, uint32_t node_id)
 		return;
 	m->node_id = node_id;
 	engine_post(e, view_home_worker(node->name, e->workers_count), m);
+}
+
+void engine_set_settings_hash(struct engine *e, uint64_t settings_hash)
+{
+	for (uint32_t i = 0; i < e->workers_count; i++) {
+		struct engine_message *m = engine_message_create(TO_SETTINGS);
+
+		if (!m) {
+			log_error("no memory to tell other nodes of the new settings", L_U64("worker", i));
+			continue;
+		}
+		m->settings_hash = settings_hash;
+		engine_post(e, i, m);
+	}
 }
 
 void engine_drain(struct engine *e)

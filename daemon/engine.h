@@ -40,6 +40,8 @@ void engine_set_tls(struct engine *e, struct tls_ctx *tls, int64_t certificate_e
 /* A connection that another node made: goes to that node's home worker. Takes fd. */
 void engine_accept(struct engine *e, int fd, const struct endpoint *from);
 void engine_want_peer(struct engine *e, uint32_t node_id);
+/* Of the settings that nodes must agree on, as they are now: other nodes are told. */
+void engine_set_settings_hash(struct engine *e, uint64_t settings_hash);
 void engine_drain(struct engine *e);
 
 /* Asks every worker: in_worker runs in each worker's thread with a part of its own of part_bytes, zeroed; then done in main's, with all

@@ -288,7 +288,32 @@ static void fill_other_ports(const struct kubernetes *k, struct snapshot_cluster
 	}
 }
 
-void kubernetes_snapshot(const struct daemon *d, struct snapshot_cluster *ret)
+/* What a node says itself is newer than its record, which nobody changes. Where our own record is of other settings than those in force, they
+ * were changed since nodes were enrolled, and other records tell nothing. */
+static void fill_other_settings(const struct kubernetes *k, const struct snapshot_peer *peers, size_t peers_count,
+                                struct snapshot_cluster *ret)
+{
+	const struct registry *registry = source_registry(k->source);
+	struct registry_node self = registry_node(registry, k->daemon->config.node);
+	char ours[ENROL_HASH_BYTES];
+	bool are_records_new;
+
+	enrol_print_hash(settings_hash(&k->daemon->config), ours);
+	are_records_new = !self.has_record || strcmp(self.record_hash, ours) == 0;
+	for (size_t i = 0; i < peers_count && ret->other_settings_count < SNAPSHOT_OTHER_SETTINGS_MAX; i++) {
+		const struct snapshot_peer *p = &peers[i];
+		struct registry_node record = registry_node(registry, p->name);
+		bool is_by_record = !p->has_said_settings;
+		bool differs = p->has_other_settings;
+
+		if (is_by_record)
+			differs = are_records_new && record.is_enrolled && record.record_hash[0] && strcmp(record.record_hash, ours) != 0;
+		if (differs)
+			ret->other_settings[ret->other_settings_count++] = (struct snapshot_other){ p->name, is_by_record };
+	}
+}
+
+void kubernetes_snapshot(const struct daemon *d, const struct snapshot_peer *peers, size_t peers_count, struct snapshot_cluster *ret)
 {
 	static const char *const words[] = { [ENROL_WAITING] = "waiting", [ENROL_DONE] = "enrolled", [ENROL_OUT] = "out" };
 	const struct kubernetes *k = d->kubernetes;
@@ -308,6 +333,7 @@ void kubernetes_snapshot(const struct daemon *d, struct snapshot_cluster *ret)
 	ret->enrolment = words[enrol_state(k->enrol, &ret->enrolment_detail)];
 	fill_followed(k, ret);
 	fill_other_ports(k, ret);
+	fill_other_settings(k, peers, peers_count, ret);
 	for (size_t i = 0; i < refusals->count && i < SNAPSHOT_REFUSALS_MAX; i++)
 		ret->refusals[ret->refusals_count++] = (struct snapshot_refusal){ .object = refusals->items[i].object,
 			                                                          .text = refusals->items[i].text,
@@ -365,6 +391,7 @@ void kubernetes_apply(struct daemon *d)
 	struct registry_settings s = registry_settings_of(&d->config);
 	int r = source_apply(d->kubernetes->source, &s);
 
+	enrol_set_settings_hash(d->kubernetes->enrol, settings_hash(&d->config));
 	if (r)
 		log_error("the nodes do not follow the new settings", L_ERRNO(r));
 }

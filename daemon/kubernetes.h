@@ -13,8 +13,8 @@
 int kubernetes_start(struct daemon *d);
 void kubernetes_stop(struct daemon *d); /* not started too */
 
-/* For the status; what it points to lives until the next turn of the loop. */
-void kubernetes_snapshot(const struct daemon *d, struct snapshot_cluster *ret);
+/* For the status; what it points to lives until the next turn of the loop, and as long as peers, which is what the workers know of them. */
+void kubernetes_snapshot(const struct daemon *d, const struct snapshot_peer *peers, size_t peers_count, struct snapshot_cluster *ret);
 
 /* The settings in force changed. */
 void kubernetes_apply(struct daemon *d);

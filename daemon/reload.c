@@ -332,6 +332,8 @@ static void reload_config(struct daemon *d)
 		log_set_level(d->config.log.level);
 		set_good(&d->config_state);
 		log_info("new configuration");
+		if (d->engine)
+			engine_set_settings_hash(d->engine, settings_hash(&d->config));
 		/* cluster_pods and the mode say what the view is to be. */
 		if (d->kubernetes)
 			kubernetes_apply(d);

@@ -89,6 +89,8 @@ static void merge_peer(struct snapshot_peer *into, const struct snapshot_peer *f
 	sum.streams_total = into->streams_total + from->streams_total;
 	sum.sent_bytes = into->sent_bytes + from->sent_bytes;
 	sum.received_bytes = into->received_bytes + from->received_bytes;
+	sum.has_said_settings = into->has_said_settings || from->has_said_settings;
+	sum.has_other_settings = into->has_other_settings || from->has_other_settings;
 	*into = sum;
 }
 
@@ -324,7 +326,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		process_fill(&s.process);
 		fill_certificates(&s.certificates, d);
 		if (d->kubernetes) {
-			kubernetes_snapshot(d, &cluster);
+			kubernetes_snapshot(d, peers, s.peers_count, &cluster);
 			s.cluster = &cluster;
 		}
 		r->deliver(r->ctx, &s, NULL, NULL);

@@ -121,6 +121,9 @@ static void show_cluster(FILE *out, const Culvert__Status__Cluster *c, int64_t n
 		     c->nodes_at_most);
 	for (size_t i = 0; i < c->n_other_port; i++)
 		line(out, i ? "" : "other port", "%s", c->other_port[i]);
+	for (size_t i = 0; i < c->n_other_settings; i++)
+		line(out, i ? "" : "other mode", "%s%s", c->other_settings[i]->node,
+		     c->other_settings[i]->is_by_record ? ", when it was enrolled; it has had no tunnel with this node since" : "");
 }
 
 static void show_refusals(FILE *out, const Culvert__Status__Cluster *c, int64_t now_s)

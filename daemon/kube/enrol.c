@@ -145,24 +145,29 @@ static bool is_plain(const char *text)
 	return text[strspn(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.")] == '\0';
 }
 
+void enrol_print_hash(uint64_t settings_hash, char ret[ENROL_HASH_BYTES])
+{
+	(void)snprintf(ret, ENROL_HASH_BYTES, "%016" PRIx64, settings_hash);
+}
+
 static void post(struct enrol *e, const char *uid)
 {
 	static const struct kube_handler handler = { .on_done = on_posted };
-	char body[BODY_BYTES], path[PATH_BYTES];
+	char body[BODY_BYTES], path[PATH_BYTES], hash[ENROL_HASH_BYTES];
 	struct kube_request request = {
 		.method = "POST", .path = path, .content_type = "application/json", .body = body, .timeout_ms = ENROL_POST_MS
 	};
 	int r = -EINVAL;
 
+	enrol_print_hash(e->settings_hash, hash);
 	(void)snprintf(path, sizeof(path), "/apis/coordination.k8s.io/v1/namespaces/%s/leases", e->records_namespace);
 	request.body_bytes = (size_t)snprintf(body, sizeof(body),
 	                                      "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"%s\","
 	                                      "\"namespace\":\"%s\",\"annotations\":{\"" MESSAGE_KEY_PORT
-	                                      "\":\"%u\",\"" MESSAGE_KEY_SETTINGS "\":\"%016" PRIx64
-	                                      "\"},\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Node\","
+	                                      "\":\"%u\",\"" MESSAGE_KEY_SETTINGS
+	                                      "\":\"%s\"},\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Node\","
 	                                      "\"name\":\"%s\",\"uid\":\"%s\"}]},\"spec\":{\"holderIdentity\":\"%s\"}}",
-	                                      e->self, e->records_namespace, (unsigned)e->tunnel_port, e->settings_hash, e->self, uid,
-	                                      e->self);
+	                                      e->self, e->records_namespace, (unsigned)e->tunnel_port, hash, e->self, uid, e->self);
 	if (is_plain(uid) && request.body_bytes < sizeof(body))
 		r = kube_send(source_client(e->source), &request, &handler, e, &e->call);
 	if (r < 0) {
@@ -209,6 +214,11 @@ static void on_tick(struct loop_timer *t)
 	/* What changes afterwards comes with a view. */
 	if (e->state == ENROL_WAITING)
 		(void)loop_timer_set(e->loop, &e->tick, instant_add_ms(loop_now(e->loop), ENROL_TICK_MS));
+}
+
+void enrol_set_settings_hash(struct enrol *e, uint64_t settings_hash)
+{
+	e->settings_hash = settings_hash;
 }
 
 void enrol_set_view(struct enrol *e, struct view *v)

@@ -18,6 +18,7 @@ enum {
 	ENROL_PEERS_MS = 15000, /* then others are tried */
 	ENROL_POST_MS = 15000,
 	ENROL_AGAIN_MS = 30000, /* the watch did not tell of the record that was made */
+	ENROL_HASH_BYTES = 17,
 };
 
 enum enrol_state {
@@ -45,6 +46,10 @@ struct enrol_ops {
 int enrol_create(struct loop *loop, struct source *source, const struct enrol_settings *s, const struct enrol_ops *ops, void *ctx,
                  struct enrol **ret);
 void enrol_destroy(struct enrol *e); /* NULL is welcome */
+/* As a record says it. */
+void enrol_print_hash(uint64_t settings_hash, char ret[ENROL_HASH_BYTES]);
+/* Of a record that is still to be made. */
+void enrol_set_settings_hash(struct enrol *e, uint64_t settings_hash);
 /* The view in force; takes its own reference. */
 void enrol_set_view(struct enrol *e, struct view *v);
 /* *ret_text lives until the next change. */

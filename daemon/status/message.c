@@ -288,6 +288,21 @@ static void put_refusals(struct scratch *x, const struct snapshot_cluster *c, Cu
 	}
 }
 
+static void put_other_settings(struct scratch *x, const struct snapshot_cluster *c, Culvert__Status__Cluster *pb)
+{
+	pb->other_settings = scratch_alloc(x, c->other_settings_count + 1, sizeof(*pb->other_settings));
+	for (size_t i = 0; pb->other_settings && i < c->other_settings_count; i++) {
+		Culvert__Status__OtherSettings *o = scratch_alloc(x, 1, sizeof(*o));
+
+		if (!o)
+			return;
+		culvert__status__other_settings__init(o);
+		o->node = clean_text(x, c->other_settings[i].node);
+		o->is_by_record = c->other_settings[i].is_by_record;
+		pb->other_settings[pb->n_other_settings++] = o;
+	}
+}
+
 static Culvert__Status__Cluster *put_cluster(struct scratch *x, const struct snapshot_cluster *c)
 {
 	Culvert__Status__Cluster *pb = c ? scratch_alloc(x, 1, sizeof(*pb)) : NULL;
@@ -314,6 +329,7 @@ static Culvert__Status__Cluster *put_cluster(struct scratch *x, const struct sna
 	pb->other_port = scratch_alloc(x, c->other_port_count + 1, sizeof(*pb->other_port));
 	for (size_t i = 0; pb->other_port && i < c->other_port_count; i++)
 		pb->other_port[pb->n_other_port++] = clean_text(x, c->other_port[i]);
+	put_other_settings(x, c, pb);
 	return pb;
 }
 

@@ -63,7 +63,8 @@ struct snapshot_peer {
 	uint64_t incarnation;
 	const char *pair_there; /* as pair; NULL: not known */
 	uint32_t enrolled_there;
-	bool is_enrolled_different, has_other_settings;
+	bool is_enrolled_different;
+	bool has_said_settings, has_other_settings; /* in its last HELLO or PAIR; others than ours */
 };
 
 struct snapshot_stream {
@@ -114,7 +115,13 @@ struct snapshot_refusal {
 	int64_t since_s;
 };
 
-enum { SNAPSHOT_FOLLOWED_MAX = 4, SNAPSHOT_REFUSALS_MAX = 64, SNAPSHOT_OTHER_PORT_MAX = 16 };
+/* A node whose settings that all must agree on are others than ours. */
+struct snapshot_other {
+	const char *node;
+	bool is_by_record; /* as it was when it was enrolled, since it has said nothing else; else by its own word */
+};
+
+enum { SNAPSHOT_FOLLOWED_MAX = 4, SNAPSHOT_REFUSALS_MAX = 64, SNAPSHOT_OTHER_PORT_MAX = 16, SNAPSHOT_OTHER_SETTINGS_MAX = 16 };
 
 struct snapshot_cluster {
 	bool is_synced, is_current, is_too_large;
@@ -122,10 +129,11 @@ struct snapshot_cluster {
 	const char *missing, *enrolment, *enrolment_detail;
 	uint64_t nodes, enrolled, pods, namespaces, ended_addresses, refused_total;
 	uint32_t nodes_at_most;
-	size_t followed_count, refusals_count, other_port_count;
+	size_t followed_count, refusals_count, other_port_count, other_settings_count;
 	struct snapshot_followed followed[SNAPSHOT_FOLLOWED_MAX];
 	struct snapshot_refusal refusals[SNAPSHOT_REFUSALS_MAX];
 	const char *other_port[SNAPSHOT_OTHER_PORT_MAX];
+	struct snapshot_other other_settings[SNAPSHOT_OTHER_SETTINGS_MAX];
 };
 
 /* What the kernel says of the daemon's process. */

@@ -14,7 +14,8 @@ enum {
 	WINDOW_BYTES = 16,
 	PING_BYTES = 8,
 	GOAWAY_BYTES = 6,                  /* and text */
-	PAIR_BYTES = 5 + FRAME_HASH_BYTES, /* and what a later version says behind it */
+	PAIR_BYTES = 5 + FRAME_HASH_BYTES, /* as the first version says it */
+	PAIR_WHOLE_BYTES = PAIR_BYTES + 8, /* and what a later version says behind it */
 	INITIAL_CREDIT_MAX = 1 << 30,
 	/* Room for decoding one message. What a peer can fill is bounded by its length; 64 fields fit several times over, and more is refused. */
 	ARENA_BYTES = 16 * 1024,
@@ -212,7 +213,7 @@ size_t frame_put_hello(uint8_t *dst, const struct frame_hello *m)
 	pb.tunnel_credit_bytes = m->tunnel_credit_bytes;
 	pb.tunnel_id = binary(m->tunnel_id, sizeof(m->tunnel_id));
 	pb.link = m->link;
-	pb.settings_hash = m->settings_hash;
+	pb.settings_hash = m->pair.settings_hash;
 	pb.enrolled_count = m->pair.enrolled_count;
 	if (memcmp(m->pair.enrolled_hash, no_hash, sizeof(no_hash)) != 0)
 		pb.enrolled_hash = binary(m->pair.enrolled_hash, sizeof(m->pair.enrolled_hash));
@@ -260,11 +261,11 @@ enum frame_result frame_get_hello(const struct frame *f, struct frame_hello *ret
 		.streams_max = pb->streams_max,
 		.tunnel_credit_bytes = pb->tunnel_credit_bytes,
 		.link = (enum frame_link)pb->link,
-		.settings_hash = pb->settings_hash,
 		.pair = { .state = pb->has_joined         ? PAIR_JOINED
 		                   : pb->is_peer_enrolled ? PAIR_JOINING
 		                                          : PAIR_NOT_ENROLLED,
-		          .enrolled_count = pb->enrolled_count },
+		          .enrolled_count = pb->enrolled_count,
+		          .settings_hash = pb->settings_hash },
 	};
 	memcpy(ret->node, pb->node.data, pb->node.len);
 	memcpy(ret->tunnel_id, pb->tunnel_id.data, sizeof(ret->tunnel_id));
@@ -478,11 +479,12 @@ size_t frame_put_pair(uint8_t *dst, const struct frame_pair *m)
 {
 	uint8_t *p = dst + FRAME_HEAD_BYTES;
 
-	frame_put_head(dst, FRAME_PAIR, 0, PAIR_BYTES, 0);
+	frame_put_head(dst, FRAME_PAIR, 0, PAIR_WHOLE_BYTES, 0);
 	p[0] = (uint8_t)m->state;
 	put_u32(p + 1, m->enrolled_count);
 	memcpy(p + 5, m->enrolled_hash, sizeof(m->enrolled_hash));
-	return FRAME_HEAD_BYTES + PAIR_BYTES;
+	put_u64(p + PAIR_BYTES, m->settings_hash);
+	return FRAME_HEAD_BYTES + PAIR_WHOLE_BYTES;
 }
 
 enum frame_result frame_get_pair(const struct frame *f, struct frame_pair *ret)
@@ -493,6 +495,8 @@ enum frame_result frame_get_pair(const struct frame *f, struct frame_pair *ret)
 		return FRAME_BAD_MESSAGE;
 	m.state = (enum pair_state)f->payload[0];
 	memcpy(m.enrolled_hash, f->payload + 5, sizeof(m.enrolled_hash));
+	if (f->len_bytes >= PAIR_WHOLE_BYTES)
+		m.settings_hash = get_u64(f->payload + PAIR_BYTES);
 	*ret = m;
 	return FRAME_OK;
 }

@@ -24,7 +24,8 @@ enum frame_type {
 	FRAME_WINDOW = 8,  /* u64 delivered, u64 limit; stream 0: the whole tunnel */
 	FRAME_PING = 9,    /* u64 token; stream 0 */
 	FRAME_GOAWAY = 10, /* u32 last stream id taken, u16 reason, then UTF-8 text of at most FRAME_TEXT_MAX bytes; stream 0 */
-	FRAME_PAIR = 0x81, /* u8 state, u32 enrolled nodes, 16 bytes of hash: what HELLO said of the pair has changed; stream 0 */
+	FRAME_PAIR =
+		0x81, /* u8 state, u32 enrolled nodes, 16 bytes of hash, u64 settings: what HELLO said of the pair has changed; stream 0 */
 };
 
 /* A type with this bit that is not known is skipped; one without it closes the tunnel. */
@@ -72,11 +73,12 @@ enum frame_link { FRAME_LINK_LIGHT = 0, FRAME_LINK_BULK = 1 };
 /* Features are bits; a peer uses one only if both have it. None is defined yet but by name. */
 #define FRAME_FEATURE_BULK_LINK UINT64_C(0x1) /* a second TLS connection and SWITCH */
 
-/* What a node holds true of who is enrolled: in HELLO, and in PAIR when it changes. */
+/* What a node holds true of who is enrolled, and its settings: in HELLO, and in PAIR when it changes. */
 struct frame_pair {
 	enum pair_state state;                   /* of the pair that sender and receiver make */
 	uint32_t enrolled_count;                 /* how many nodes the sender holds enrolled */
 	uint8_t enrolled_hash[FRAME_HASH_BYTES]; /* over their names: tells two nodes that their views differ; zeros: not said */
+	uint64_t settings_hash;                  /* of the settings that both ends must agree on; 0: not said */
 };
 
 struct frame_hello {
@@ -88,7 +90,6 @@ struct frame_hello {
 	uint64_t tunnel_credit_bytes;  /* first limit of the whole tunnel */
 	uint8_t tunnel_id[16]; /* random, chosen by the connecting side; the light and the bulk connection of one tunnel have the same */
 	enum frame_link link;
-	uint64_t settings_hash; /* of the settings that both ends must agree on; 0: not said */
 	struct frame_pair pair;
 };
 

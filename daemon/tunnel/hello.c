@@ -35,6 +35,7 @@ void hello_describe_pair(const struct pool *pool, const struct peer *to, struct 
 {
 	ret->state = to->told;
 	ret->enrolled_count = pool->enrolled_count;
+	ret->settings_hash = pool->settings_hash;
 	memcpy(ret->enrolled_hash, pool->enrolled_hash, sizeof(ret->enrolled_hash));
 }
 
@@ -47,7 +48,6 @@ void hello_send(struct pool *pool, struct link *l, const uint8_t tunnel_id[16], 
 		.streams_max = TUNNEL_STREAMS_MAX,
 		.tunnel_credit_bytes = TUNNEL_CREDIT_MIN_BYTES,
 		.link = l->kind,
-		.settings_hash = pool->settings->settings_hash,
 	};
 	uint8_t *dst = link_reserve(l);
 

@@ -204,12 +204,12 @@ void peer_review_pair(struct peer *p)
 	struct pool *pool = p->pool;
 	enum pair_state state = pool->ops->hear_peer(pool->ctx, p->name, p->heard.state);
 
-	if (state == p->told && pool->enrolled_changes == p->told_enrolled)
+	if (state == p->told && pool->news == p->told_news)
 		return;
 	if (state != p->told)
 		log_debug("pair", L_TEXT("peer", p->name), L_TEXT("from", pair_state_text(p->told)), L_TEXT("to", pair_state_text(state)));
 	p->told = state;
-	p->told_enrolled = pool->enrolled_changes;
+	p->told_news = pool->news;
 	list_for_each(at, &p->tunnels) {
 		struct tunnel *t = container_of(at, struct tunnel, entry);
 
@@ -224,6 +224,8 @@ void peer_review_pair(struct peer *p)
 void peer_hear(struct peer *p, const struct frame_pair *said)
 {
 	p->heard = *said;
+	if (said->settings_hash)
+		p->settings_hash = said->settings_hash;
 	peer_review_pair(p);
 }
 

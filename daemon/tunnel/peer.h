@@ -32,7 +32,7 @@ struct peer {
 	uint64_t settings_hash;  /* as it said it last; 0: not said */
 	struct frame_pair heard; /* what it said last of the pair; that holds while it has a tunnel */
 	enum pair_state told;    /* what we said last */
-	uint32_t told_enrolled;  /* pool.enrolled_changes of that time */
+	uint32_t told_news;      /* pool.news of that time */
 	char last_error[PEER_ERROR_BYTES];
 	int64_t last_error_s;                       /* Unix time */
 	struct log_limit log;                       /* of failed attempts */

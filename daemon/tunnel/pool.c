@@ -96,6 +96,16 @@ void pool_want_peer(struct pool *p, uint32_t node_id)
 	peer_connect(peer);
 }
 
+void pool_set_settings_hash(struct pool *p, uint64_t settings_hash)
+{
+	if (settings_hash == p->settings_hash)
+		return;
+	p->settings_hash = settings_hash;
+	p->news++;
+	list_for_each(at, &p->peers)
+		peer_review_pair(container_of(at, struct peer, entry));
+}
+
 /* --- life --- */
 
 static void pool_on_tick(struct loop_timer *timer)
@@ -202,6 +212,7 @@ int pool_create(struct loop *loop, const struct pool_settings *settings, const s
 	p->ops = ops;
 	p->ctx = ctx;
 	p->certificate_end_s = certificate_end_s;
+	p->settings_hash = settings->settings_hash;
 	p->tick.on_expire = pool_on_tick;
 	p->drain_deadline.on_expire = pool_on_drain_deadline;
 	p->accept_log = (struct log_limit){ .interval_ns = 10 * NS_PER_S, .burst = 5 };

@@ -39,7 +39,7 @@ struct pool_settings {
 	struct name_template name;
 	struct budget *budget; /* shared by all pools */
 	uint32_t peer_timeout_ms, idle_timeout_ms, drain_timeout_ms;
-	uint64_t settings_hash;
+	uint64_t settings_hash; /* to begin with */
 };
 
 /* Successive data of one stream, handed to its pod with one call. */
@@ -69,8 +69,10 @@ struct pool {
 	struct tls_ctx *tls;
 	uint64_t generation; /* of tls: counts contexts */
 	int64_t certificate_end_s;
-	uint32_t enrolled_count, enrolled_changes; /* in view; how often that or the hash has changed */
+	uint32_t enrolled_count; /* in view */
 	uint8_t enrolled_hash[FRAME_HASH_BYTES];
+	uint64_t settings_hash;
+	uint32_t news; /* how often one of these three has changed: every peer is told them */
 	struct link_stock stock;
 	struct list streams, unknown, peers;
 	struct review review;
@@ -106,6 +108,8 @@ void pool_accept_link(struct pool *p, int fd);
  * are drained. */
 void pool_set_view(struct pool *p, struct view *v);
 void pool_set_tls(struct pool *p, struct tls_ctx *tls, int64_t certificate_end_s);
+/* Of the settings that nodes must agree on: tells the other nodes. */
+void pool_set_settings_hash(struct pool *p, uint64_t settings_hash);
 /* A tunnel to that node would be good to have (permissive mode: a SYN waits). */
 void pool_want_peer(struct pool *p, uint32_t node_id);
 /* No new streams; those that wait for a tunnel still get one. ops->drained when the old ones are done or drain_timeout is over. */

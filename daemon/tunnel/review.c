@@ -48,7 +48,7 @@ void review_enrolled(struct pool *p)
 	if (!memcmp(hash, p->enrolled_hash, sizeof(hash)))
 		return;
 	memcpy(p->enrolled_hash, hash, sizeof(hash));
-	p->enrolled_changes++;
+	p->news++;
 }
 
 static int note_node(void *ctx, const struct view_node *before, const struct view_node *after)

@@ -174,7 +174,7 @@ void tunnel_up(struct tunnel *t, const struct frame_hello *hello)
 	         L_TEXT("tls", info.version), L_TEXT("group", info.group), L_TEXT("cipher", info.cipher),
 	         L_TEXT("certificate", t->certificate_name));
 	peer_tunnel_up(t->peer, t);
-	t->peer->settings_hash = hello->settings_hash;
+	t->peer->settings_hash = hello->pair.settings_hash;
 	peer_hear(t->peer, &hello->pair);
 	/* What waited has it by now: their OPENs go before the GOAWAY. */
 	if (t->is_drain_due || t->pool->is_draining)

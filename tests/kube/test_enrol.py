@@ -183,12 +183,41 @@ def test_a_node_with_another_mode_is_named(mesh):
         for daemon, other in zip(mesh.daemons, ("node2", "node1")):
             wait_for(lambda: daemon.peers()[other]["has_other_settings"], f"{other} to be named")
         assert "node2: its capture.mode is another" in mesh.one.ctl("peers").stdout
+        assert mesh.one.cluster()["other_settings"] == [{"node": "node2", "is_by_record": False}]
     finally:
         mesh.two.write_config()
         mesh.two.end()
         mesh.two.start()
     meet(mesh.net.a1, mesh.net.b1)
     wait_for(lambda: not mesh.one.peers()["node2"]["has_other_settings"], "node2 to be as all are")
+
+
+def test_a_mode_that_changes_while_a_tunnel_is_up_is_told(mesh):
+    meet(mesh.net.a1, mesh.net.b1)
+    opened = mesh.one.events()["tunnels_opened"]
+    try:
+        for mode, others in (("permissive", [{"node": "node2", "is_by_record": False}]), ("strict", [])):
+            mesh.two.write_config(capture={"mode": mode})
+            mesh.two.signal(1)
+            wait_for(lambda: mesh.one.cluster()["other_settings"] == others, f"node1 to hear of {mode}")
+        assert mesh.one.events()["tunnels_opened"] == opened
+    finally:
+        mesh.two.write_config()
+        mesh.two.signal(1)
+
+
+def test_a_node_that_was_enrolled_with_another_mode_is_named_by_its_record(mesh):
+    uid = mesh.plane.add_node("node3", ["192.0.2.3"])["metadata"]["uid"]
+    mesh.api.create(LEASES, "leases", {"metadata": {
+        "name": "node3", "annotations": {"culvert.dev/settings": f"{3:016x}", "culvert.dev/port": "7117"},
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "node3", "uid": uid}]}}, RECORDS)
+    try:
+        wait_for(lambda: mesh.one.cluster()["other_settings"] == [{"node": "node3", "is_by_record": True}], "node3 to be named by its record")
+        assert "node3, when it was enrolled" in mesh.one.ctl("status").stdout
+    finally:
+        mesh.api.delete(LEASES, "leases", "node3", RECORDS)
+        mesh.api.delete("v1", "nodes", "node3")
+    wait_for(lambda: mesh.one.cluster()["other_settings"] == [], "node3 to be forgotten")
 
 
 def test_a_restart_stays_closed_and_streams_get_their_time(mesh):

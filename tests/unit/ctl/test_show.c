@@ -262,6 +262,8 @@ static void status_of_a_cluster(void **state)
 	Culvert__Status__Status s = CULVERT__STATUS__STATUS__INIT;
 	Culvert__Status__Cluster c = CULVERT__STATUS__CLUSTER__INIT;
 	Culvert__Status__Refusal refusal = CULVERT__STATUS__REFUSAL__INIT, *refusals[1] = { &refusal };
+	Culvert__Status__OtherSettings said = CULVERT__STATUS__OTHER_SETTINGS__INIT, recorded = CULVERT__STATUS__OTHER_SETTINGS__INIT;
+	Culvert__Status__OtherSettings *differing[2] = { &said, &recorded };
 	char *others[1] = { T("n9") };
 	char *text;
 
@@ -294,11 +296,18 @@ static void status_of_a_cluster(void **state)
 	c.nodes_at_most = 500;
 	c.other_port = others;
 	c.n_other_port = 1;
+	said.node = T("n7");
+	recorded.node = T("n8");
+	recorded.is_by_record = true;
+	c.other_settings = differing;
+	c.n_other_settings = 2;
 	PRINTED(text, out, show_status(out, &s, NOW_S));
 	expect(text, "source        Kubernetes, AWAY for 5m 0s, what is known stays in force: nodes: connection refused\n");
 	expect(text, "enrolment     NOT ENROLLED: no tunnel to an enrolled node could be made yet; tried are n2\n");
 	expect(text, "size          MORE THAN 500 NODES: ");
 	expect(text, "other port    n9\n");
+	expect(text, "other mode    n7\n");
+	expect(text, "              n8, when it was enrolled; it has had no tunnel with this node since\n");
 	expect(text, "pod shop/cart");
 	expect(text, "10.1.0.5 on node n2 is an address of node n1");
 	free(text);

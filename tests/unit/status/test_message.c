@@ -323,6 +323,8 @@ static void status_holds_the_cluster(void **state)
 		.refusals = { { "pod shop/cart", "10.1.0.5 is taken \x01 already", 66 } },
 		.other_port_count = 1,
 		.other_port = { "n9" },
+		.other_settings_count = 2,
+		.other_settings = { { "n7", false }, { "n8", true } },
 	};
 	const Culvert__Status__Cluster *c;
 	Culvert__Status__Response *pb;
@@ -355,6 +357,11 @@ static void status_holds_the_cluster(void **state)
 	assert_string_equal(c->refusals[0]->text, "10.1.0.5 is taken ? already");
 	assert_int_equal(c->n_other_port, 1);
 	assert_string_equal(c->other_port[0], "n9");
+	assert_int_equal(c->n_other_settings, 2);
+	assert_string_equal(c->other_settings[0]->node, "n7");
+	assert_false(c->other_settings[0]->is_by_record);
+	assert_string_equal(c->other_settings[1]->node, "n8");
+	assert_true(c->other_settings[1]->is_by_record);
 	culvert__status__response__free_unpacked(pb, NULL);
 }
 

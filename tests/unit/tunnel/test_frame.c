@@ -74,8 +74,8 @@ static void fixed_frames_are_as_the_protocol_says(void **state)
 	static const uint8_t window[] = { 8, 1, 0, 16, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 9 };
 	static const uint8_t ping[] = { 9, 1, 0, 8, 0, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 1 };
 	static const uint8_t goaway[] = { 10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 7, 0, 15, 'b', 'y', 'e' };
-	static const uint8_t pair[] = { 0x81, 0,   0,   21,  0,   0,   0,   0,   1,   0,   0,   1,   2,   'a', 'b',
-		                        'c',  'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p' };
+	static const uint8_t pair[] = { 0x81, 0,   0,   29,  0,   0,   0,   0,   1,   0,   0, 1, 2, 'a', 'b', 'c', 'd', 'e', 'f',
+		                        'g',  'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 0, 0, 0, 0,   0,   0,   1,   3 };
 	uint8_t dst[FRAME_CONTROL_MAX];
 
 	(void)state;
@@ -91,7 +91,7 @@ static void fixed_frames_are_as_the_protocol_says(void **state)
 	assert_memory_equal(dst, ping, sizeof(ping));
 	assert_int_equal(frame_put_goaway(dst, &(struct frame_goaway){ 7, 15, "bye" }), sizeof(goaway));
 	assert_memory_equal(dst, goaway, sizeof(goaway));
-	assert_int_equal(frame_put_pair(dst, &(struct frame_pair){ PAIR_JOINING, 258, "abcdefghijklmnop" }), sizeof(pair));
+	assert_int_equal(frame_put_pair(dst, &(struct frame_pair){ PAIR_JOINING, 258, "abcdefghijklmnop", 259 }), sizeof(pair));
 	assert_memory_equal(dst, pair, sizeof(pair));
 }
 
@@ -235,8 +235,7 @@ static struct frame_hello good_hello(void)
 		.tunnel_credit_bytes = 4 << 20,
 		.tunnel_id = "0123456789abcde",
 		.link = FRAME_LINK_BULK,
-		.settings_hash = UINT64_MAX,
-		.pair = { .state = PAIR_JOINED, .enrolled_count = 17, .enrolled_hash = "fedcba987654321" },
+		.pair = { .state = PAIR_JOINED, .enrolled_count = 17, .enrolled_hash = "fedcba987654321", .settings_hash = UINT64_MAX },
 	};
 }
 
@@ -258,7 +257,7 @@ static void hello_comes_back(void **state)
 	assert_true(out.tunnel_credit_bytes == in.tunnel_credit_bytes);
 	assert_memory_equal(out.tunnel_id, in.tunnel_id, sizeof(in.tunnel_id));
 	assert_int_equal(out.link, in.link);
-	assert_true(out.settings_hash == in.settings_hash);
+	assert_true(out.pair.settings_hash == in.pair.settings_hash);
 	assert_int_equal(out.pair.enrolled_count, in.pair.enrolled_count);
 	assert_memory_equal(out.pair.enrolled_hash, in.pair.enrolled_hash, sizeof(in.pair.enrolled_hash));
 	assert_int_equal(out.pair.state, PAIR_JOINED);
@@ -272,7 +271,7 @@ static void the_longest_hello_fits(void **state)
 
 	(void)state;
 	memset(in.node, 'n', sizeof(in.node) - 1);
-	in.features = in.incarnation = in.settings_hash = UINT64_MAX;
+	in.features = in.incarnation = in.pair.settings_hash = UINT64_MAX;
 	in.tunnel_credit_bytes = UINT64_MAX >> 1;
 	in.streams_max = in.pair.enrolled_count = UINT32_MAX;
 	f = only(dst, frame_put_hello(dst, &in));
@@ -548,10 +547,15 @@ static void fixed_payloads_come_back(void **state)
 	f = only(dst, frame_put_ping(dst, 0, UINT64_MAX));
 	assert_int_equal(frame_get_ping(&f, &token), FRAME_OK);
 	assert_true(token == UINT64_MAX);
-	f = only(dst, frame_put_pair(dst, &(struct frame_pair){ PAIR_JOINED, UINT32_MAX, "fedcba987654321" }));
+	f = only(dst, frame_put_pair(dst, &(struct frame_pair){ PAIR_JOINED, UINT32_MAX, "fedcba987654321", UINT64_MAX }));
 	assert_int_equal(frame_get_pair(&f, &pair), FRAME_OK);
 	assert_true(pair.state == PAIR_JOINED && pair.enrolled_count == UINT32_MAX &&
-	            !strcmp((char *)pair.enrolled_hash, "fedcba987654321"));
+	            !strcmp((char *)pair.enrolled_hash, "fedcba987654321") && pair.settings_hash == UINT64_MAX);
+	/* As earlier versions say it: without the settings. */
+	dst[3] -= 8;
+	f = only(dst, FRAME_HEAD_BYTES + f.len_bytes - 8);
+	assert_int_equal(frame_get_pair(&f, &pair), FRAME_OK);
+	assert_true(pair.state == PAIR_JOINED && pair.settings_hash == 0);
 }
 
 static void values_out_of_range_are_refused(void **state)

@@ -246,6 +246,29 @@ static void who_is_enrolled_is_counted_and_hashed(void **state)
 	close(server);
 }
 
+static void other_settings_are_told_in_the_life_of_a_tunnel(void **state)
+{
+	const struct peer *peer;
+	int client, server;
+
+	(void)state;
+	open_pair("10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	peer = container_of(pair.side[1].pool->peers.next, struct peer, entry);
+	assert_int_equal(peer->settings_hash, pair.side[0].pool->settings->settings_hash);
+	pool_set_settings_hash(pair.side[0].pool, 4711);
+	pair_run(&pair, 20);
+	assert_int_equal(peer->settings_hash, 4711);
+	assert_int_equal(peer->heard.enrolled_count, 2);
+	/* And in the HELLO of the next tunnel. */
+	tunnel_close(side_tunnel(&pair.side[0]), REASON_TUNNEL_LOST, "for a test");
+	pool_want_peer(pair.side[1].pool, view_node_by_name(pair.side[1].view, "node1")->id);
+	assert_true(pair_pump(&pair, has_tunnel, &pair.side[1]));
+	pair_run(&pair, 20);
+	assert_int_equal(peer->settings_hash, 4711);
+	close(client);
+	close(server);
+}
+
 static void a_node_that_is_taken_out_keeps_its_streams(void **state)
 {
 	int client, server, other;
@@ -448,6 +471,7 @@ int main(void)
 		T(the_end_of_its_time_is_told),
 		T(what_was_heard_goes_with_the_last_tunnel),
 		T(who_is_enrolled_is_counted_and_hashed),
+		T(other_settings_are_told_in_the_life_of_a_tunnel),
 		T(a_node_that_is_taken_out_keeps_its_streams),
 		T(streams_that_wait_for_a_node_that_is_taken_out_are_reset),
 		T(a_node_that_left_is_cut_at_once),
