@@ -20,7 +20,8 @@ struct peer;
 struct tunnel;
 
 enum {
-	STREAM_JUDGE_MS = 5000,              /* how long an address may stay unknown: two nodes' views differ by up to seconds */
+	/* How long an address may stay unknown: a watch may be 5 s late, and the API server and a busy node need time of their own. */
+	STREAM_JUDGE_MS = 10000,
 	STREAM_READ_SMALL_BYTES = 40 * 1024, /* one turn of a light stream; also more than STREAM_LARGE_READ_BYTES */
 	STREAM_LARGE_READ_BYTES =
 		32 * 1024, /* a read that counts as bulk: reads are counted and not bytes, else a fast ping-pong looks like bulk */

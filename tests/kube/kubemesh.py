@@ -52,6 +52,14 @@ class KubeDaemon(Daemon):
         """How many nodes it sees enrolled."""
         return int(self.cluster()["enrolled"])
 
+    def wait_followed(self):
+        """Until it hears of every change. After an API server that was away each watch is opened again in a time of its own, up to 30 s later."""
+        def is_so():
+            cluster = self.cluster()
+            return cluster["is_current"] and all(entry["is_current"] for entry in cluster["followed"])
+
+        wait_for(is_so, lambda: f"{self.host.node_name} to follow the API server:\n{self.log()[-2000:]}", timeout=120)
+
 
 def bound(address):
     """For connect(before=...): the connection comes from this address."""
@@ -207,10 +215,12 @@ class KubeMesh(Mesh):
         return self.api.find(LEASES, "leases", node, RECORDS)
 
     def restore(self):
-        """As a test found it: both daemons run, and are joined."""
+        """As a test found it: both daemons run, hear of every change, and are joined."""
         for daemon in self.daemons:
             if not daemon.is_running():
                 daemon.start()
+        for daemon in self.daemons:
+            daemon.wait_followed()
         self.wait_enrolled()
 
     def wait_enrolled(self):

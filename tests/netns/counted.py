@@ -37,14 +37,14 @@ def _without(reading, *names):
 
 
 class Counted:
-    """packets: what was on the wire. at_pod: what pod a1 sent and received, where none of our programs is.
-    one, two: what each node's kernel counted meanwhile, but for the tunnel; diverted: packets that each put into the tunnel."""
+    """packets: what was on the wire. at: what each of some pods sent and received, where none of our programs is; at_pod: that of the first, which is a1 where
+    nobody says another. one, two: what each node's kernel counted meanwhile, but for the tunnel; diverted: packets that each put into the tunnel."""
 
-    def __init__(self, mesh):
+    def __init__(self, mesh, *pods):
         self._mesh = mesh
         self._outer = self._readings()
         self._wire = Capture(mesh)
-        self._pod = Capture(mesh, [(mesh.net.a, mesh.net.a1.veth)])
+        self._pods = {pod: Capture(mesh, [(pod.host, pod.veth)]) for pod in pods or [mesh.net.a1]}
         self._inner = self._readings()
 
     def _readings(self):
@@ -59,8 +59,10 @@ class Counted:
             quiet = quiet + 1 if [_without(r, CARRIER) for r in now] == [_without(r, CARRIER) for r in last] else 0
             last = now
         self._wire.stop(settle_s=0)
-        self._pod.stop(settle_s=0)
-        self.packets, self.at_pod = self._wire.packets, self._pod.packets
+        for capture in self._pods.values():
+            capture.stop(settle_s=0)
+        self.packets, self.at = self._wire.packets, {pod: capture.packets for pod, capture in self._pods.items()}
+        self.at_pod = next(iter(self.at.values()))
         whole = [_difference(later, earlier) for later, earlier in zip(self._readings(), self._outer)]
         inner = [_difference(later, earlier) for later, earlier in zip(inner, self._inner)]
         self.carrier = [{way: (i.get((CARRIER, way, "passed"), 0), w.get((CARRIER, way, "passed"), 0)) for way in ("in", "out")}
@@ -101,9 +103,9 @@ class Counted:
 
 
 @contextlib.contextmanager
-def counted(mesh):
+def counted(mesh, *pods):
     """with counted(mesh) as c: traffic; the figures are there afterwards."""
-    c = Counted(mesh)
+    c = Counted(mesh, *pods)
     try:
         yield c
     finally:

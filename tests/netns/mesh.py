@@ -275,6 +275,10 @@ class Packet:
         return self.protocol == "tcp" and TUNNEL_PORT in (self.source_port, self.destination_port)
 
     @property
+    def is_syn(self):
+        return self.flags & 0x12 == 0x02  # without ACK
+
+    @property
     def is_pod_to_pod(self):
         return all(any(ipaddress.ip_address(a) in net for net in POD_NETS) for a in (self.source, self.destination))
 

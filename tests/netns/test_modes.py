@@ -83,7 +83,7 @@ def knocking(client, server, port=PORT):
 
 
 def syns(packets):
-    return [p for p in packets if p.flags & (SYN | ACK) == SYN]
+    return [p for p in packets if p.is_syn]
 
 
 def refuses(daemon, name, way, client, server):

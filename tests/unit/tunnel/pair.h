@@ -5,10 +5,15 @@
 #define CULVERT_TESTS_UNIT_TUNNEL_PAIR_H
 
 #include "tunnel/pool.h"
+#include "tunnel/stream.h"
 
 #include <stdbool.h>
 
-enum { PAIR_PODS_MAX = 10240 };
+enum {
+	PAIR_PODS_MAX = 10240,
+	PAIR_LATE_S = STREAM_JUDGE_MS / 1000 - 2,   /* a view that comes so late is not too late */
+	PAIR_JUDGED_S = STREAM_JUDGE_MS / 1000 + 2, /* and now it would be */
+};
 
 struct pair;
 

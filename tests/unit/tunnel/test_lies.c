@@ -537,7 +537,7 @@ static void a_claim_of_another_nodes_pod_is_refused_and_the_tunnel_lives(void **
 	dst = link_reserve(liar.link);
 	link_commit(liar.link, frame_put_open(dst, 1, &m));
 	assert_int_equal(link_flush(liar.link), 0);
-	pair_advance_s(&pair, 7);
+	pair_advance_s(&pair, PAIR_JUDGED_S);
 	assert_false(liar.is_gone);
 	assert_int_equal(liar.resets, 1);
 	assert_int_equal(liar.last_reset.reason, REASON_FOREIGN_ADDRESS);

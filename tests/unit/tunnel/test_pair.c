@@ -375,9 +375,9 @@ static void an_address_whose_pod_has_ended_waits(void **state)
 	close(client);
 	close(server);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
-	pair_advance_s(&pair, 4);
+	pair_advance_s(&pair, PAIR_LATE_S);
 	assert_int_equal(error_of(client), -EAGAIN);
-	pair_advance_s(&pair, 2);
+	pair_advance_s(&pair, PAIR_JUDGED_S - PAIR_LATE_S);
 	assert_true(pair_pump(&pair, is_reset, &client));
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
 	assert_false(pod_has_come(&pair.side[1]));
@@ -392,7 +392,7 @@ static void the_far_node_waits_for_an_ended_owner_too(void **state)
 	/* The source was a pod of another node's that has ended: no claim of a foreign address, it may have moved. */
 	set_entry(1, "10.1.0.5/32", "node2", VIEW_ENTRY_ENDING);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
-	pair_advance_s(&pair, 3);
+	pair_advance_s(&pair, PAIR_LATE_S);
 	assert_false(pod_has_come(&pair.side[1]));
 	set_entry(1, "10.1.0.5/32", "node1", 0);
 	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
@@ -402,7 +402,7 @@ static void the_far_node_waits_for_an_ended_owner_too(void **state)
 	close(server);
 	set_entry(1, "10.1.0.5/32", "node2", VIEW_ENTRY_ENDING);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
-	pair_advance_s(&pair, 7);
+	pair_advance_s(&pair, PAIR_JUDGED_S);
 	assert_true(pair_pump(&pair, is_reset, &client));
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
@@ -411,7 +411,7 @@ static void the_far_node_waits_for_an_ended_owner_too(void **state)
 	/* Of a pod that runs elsewhere it is one. */
 	set_entry(1, "10.1.0.5/32", "node2", 0);
 	client = pair_open(&pair, 0, "10.1.0.5:40002", "10.2.0.7:80");
-	pair_advance_s(&pair, 7);
+	pair_advance_s(&pair, PAIR_JUDGED_S);
 	assert_int_equal(pair.side[1].pool->counters.foreign_claims, 1);
 	close(client);
 }

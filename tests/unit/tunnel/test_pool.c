@@ -465,7 +465,7 @@ static void an_unknown_source_waits_for_the_view(void **state)
 	pool_set_view(pair.side[1].pool, narrow);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
 	say(client, "hello");
-	pair_advance_s(&pair, 3);
+	pair_advance_s(&pair, PAIR_LATE_S);
 	assert_false(pod_has_come(&pair.side[1]));
 	pool_set_view(pair.side[1].pool, wide);
 	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
@@ -476,7 +476,7 @@ static void an_unknown_source_waits_for_the_view(void **state)
 	/* And refused where the view never says so. */
 	pool_set_view(pair.side[1].pool, narrow);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
-	pair_advance_s(&pair, 7);
+	pair_advance_s(&pair, PAIR_JUDGED_S);
 	assert_int_equal(wait_readable(client), -ECONNRESET);
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
 	close(client);
@@ -493,7 +493,7 @@ static void a_foreign_source_is_refused_and_counted(void **state)
 	(void)state;
 	pool_set_view(pair.side[1].pool, v);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
-	pair_advance_s(&pair, 7);
+	pair_advance_s(&pair, PAIR_JUDGED_S);
 	assert_int_equal(wait_readable(client), -ECONNRESET);
 	assert_int_equal(pair.side[1].pool->counters.foreign_claims, 1);
 	assert_int_equal(pair.side[1].pods_count, 0);

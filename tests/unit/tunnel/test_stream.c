@@ -308,7 +308,7 @@ static void streams_that_wait_do_not_use_up_the_tunnels_credit(void **state)
 		close(waiting[i]);
 	close(client);
 	close(server);
-	pair_advance_s(&pair, 7);
+	pair_advance_s(&pair, PAIR_JUDGED_S);
 	assert_true(pair_pump(&pair, all_streams_gone, NULL));
 	assert_int_equal(side_tunnel(&pair.side[1])->budgeted_bytes, 0);
 	view_unref(v);
