@@ -226,7 +226,7 @@ static void finish(struct kube_call *call, CURLcode result)
 	int rc;
 
 	if (answer.error == -ETIMEDOUT && call->timeout_ms > 0)
-		drive_shut_silent(&c->drive, call->timeout_ms);
+		drive_shut_silent(&c->drive, call->easy.handle, call->timeout_ms);
 	if (answer.error == 0)
 		answer.status = easy_status(&call->easy);
 	if (answer.status == 401 && !call->has_retried) {
@@ -310,7 +310,7 @@ static void silence_expired(struct loop_timer *t)
 		if (loop_timer_set(c->loop, t, deadline) == 0)
 			return;
 	}
-	drive_shut_silent(&c->drive, call->silence_ms);
+	drive_shut_silent(&c->drive, call->easy.handle, call->silence_ms);
 	(void)snprintf(text, sizeof(text), "nothing came for %u ms", call->silence_ms);
 	end(call, &(struct kube_answer){ .error = -ETIMEDOUT }, text);
 }

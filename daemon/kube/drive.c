@@ -185,14 +185,32 @@ void drive_own_sockets(struct drive *d, CURL *easy)
 	(void)curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, d);
 }
 
-void drive_shut_silent(struct drive *d, uint32_t silence_ms)
+/* Also of a call that has ended libcurl tells the port of its connection, whether it made that or joined it. */
+static bool is_connection_of(const struct connection *n, CURL *easy)
+{
+	struct sockaddr_storage local = { 0 };
+	socklen_t len = sizeof(local);
+	uint16_t port_be;
+	long port = 0;
+
+	if (curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &port) != CURLE_OK || port <= 0)
+		return false;
+	if (getsockname(n->fd, (struct sockaddr *)&local, &len) < 0)
+		return false;
+	port_be = local.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)&local)->sin6_port
+	                                      : ((const struct sockaddr_in *)&local)->sin_port;
+	return ntohs(port_be) == port;
+}
+
+void drive_shut_silent(struct drive *d, CURL *easy, uint32_t silence_ms)
 {
 	list_for_each(link, &d->sockets) {
 		struct connection *n = container_of(link, struct connection, link);
 		struct tcp_info info = { 0 };
 		socklen_t len = sizeof(info);
 
-		if (getsockopt(n->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_last_data_recv >= silence_ms)
+		if (is_connection_of(n, easy) && getsockopt(n->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+		    info.tcpi_last_data_recv >= silence_ms)
 			(void)shutdown(n->fd, SHUT_RDWR);
 	}
 }

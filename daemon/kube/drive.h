@@ -28,8 +28,9 @@ void drive_done(struct drive *d); /* all handles must have been removed; not whi
 /* The sockets of a transfer are made and closed by us: close-on-exec, and with limits after which a dead connection is found. */
 void drive_own_sockets(struct drive *d, CURL *easy);
 
-/* A call that heard nothing ends, but its HTTP/2 connection would stay, and new calls would join it. Connections that brought nothing for as
- * long are shut, so that all their calls fail at once and begin anew. */
-void drive_shut_silent(struct drive *d, uint32_t silence_ms);
+/* A call that heard nothing ends, but its HTTP/2 connection would stay, and new calls would join it. Where the connection of that call brought
+ * nothing for as long it is shut, so that all its calls fail at once and begin anew. Others stay: over HTTP/1.1 each call has its own, and that
+ * of a watch may well be quiet for longer than this call had time. */
+void drive_shut_silent(struct drive *d, CURL *easy, uint32_t silence_ms);
 
 #endif

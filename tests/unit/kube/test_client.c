@@ -600,6 +600,27 @@ static void test_a_call_has_a_time_limit(void **state)
 	assert_int_equal(o.status, 0);
 }
 
+static void test_a_time_limit_ends_no_quiet_call_on_another_connection(void **state)
+{
+	struct kube_request r = { .method = "GET", .path = "/x", .timeout_ms = 300 };
+	struct outcome watch = { 0 }, o = { 0 };
+
+	(void)state;
+	put_raw(&answers[0], "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc", 41);
+	get("/watch", &streaming, &watch);
+	run_until(NULL, &watch.datas, 1);
+	assert_int_equal(kube_send(client, &r, &collecting, &o, &o.call), 0);
+	wait_done(&o);
+	assert_int_equal(o.error, -ETIMEDOUT);
+	assert_int_equal(accepted, 2);
+	/* It was quiet for as long, and nothing is wrong with it. */
+	send_all(connections[0].source.fd, "def", 3);
+	wait_done(&watch);
+	assert_int_equal(watch.error, 0);
+	assert_int_equal(watch.data.len, 6);
+	bytes_done(&watch.data);
+}
+
 static void test_connections_that_break(void **state)
 {
 	struct outcome o = { 0 }, p = { 0 }, q = { 0 };
@@ -709,6 +730,7 @@ int main(void)
 		T(test_calls_begin_inside_of_callbacks),
 		T(test_who_ends_cancels_another_that_has_ended_too),
 		T(test_silence_ends_a_call_and_its_connection),
+		T(test_a_time_limit_ends_no_quiet_call_on_another_connection),
 		T(test_a_call_has_a_time_limit),
 		T(test_connections_that_break),
 		T(test_a_redirection_is_not_followed),
