@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a dashboard sees of a daemon that follows a real API server, and of one that can not."""
 
+import concurrent.futures
+
 import pytest
 
 from kubemesh import KubeMesh
@@ -30,6 +32,32 @@ def test_a_cluster_has_figures_of_its_own_and_the_docs_list_them(mesh):
     assert set(scrape.by("culvert_kubernetes_forbidden", "kind").values()) == {0}
     assert all(count > 0 for count in scrape.by("culvert_kubernetes_received_bytes_total", "kind").values())
     assert curl(mesh.one, "/readyz")[0] == 200 and curl(mesh.one, "/livez")[0] == 200
+
+
+def test_more_nodes_than_may_follow_all_pods_are_said(mesh):
+    label = {"made-for": "size"}
+    limit = int(Scrape(mesh.one)["culvert_kubernetes_nodes_limit"])
+
+    def add(number):
+        mesh.api.create("v1", "nodes", {"metadata": {"name": f"other-{number}", "labels": label}})
+
+    def sees(nodes):
+        wait_for(lambda: int(mesh.one.cluster()["nodes"]) == nodes, f"{nodes} nodes to be seen")
+        return mesh.one.cluster()["is_too_large"], f"MORE THAN {limit} NODES" in mesh.one.ctl("status").stdout
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(add, range(limit - 2)))
+        assert sees(limit) == (False, False)
+        assert mesh.one.ctl("check", check=False).returncode == 0, mesh.one.ctl("check", check=False).stdout
+        add(limit)
+        assert sees(limit + 1) == (True, True)
+        failed = mesh.one.ctl("check", check=False)
+        assert failed.returncode == 1 and f"there are more than {limit} nodes" in failed.stdout
+        assert mesh.one.status()["is_ready"]  # it is said, and goes on
+    finally:
+        mesh.api.call("DELETE", mesh.api.path("v1", "nodes") + "?labelSelector=made-for%3Dsize")
+    assert sees(2) == (False, False)
 
 
 def test_an_api_server_that_is_away_shows_and_the_daemon_stays_ready(mesh):
