@@ -8,16 +8,19 @@
         cluster.nodes["n1"].run("ip", "addr")        # on the node, in all of its namespaces
         cluster.apply({...}); cluster.kubectl(...); cluster.api ...
         cluster.run_pod("web", "n2", "nginx", "-g", "daemon off;"); cluster.exec("web", "ls")
+        with cluster.network("web") as network: network.connect(...)     # sockets of the test's own in a pod
         cluster.helm("install", "culvert", ...)
         cluster.nodes["n1"].power_off(); cluster.nodes["n1"].power_on()
 """
 
 import concurrent.futures
+import contextlib
 import itertools
 import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 
 from images import PAUSE, TOOLS_IMAGE, make_culvert, make_pause, make_tools
@@ -39,17 +42,18 @@ class Node:
         self._init = None
         self.pid = None
         self.ns = None
-        self._write_settings()
-        self.power_on()
 
-    def _write_settings(self):
+    def has_servers(self):
+        return self.cluster.server_node == self.name
+
+    def write_settings(self):
         plane, folder = self.cluster, self.folder
         (folder / "images").mkdir(parents=True)
         (folder / "net.d").mkdir()
         for archive in plane.archives:
             os.link(archive, folder / "images" / archive.name)
         (folder / "address").write_text(self.address)
-        server = f"https://{PLANE_ADDRESS}:{SERVER_PORT}"
+        server = f"https://{plane.server_address}:{SERVER_PORT}"
         shutil.copy(plane.kubeconfig(f"system:node:{self.name}", ["system:nodes"], server=server), folder / "kubelet.kubeconfig")
         shutil.copy(plane.kubeconfig("system:kube-proxy", server=server), folder / "kube-proxy.kubeconfig")
         # No machine-wide score, profile or page limit can be set where the tests run.
@@ -79,13 +83,21 @@ class Node:
             "clientConnection": {"kubeconfig": str(folder / "kube-proxy.kubeconfig")}, "hostnameOverride": self.name, "oomScoreAdj": 0,
             "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"}}))
 
-    def power_on(self):
+    def plug(self):
+        """Its network, with nobody in it."""
         self.ns = Namespace(self.group)
-        is_first = not (self.folder / "init.log").exists()
-        self.cluster.ns.ip(f"link add {self.name} type veth peer name eth0 netns {self.group}", f"link set {self.name} master br0 up")
+        self.cluster.wire.ip(f"link add {self.name} type veth peer name eth0 netns {self.group}", f"link set {self.name} master br0 up")
         # Somebody's metadata service is asked for at this address; nobody is there, and it is told at once.
         self.ns.ip(f"addr add {self.address}/24 dev eth0", "link set eth0 up", f"route add default via {PLANE_ADDRESS}", "route add unreachable 169.254.0.0/16")
         self.ns.sysctl(**{"net.ipv4.ip_forward": 1})
+        if self.has_servers():
+            self.cluster.ns = self.ns
+
+    def power_on(self):
+        """Also of a node that was only plugged; with etcd and the API server, where they are this node's."""
+        if self.ns is None:
+            self.plug()
+        is_first = not (self.folder / "init.log").exists()
         for hierarchy in cgroup_hierarchies():
             group = hierarchy / self.group
             group.mkdir(exist_ok=True)
@@ -101,6 +113,8 @@ class Node:
         children = pathlib.Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children")
         self.pid = int(wait_for(lambda: children.read_text().split() if self._init.poll() is None else self._dead(), f"the first process of {self.name}")[0])
         if not is_first:
+            if self.has_servers():
+                self.cluster.start_all()
             self.add_routes()
 
     def _dead(self):
@@ -108,12 +122,16 @@ class Node:
 
     def power_off(self):
         """At once, as by its switch: processes, mounts, devices and rules are gone, its disk stays."""
+        if self.has_servers():
+            self.cluster.kill_all()
         if self._init is not None:
             self._init.kill()
             self._init.wait()
             self._init = None
             wait_for(lambda: not os.path.exists(f"/proc/{self.pid}"), f"the end of {self.name}")
         if self.ns is not None:
+            # The kernel keeps a namespace for as long as something unsent lies in a socket of it; the cable is out at once.
+            run("ip", "-n", self.cluster.wire.name, "link", "del", self.name, check=False)
             self.ns.close()
             self.ns = None
         for hierarchy in cgroup_hierarchies():
@@ -151,7 +169,7 @@ class Node:
         # Written in its place: containerd overlooks a file that comes by rename.
         (self.folder / "net.d" / "10-pods.conflist").write_text(json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}))
         self.add_routes()
-        self.cluster.ns.ip(f"route replace {self.pod_range()} via {self.address}")
+        self.cluster.wire.ip(f"route replace {self.pod_range()} via {self.address}")
 
     def add_routes(self):
         for other in self.cluster.nodes.values():
@@ -165,6 +183,31 @@ class Node:
 
 def is_pod_ready(pod):
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+
+
+class PodNetwork(Namespace):
+    """The network of a pod that runs, for sockets of the test's own in it: they need neither the API server nor the kubelet."""
+
+    def __init__(self, node, addresses):
+        self.processes = []
+        for path in pathlib.Path(f"/proc/{node.pid}/root/run/netns").iterdir():
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if self._has(addresses[0]):
+                self.v4, self.v6 = (next((address for address in addresses if (":" in address) == is_v6), None) for is_v6 in (False, True))
+                return
+            os.close(self._fd)
+        raise Failure(f"no network of {node.name} has the address {addresses[0]}")
+
+    def _has(self, address):
+        with self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
+            try:
+                s.bind((address, 0))
+            except OSError:
+                return False
+        return True
+
+    def close(self):
+        os.close(self._fd)
 
 
 class Capture:
@@ -198,10 +241,12 @@ class Capture:
 
 
 class Cluster(ControlPlane):
-    def __init__(self, nodes=2, build=None, server_options=()):
-        """build: the folder of a build of Culvert, whose image is then on the nodes."""
+    def __init__(self, nodes=2, build=None, server_options=(), server_node=None):
+        """build: the folder of a build of Culvert, whose image is then on the nodes. server_node: etcd, the API server and the controllers run on this node,
+        and are off when it is; else they have a place of their own."""
         self.nodes = {}
         self.build = build
+        self.server_node = server_node
         (self.node_programs,) = programs("node")
         (self.helm_programs,) = programs("helm")
         self._nodes_wanted = nodes
@@ -218,12 +263,19 @@ class Cluster(ControlPlane):
             super()._build()
             for image in images:
                 image.result()
-        for number in range(1, self._nodes_wanted + 1):
-            node = Node(self, number)
-            self.nodes[node.name] = node
+        for node in self.nodes.values():
+            node.write_settings()
+            node.power_on()
         for node in self.nodes.values():
             node.configure_network()
         self.wait_for_nodes()
+
+    def _make_network(self):
+        super()._make_network()
+        self.nodes = {node.name: node for node in (Node(self, number) for number in range(1, self._nodes_wanted + 1))}
+        if self.server_node:
+            self.nodes[self.server_node].plug()
+            self.server_address = self.nodes[self.server_node].address
 
     def wait_for_nodes(self):
         wait_for(lambda: all(node.is_ready() for node in self.nodes.values()),
@@ -266,6 +318,11 @@ class Cluster(ControlPlane):
         for pod in self.api.list("v1", "pods", namespace):
             self.api.delete("v1", "pods", pod["metadata"]["name"], namespace, grace_s=0)
         wait_for(lambda: not self.api.list("v1", "pods", namespace), f"the end of the pods in {namespace}", START_S, POLL_S)
+
+    def network(self, name, namespace="default"):
+        """A context: the network of a pod that runs."""
+        pod = self.pod(name, namespace)
+        return contextlib.closing(PodNetwork(self.nodes[pod["spec"]["nodeName"]], [entry["ip"] for entry in pod["status"]["podIPs"]]))
 
     def exec(self, pod, *command, namespace="default", check=True, timeout=120):
         return self.kubectl("exec", "-n", namespace, pod, "--", *command, check=check, timeout=timeout)

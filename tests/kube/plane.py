@@ -173,14 +173,14 @@ class Api:
     """The API server's objects as dictionaries, over connections made inside its namespace."""
 
     def __init__(self, plane, user="admin", token=None):
-        self._ns, self._token = plane.ns, token
+        self._plane, self._token = plane, token
         self._tls = ssl.create_default_context(cafile=plane.authority.crt())
         if token is None:
             self._tls.load_cert_chain(plane.authority.crt(user), plane.authority.key(user))
 
     def request(self, method, path, body=None, content_type="application/json", timeout=60):
         """The answer's code and bytes."""
-        with self._ns.connect("127.0.0.1", SERVER_PORT, timeout=timeout) as raw, self._tls.wrap_socket(raw, server_hostname="localhost") as wrapped:
+        with self._plane.ns.connect("127.0.0.1", SERVER_PORT, timeout=timeout) as raw, self._tls.wrap_socket(raw, server_hostname="localhost") as wrapped:
             connection = http.client.HTTPConnection("localhost", SERVER_PORT)
             connection.sock = wrapped
             headers = {"Content-Type": content_type, "Accept": "application/json"}
@@ -243,7 +243,8 @@ class ControlPlane:
         self.server_options = list(server_options)
         self._processes = {}
         self._closed = False
-        self.ns = None
+        self.wire = self.ns = None  # where the bridge is, and where the servers run
+        self.server_address = PLANE_ADDRESS
         atexit.register(self.close)
         try:
             self._build()
@@ -253,26 +254,37 @@ class ControlPlane:
 
     def _build(self):
         self.folder.mkdir()
-        self.ns = Namespace(f"{self.name}-cp")
-        # The address that the server tells of itself; nodes come to it over this bridge.
-        self.ns.ip("link add br0 type bridge", f"addr add {PLANE_ADDRESS}/24 dev br0", "link set br0 up")
-        self.ns.sysctl(**{"net.ipv4.ip_forward": 1})
+        self._make_network()
         self.authority = Authority(self.folder / "pki")
         self.authority.issue("server", "kube-apiserver", hosts=["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1",
-                                                                SERVICE_ADDRESS, PLANE_ADDRESS])
+                                                                SERVICE_ADDRESS, self.server_address])
         self.authority.issue("admin", "admin", ["system:masters"])
         self.authority.issue("kubelet-client", "kube-apiserver-kubelet-client", ["system:masters"])
         self._write_account_key()
         self.api = Api(self)
+        self.start_all()
+        if not self.has_controllers:
+            wait_for(lambda: self.api.find("v1", "namespaces", "default"), "the namespace default", START_S)  # the server makes it a moment after it is ready
+            self.create_account("default", "default")  # else no pod may be made without a word about its account
+
+    def _make_network(self):
+        self.wire = self.ns = Namespace(f"{self.name}-cp")
+        # The address that the server tells of itself; nodes come to it over this bridge.
+        self.wire.ip("link add br0 type bridge", f"addr add {PLANE_ADDRESS}/24 dev br0", "link set br0 up")
+        self.wire.sysctl(**{"net.ipv4.ip_forward": 1})
+
+    # --- the processes
+
+    def start_all(self):
         self.start_etcd()
         self.start_api()
         if self.has_controllers:
             self._start_controllers()
-        else:
-            wait_for(lambda: self.api.find("v1", "namespaces", "default"), "the namespace default", START_S)  # the server makes it a moment after it is ready
-            self.create_account("default", "default")  # else no pod may be made without a word about its account
 
-    # --- the processes
+    def kill_all(self):
+        """Every process at once; what etcd has written stays."""
+        for name in reversed(list(self._processes)):
+            self.stop(name, kill=True)
 
     def start(self, name, program, *arguments):
         """A process of the control plane by its name, its output in a log."""
@@ -299,7 +311,7 @@ class ControlPlane:
 
     def start_api(self):
         authority, keys = self.authority, self.folder / "account.key"
-        self.start("kube-apiserver", self.bin / "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", f"--advertise-address={PLANE_ADDRESS}",
+        self.start("kube-apiserver", self.bin / "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", f"--advertise-address={self.server_address}",
                    f"--secure-port={SERVER_PORT}", f"--tls-cert-file={authority.crt('server')}", f"--tls-private-key-file={authority.key('server')}",
                    f"--client-ca-file={authority.crt()}", "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={keys}",
                    f"--service-account-signing-key-file={keys}", f"--service-cluster-ip-range={SERVICE_RANGE}", "--authorization-mode=Node,RBAC",
@@ -439,10 +451,9 @@ class ControlPlane:
             return
         self._closed = True
         atexit.unregister(self.close)
-        for name in reversed(list(self._processes)):
-            self.stop(name, kill=True)
-        if self.ns is not None:
-            self.ns.close()
+        self.kill_all()
+        if self.wire is not None:
+            self.wire.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):
