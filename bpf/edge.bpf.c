@@ -26,22 +26,26 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define TC_ACT_SHOT   2
 
 /* Sends the packet into the private namespace. Segmentation trains and partial checksums stay as they are. */
-static __always_inline int redirect(const struct edge *e)
+static __always_inline int redirect(struct __sk_buff *skb, bool is_l3)
 {
-	struct __sk_buff *skb = e->skb;
+	__u32 zero = 0;
+	const struct edge_config *config = bpf_map_lookup_elem(&settings, &zero);
+	const struct packet *p = packet_at(PACKET_OUTER);
 
-	if (e->is_l3) {
+	if (!config || !p)
+		return TC_ACT_SHOT;
+	if (is_l3) {
 		__u8 head[ETH_BYTES];
-		__u16 type_be = e->packet->is_v6 ? bpf_htons(ETH_TYPE_IPV6) : bpf_htons(ETH_TYPE_IPV4);
+		__u16 type_be = p->is_v6 ? bpf_htons(ETH_TYPE_IPV6) : bpf_htons(ETH_TYPE_IPV4);
 
-		__builtin_memcpy(head, e->config->private_mac, 6);
-		__builtin_memcpy(head + 6, e->config->host_mac, 6);
+		__builtin_memcpy(head, config->private_mac, 6);
+		__builtin_memcpy(head + 6, config->host_mac, 6);
 		__builtin_memcpy(head + 12, &type_be, 2);
 		if (bpf_skb_change_head(skb, ETH_BYTES, 0) || bpf_skb_store_bytes(skb, 0, head, sizeof(head), 0))
 			return TC_ACT_SHOT;
 	} else {
 		__u8 mac[6];
-		__u32 i, tags = e->packet->vlan_tags + (skb->vlan_present ? 1 : 0);
+		__u32 i, tags = p->vlan_tags + (skb->vlan_present ? 1 : 0);
 
 		/* The private namespace has no VLAN devices. */
 		for (i = 0; i <= VLAN_TAGS_MAX; i++) {
@@ -50,20 +54,20 @@ static __always_inline int redirect(const struct edge *e)
 			if (bpf_skb_vlan_pop(skb))
 				return TC_ACT_SHOT;
 		}
-		__builtin_memcpy(mac, e->config->private_mac, 6);
+		__builtin_memcpy(mac, config->private_mac, 6);
 		/* Else the far end takes the frame for another host's. */
 		if (bpf_skb_store_bytes(skb, 0, mac, sizeof(mac), 0))
 			return TC_ACT_SHOT;
 	}
-	return bpf_redirect(e->config->veth_ifindex, 0);
+	return bpf_redirect(config->veth_ifindex, 0);
 }
 
-/* The one place that counts and acts. */
-static __always_inline int carry_out(const struct edge *e, int decision)
+/* The one place that counts and acts. Global, so that the verifier walks it once and not for each decision. */
+__noinline int carry_out(struct __sk_buff *skb, __u32 decision, __u32 direction, __u32 is_l3)
 {
-	int action = decision & ((1 << ACTION_BITS) - 1);
+	__u32 action = decision & ((1 << ACTION_BITS) - 1);
 	enum edge_verdict verdict = action == ACTION_DROP || action == ACTION_RESET ? EDGE_DROP : EDGE_PASS;
-	__u32 index = edge_counter_index(decision >> ACTION_BITS, e->direction, verdict);
+	__u32 index = edge_counter_index(decision >> ACTION_BITS, direction, verdict);
 	struct edge_count *c;
 
 	if (action == ACTION_LEAVE)
@@ -71,13 +75,13 @@ static __always_inline int carry_out(const struct edge *e, int decision)
 	c = bpf_map_lookup_elem(&counters, &index);
 	if (c) {
 		c->packets++;
-		c->bytes += e->skb->len;
+		c->bytes += skb->len;
 	}
 	if (action == ACTION_PASS)
 		return TC_ACT_UNSPEC;
 	if (action == ACTION_DROP)
 		return TC_ACT_SHOT;
-	return redirect(e);
+	return redirect(skb, is_l3);
 }
 
 /* The decision about a packet that parsed. */
@@ -114,16 +118,16 @@ static __always_inline int egress(struct __sk_buff *skb, bool is_l3, bool has_ct
 {
 	__u32 zero = 0;
 	const struct edge_config *config = bpf_map_lookup_elem(&settings, &zero);
-	struct packet packet = {};
-	struct edge e = { .skb = skb, .config = config, .packet = &packet, .direction = EDGE_EGRESS, .is_l3 = is_l3, .has_ct = has_ct };
+	struct packet *packet = packet_at(PACKET_OUTER);
+	struct edge e = { .skb = skb, .config = config, .packet = packet, .direction = EDGE_EGRESS, .has_ct = has_ct };
 	int result;
 
-	if (!config || config->version != CULVERT_SHARED_VERSION)
+	if (!config || !packet || config->version != CULVERT_SHARED_VERSION)
 		return TC_ACT_UNSPEC;
-	result = is_l3 ? parse_network(skb, 0, &packet) : parse_ethernet(skb, 0, &packet);
+	result = is_l3 ? parse_network(skb, 0, PACKET_OUTER, 0) : parse_ethernet(skb, 0, PACKET_OUTER);
 	if (result == PARSE_NOT_IP)
 		return TC_ACT_UNSPEC;
-	return carry_out(&e, judge_egress(&e, result));
+	return carry_out(skb, (__u32)judge_egress(&e, result), EDGE_EGRESS, is_l3);
 }
 
 static __always_inline int judge_ingress(struct edge *e, int result)
@@ -149,16 +153,16 @@ static __always_inline int ingress(struct __sk_buff *skb, bool is_l3)
 {
 	__u32 zero = 0;
 	const struct edge_config *config = bpf_map_lookup_elem(&settings, &zero);
-	struct packet packet = {};
-	struct edge e = { .skb = skb, .config = config, .packet = &packet, .direction = EDGE_INGRESS, .is_l3 = is_l3 };
+	struct packet *packet = packet_at(PACKET_OUTER);
+	struct edge e = { .skb = skb, .config = config, .packet = packet, .direction = EDGE_INGRESS };
 	int result;
 
-	if (!config || config->version != CULVERT_SHARED_VERSION)
+	if (!config || !packet || config->version != CULVERT_SHARED_VERSION)
 		return TC_ACT_UNSPEC;
-	result = is_l3 ? parse_network(skb, 0, &packet) : parse_ethernet(skb, 0, &packet);
+	result = is_l3 ? parse_network(skb, 0, PACKET_OUTER, 0) : parse_ethernet(skb, 0, PACKET_OUTER);
 	if (result == PARSE_NOT_IP)
 		return TC_ACT_UNSPEC;
-	return carry_out(&e, judge_ingress(&e, result));
+	return carry_out(skb, (__u32)judge_ingress(&e, result), EDGE_INGRESS, is_l3);
 }
 
 /* Two sets of egress programs: kernels before 5.18, or with conntrack out of reach, can not load a call of its lookup. */

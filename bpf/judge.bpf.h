@@ -29,7 +29,6 @@ struct edge {
 	struct net_value source, dest;
 	enum origin origin;
 	enum edge_direction direction;
-	bool is_l3;  /* the device has no Ethernet header */
 	bool has_ct; /* bpf_skb_ct_lookup is there */
 };
 
@@ -137,7 +136,7 @@ static __always_inline bool has_listener(__u32 index)
 }
 
 /* Would the steer program find anybody? A dead daemon's sockets have left the map by themselves. */
-static __noinline int is_daemon_alive(__u32 home, __u32 workers, __u32 is_v6)
+__noinline int is_daemon_alive(__u32 home, __u32 workers, __u32 is_v6)
 {
 	__u32 worker;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* maps.bpf.h - every map of the edge and steer programs, with the reason for its size. The daemon pins all of them and hands those that
+/* maps.bpf.h - every map of the edge and steer programs but the parser's own, with the reason for its size. The daemon pins all of them and hands those that
  * both objects name to the second one it loads. */
 #ifndef CULVERT_MAPS_BPF_H
 #define CULVERT_MAPS_BPF_H

@@ -39,29 +39,29 @@ static __always_inline int count_other(const struct edge *e)
  * let pass: the CNI sends around it, or a pod tunnels by itself. */
 static __always_inline bool is_bypass(const struct edge *e)
 {
-	struct packet inner = {};
+	const struct packet *inner = packet_at(PACKET_INNER);
 	struct flow_key key = {};
 	struct net_value source, dest;
 	bool is_syn;
 	int result;
 
-	result = parse_inner(e->skb, e->packet, &inner);
-	if (result == PARSE_NOT_IP || (result == PARSE_OK && inner.l4_proto != L4_TCP))
+	result = parse_inner(e->skb, e->packet);
+	if (!inner || result == PARSE_NOT_IP || (result == PARSE_OK && inner->l4_proto != L4_TCP))
 		return false;
-	source = net_of(inner.source);
-	dest = net_of(inner.dest);
+	source = net_of(inner->source);
+	dest = net_of(inner->dest);
 	if (source.kind != NET_OWN_POD || dest.kind != NET_POD || pair_of(e, &dest) != PAIR_JOINED)
 		return false;
-	is_syn = is_syn_of(&inner);
-	if (is_excluded(e, &inner, &source, &dest, is_syn))
+	is_syn = is_syn_of(inner);
+	if (is_excluded(e, inner, &source, &dest, is_syn))
 		return false;
-	if (result != PARSE_OK || inner.is_fragment)
+	if (result != PARSE_OK || inner->is_fragment)
 		return true;
-	flow_of(&inner, EDGE_EGRESS, &key);
+	flow_of(inner, EDGE_EGRESS, &key);
 	if (bpf_map_lookup_elem(&passed, &key))
 		return e->config->mode == EDGE_LOCKDOWN;
 	if (!is_syn && is_to_learn(e->config, &key) && !bpf_map_lookup_elem(&flows, &key)) {
-		record_passed(&key, &inner, CLASS_OLDER);
+		record_passed(&key, inner, CLASS_OLDER);
 		return false;
 	}
 	return true;

@@ -1,36 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
 /* parse.bpf.h - cursor parsers: Ethernet with up to two VLAN tags, IPv4, IPv6 with its extension headers, TCP, and one level of
  * encapsulation.
- * Every byte is read by bpf_skb_load_bytes, which checks the packet's bounds and reaches into its fragments. Nothing is written. */
+ * Every byte is read by bpf_skb_load_bytes, which checks the packet's bounds and reaches into its fragments. Nothing is written.
+ *
+ * What was found stands in a map and the parsers are global functions, so that the verifier walks each once and then knows nothing of what it
+ * found. Kernels before 6.3 tell states apart by every number that they know: with the packet on the stack they walk all that comes after
+ * anew for each way through the headers, and give up at a million instructions. */
 #ifndef CULVERT_PARSE_BPF_H
 #define CULVERT_PARSE_BPF_H
 
+#include "ip.bpf.h"
 #include "shared.h"
-
-#define ETH_BYTES 14
-
-#define ETH_TYPE_IPV4  0x0800
-#define ETH_TYPE_IPV6  0x86dd
-#define ETH_TYPE_VLAN  0x8100
-#define ETH_TYPE_QINQ  0x88a8
-#define ETH_TYPE_QINQ1 0x9100
-#define ETH_TYPE_TEB   0x6558 /* Ethernet inside GRE or Geneve */
-
-#define L4_HOP_OPTIONS  0
-#define L4_ICMP         1
-#define L4_IPIP         4
-#define L4_TCP          6
-#define L4_UDP          17
-#define L4_IPV6         41
-#define L4_ROUTING      43
-#define L4_FRAGMENT     44
-#define L4_GRE          47
-#define L4_AUTH         51
-#define L4_ICMPV6       58
-#define L4_DEST_OPTIONS 60
-#define L4_MOBILITY     135
-#define L4_HIP          139
-#define L4_SHIM6        140
 
 #define TCP_FLAG_FIN 0x01
 #define TCP_FLAG_SYN 0x02
@@ -64,12 +44,20 @@ struct packet {
 	__u8 pad[2];
 };
 
-static __always_inline void addr_map_v4(__u8 *mapped, const __u8 *v4)
+/* Whose packet: the one that is judged, or what it carries. */
+enum packet_place { PACKET_OUTER, PACKET_INNER, PACKET_PLACES };
+
+/* Of this processor's; no two programs of ours run on one at the same time, since both hooks run with soft interrupts off. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PACKET_PLACES);
+	__type(key, __u32);
+	__type(value, struct packet);
+} packets SEC(".maps");
+
+static __always_inline struct packet *packet_at(__u32 place)
 {
-	__builtin_memset(mapped, 0, 10);
-	mapped[10] = 0xff;
-	mapped[11] = 0xff;
-	__builtin_memcpy(mapped + 12, v4, 4);
+	return bpf_map_lookup_elem(&packets, &place);
 }
 
 static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *p)
@@ -178,13 +166,16 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, __u32 offset, struc
 	return PARSE_UNCLASSIFIABLE;
 }
 
-/* The IP packet at offset. A function of its own, so that the verifier walks it once for the packet and once for what is inside it. */
-static __noinline int parse_network(struct __sk_buff *skb, __u32 offset, struct packet *p)
+/* The IP packet at offset, into a place, with what the caller knows of its tags. */
+__noinline int parse_network(struct __sk_buff *skb, __u32 offset, __u32 place, __u32 vlan_tags)
 {
+	struct packet *p = packet_at(place);
 	__u8 first;
 
 	if (!p)
 		return PARSE_NOT_IP;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->vlan_tags = (__u8)vlan_tags;
 	if (bpf_skb_load_bytes(skb, offset, &first, 1))
 		return PARSE_NOT_IP;
 	if (first >> 4 == 4)
@@ -194,8 +185,8 @@ static __noinline int parse_network(struct __sk_buff *skb, __u32 offset, struct 
 	return PARSE_NOT_IP;
 }
 
-/* The Ethernet frame at offset. */
-static __always_inline int parse_ethernet(struct __sk_buff *skb, __u32 offset, struct packet *p)
+/* The Ethernet frame at offset, likewise. */
+__noinline int parse_ethernet(struct __sk_buff *skb, __u32 offset, __u32 place)
 {
 	__u16 type_be;
 	__u16 type;
@@ -206,10 +197,8 @@ static __always_inline int parse_ethernet(struct __sk_buff *skb, __u32 offset, s
 		if (bpf_skb_load_bytes(skb, offset, &type_be, 2))
 			return PARSE_NOT_IP;
 		type = bpf_ntohs(type_be);
-		if (type == ETH_TYPE_IPV4 || type == ETH_TYPE_IPV6) {
-			p->vlan_tags = (__u8)i;
-			return parse_network(skb, offset + 2, p);
-		}
+		if (type == ETH_TYPE_IPV4 || type == ETH_TYPE_IPV6)
+			return parse_network(skb, offset + 2, place, (__u32)i);
 		if (type != ETH_TYPE_VLAN && type != ETH_TYPE_QINQ && type != ETH_TYPE_QINQ1)
 			return PARSE_NOT_IP;
 		offset += 4;
@@ -217,8 +206,8 @@ static __always_inline int parse_ethernet(struct __sk_buff *skb, __u32 offset, s
 	return PARSE_NOT_IP;
 }
 
-/* What outer carries, one level down. PARSE_NOT_IP where it is no encapsulation that we know. */
-static __always_inline int parse_inner(struct __sk_buff *skb, const struct packet *outer, struct packet *inner)
+/* What outer carries, one level down, into its place. PARSE_NOT_IP where it is no encapsulation that we know. */
+static __always_inline int parse_inner(struct __sk_buff *skb, const struct packet *outer)
 {
 	__u32 offset = outer->l4_offset;
 	__u8 head[8];
@@ -227,7 +216,7 @@ static __always_inline int parse_inner(struct __sk_buff *skb, const struct packe
 	if (outer->is_fragment)
 		return PARSE_NOT_IP;
 	if (outer->l4_proto == L4_IPIP || outer->l4_proto == L4_IPV6)
-		return parse_network(skb, offset, inner);
+		return parse_network(skb, offset, PACKET_INNER, 0);
 	if (outer->l4_proto == L4_UDP) {
 		__u16 port = bpf_ntohs(outer->dest_port_be);
 
@@ -237,7 +226,7 @@ static __always_inline int parse_inner(struct __sk_buff *skb, const struct packe
 		if (bpf_skb_load_bytes(skb, offset, head, 8))
 			return PARSE_NOT_IP;
 		if (port != 6081)
-			return parse_ethernet(skb, offset + 8, inner);
+			return parse_ethernet(skb, offset + 8, PACKET_INNER);
 		offset += 8 + (head[0] & 0x3f) * 4;
 	} else if (outer->l4_proto == L4_GRE) {
 		if (bpf_skb_load_bytes(skb, offset, head, 4) || head[1] & 7)
@@ -254,9 +243,9 @@ static __always_inline int parse_inner(struct __sk_buff *skb, const struct packe
 	}
 	type = (__u16)(head[2] << 8 | head[3]);
 	if (type == ETH_TYPE_TEB)
-		return parse_ethernet(skb, offset, inner);
+		return parse_ethernet(skb, offset, PACKET_INNER);
 	if (type == ETH_TYPE_IPV4 || type == ETH_TYPE_IPV6)
-		return parse_network(skb, offset, inner);
+		return parse_network(skb, offset, PACKET_INNER, 0);
 	return PARSE_NOT_IP;
 }
 
