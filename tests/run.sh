@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, kube, fuzz, asan, tsan; without any, all of them
+# run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, fidelity, kube, fuzz, asan, tsan; without any, all of them
 # but kube, which takes a quarter of an hour, and longer the first time.
 #
 # Installs what is missing, builds what a suite needs, names each skip with its reason and each failure with its log, and ends with the line
@@ -16,7 +16,7 @@ set -o pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 BUILD_ROOT=${CULVERT_BUILD_ROOT:-$ROOT/build}
 FUZZ_SECONDS=${FUZZ_SECONDS:-10}
-ALL_SUITES=(style unit bpf netns fuzz asan tsan)
+ALL_SUITES=(style unit bpf netns fidelity fuzz asan tsan)
 
 . "$ROOT/tests/lib/report.sh"
 . "$ROOT/tests/lib/suites.sh"

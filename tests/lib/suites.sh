@@ -162,6 +162,16 @@ suite_kube()
 	esac
 }
 
+# What programs notice, with Culvert and without it.
+suite_fidelity()
+{
+	local junit=$LOGS/fidelity.xml
+
+	build_preset fidelity release || return
+	CULVERT_BIN_DIR=$BUILD_ROOT/release PYTHONDONTWRITEBYTECODE=1 run_quietly "$LOGS/fidelity.log" /usr/bin/python3 "$ROOT/tests/fidelity/run.py" --junit "$junit"
+	report_junit fidelity "" "$junit"
+}
+
 # The corpora by the normal build, then each fuzzer for a while from a copy of its corpus.
 suite_fuzz()
 {

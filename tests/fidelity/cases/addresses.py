@@ -3,10 +3,10 @@
 
 import functools
 import socket
-import struct
+import time
 
 from lib import DEADLINE_S, wait_for
-from scene import POD, case, count, outcome, read_until, reset, rest_of, tcp_info
+from scene import POD, case, count, outcome, read_until, reset, tcp_info, when
 
 SO_MARK = 36
 
@@ -22,26 +22,37 @@ def names(s):
             f"{'the same ports' if is_same else 'other ports'}")
 
 
+def bound_and_connected(s, port):
+    """A connection, the name of an error, or None where the port is not free yet."""
+    here = s.client_socket(source_port=port)
+    said = outcome(here.connect, (s.address, s.port))
+    if said is None:
+        return here
+    here.close()
+    return None if said == "EADDRNOTAVAIL" else said
+
+
 def again(how, s):
-    """The same four numbers, ten times at once."""
+    """The same four numbers, ten times. The client's own kernel may still wait for a last packet of the one before, and says EADDRNOTAVAIL until then."""
     port, said = s.next_port(), []
     with s.listen() as listener:
         for _ in range(10):
-            attempt = s.connect(source_port=port)
-            said.append(attempt.story)
-            if attempt.socket is None:
+            begin = time.monotonic()
+            here = wait_for(lambda: bound_and_connected(s, port), "the port to be free")
+            said.append(f"connected {when(time.monotonic() - begin)}" if isinstance(here, socket.socket) else here)
+            if isinstance(here, str):
                 continue
             there = s.keep(listener.accept()[0])
             there.sendall(b"!")
-            attempt.socket.recv(1)
+            here.recv(1)
             if how == "a reset":
-                reset(attempt.socket)
+                reset(here)
                 read_until(there)
                 there.close()
             else:
                 there.close()
-                read_until(attempt.socket)
-                attempt.socket.close()
+                read_until(here)
+                here.close()
     return ", ".join(f"{said.count(word)} times {word}" for word in dict.fromkeys(said))
 
 
@@ -100,7 +111,7 @@ def info(s):
         total += len(there.recv(1 << 18))
     there.sendall(b"!")
     here.recv(1)
-    wait_for(lambda: tcp_info(here).unacked == 0, "all to be acknowledged")
+    wait_for(lambda: tcp_info(here).unacked == tcp_info(there).unacked == 0, "all to be acknowledged")
     said = []
     for name, end in (("client", here), ("server", there)):
         i = tcp_info(end)
