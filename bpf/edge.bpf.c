@@ -79,7 +79,7 @@ __noinline int carry_out(struct __sk_buff *skb, __u32 decision, __u32 direction,
 	}
 	if (action == ACTION_PASS)
 		return TC_ACT_UNSPEC;
-	if (action == ACTION_DROP)
+	if (action == ACTION_DROP || action == ACTION_HOLD)
 		return TC_ACT_SHOT;
 	return redirect(skb, is_l3);
 }

@@ -3,7 +3,7 @@
 #ifndef CULVERT_EGRESS_BPF_H
 #define CULVERT_EGRESS_BPF_H
 
-#include "flows.bpf.h"
+#include "hold.bpf.h"
 #include "joining.bpf.h"
 
 /* The kernel's struct bpf_ct_opts, under a name of our own: a vmlinux.h made where conntrack is a module lacks it. */
@@ -85,7 +85,7 @@ static __always_inline int egress_tcp_host(const struct edge *e, const struct fl
 		return pass(class);
 	if (is_possible && (is_lockdown || is_as_pod || is_peer_up(e->dest.peer)) &&
 	    is_daemon_alive(e->dest.worker, e->config->workers, e->packet->is_v6))
-		return divert_flow(e, key);
+		return divert_new(e, key);
 	return is_lockdown ? drop(CLASS_REFUSED) : pass_flow(e, key, class);
 }
 
@@ -99,7 +99,7 @@ static __always_inline int egress_syn_permissive(const struct edge *e, const str
 		return pass_flow(e, key, CLASS_PERMISSIVE);
 	if (is_peer_up(e->dest.peer)) {
 		bpf_map_delete_elem(&waiting, key);
-		return divert_flow(e, key);
+		return divert_new(e, key);
 	}
 	first = bpf_map_lookup_elem(&waiting, key);
 	if (first && first->edge_class != CLASS_OUTSIDE) {
@@ -127,7 +127,7 @@ static __always_inline int egress_tcp_pod(const struct edge *e, const struct flo
 	if (pair == PAIR_JOINING && is_syn && !is_space && !is_syn_again(e->packet, bpf_map_lookup_elem(&passed, key))) {
 		/* It would pass in any case, so a tunnel is only taken, and never waited for. */
 		if (is_peer_up(e->dest.peer) && is_daemon_alive(e->dest.worker, config->workers, e->packet->is_v6))
-			return divert_flow(e, key);
+			return divert_new(e, key);
 		want_tunnel(e->dest.peer);
 	}
 	if (pair != PAIR_JOINED)
@@ -144,7 +144,7 @@ static __always_inline int egress_tcp_pod(const struct edge *e, const struct flo
 			return egress_syn_permissive(e, key);
 		if (!is_daemon_alive(e->dest.worker, config->workers, e->packet->is_v6))
 			return drop(CLASS_REFUSED);
-		return divert_flow(e, key);
+		return divert_new(e, key);
 	}
 
 	if (class >= 0)
@@ -187,7 +187,7 @@ static __always_inline int egress_tcp(const struct edge *e)
 		if (is_cluster && has_socket(e, &key, p->is_v6))
 			return divert_flow(e, &key);
 	} else if (is_syn_again(p, bpf_map_lookup_elem(&flows, &key)) && is_daemon_alive(e->dest.worker, e->config->workers, p->is_v6)) {
-		return divert();
+		return divert_syn(e, &key);
 	}
 	if (is_cluster && is_excluded(e, p, &e->source, &e->dest, is_syn)) {
 		if (is_syn)

@@ -38,6 +38,7 @@ enum action {
 	ACTION_PASS,
 	ACTION_DROP,
 	ACTION_DIVERT, /* into the private namespace */
+	ACTION_HOLD,   /* the daemon has it */
 	ACTION_RESET,  /* refused in the middle of a flow: the private namespace answers it with a reset */
 };
 

@@ -113,4 +113,18 @@ struct {
 	__uint(max_entries, EDGE_EVENTS_BYTES);
 } events SEC(".maps");
 
+/* SYNs on their way to the worker that is home to the peer; the daemon puts each worker's ring in. 1,000 SYNs: a worker that is busy for
+ * 20 ms while 50,000 come in a second; what finds no room is diverted at once. */
+struct held_ring {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EDGE_HELD_BYTES);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, EDGE_WORKERS_MAX);
+	__type(key, __u32);
+	__array(values, struct held_ring);
+} held SEC(".maps");
+
 #endif

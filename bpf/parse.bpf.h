@@ -33,6 +33,7 @@ struct packet {
 	__u8 dest[16];
 	__u16 source_port_be;
 	__u16 dest_port_be;
+	__u32 l3_offset;
 	__u32 l4_offset; /* behind the last IP header */
 	__u32 tcp_seq_be;
 	__u8 l4_proto;
@@ -178,6 +179,7 @@ __noinline int parse_network(struct __sk_buff *skb, __u32 offset, __u32 place, _
 	p->vlan_tags = (__u8)vlan_tags;
 	if (bpf_skb_load_bytes(skb, offset, &first, 1))
 		return PARSE_NOT_IP;
+	p->l3_offset = offset;
 	if (first >> 4 == 4)
 		return parse_ipv4(skb, offset, p);
 	if (first >> 4 == 6)

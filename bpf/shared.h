@@ -9,7 +9,7 @@
 #include <linux/types.h>
 #endif
 
-#define CULVERT_SHARED_VERSION 2
+#define CULVERT_SHARED_VERSION 3
 
 /* Limits of the maps; the reasons stand in maps.bpf.h. */
 enum {
@@ -23,6 +23,7 @@ enum {
 	EDGE_EXCLUDE_NETS_MAX = 4096,
 	EDGE_EXCLUDE_PORTS_MAX = 4096,
 	EDGE_EVENTS_BYTES = 65536,
+	EDGE_HELD_BYTES = 262144,
 };
 
 /* A SYN to a node without a tunnel is held for so long in permissive mode: the client's first retransmission (1 s) comes later. A record
@@ -56,7 +57,7 @@ struct edge_config {
 	__u8 has_excludes;
 	__u8 is_older_reset; /* strict: flows that began in the clear are refused too */
 	__u8 is_enrolled;    /* this node is: else it refuses nothing of the pod space whose owner it does not know */
-	__u8 pad;
+	__u8 is_holding;     /* a SYN goes to the daemon, and into the private namespace only when the far side has connected */
 	__u8 host_mac[6];
 	__u8 private_mac[6];
 	__u8 pad2[4];
@@ -154,6 +155,22 @@ struct edge_event {
 };
 _Static_assert(sizeof(struct edge_event) == 8, "layout of edge_event");
 
+/* held (array of ring buffers, one a worker): a SYN that was taken out, from its IP header to the end of TCP's options. What was data in it is
+ * left out, and comes again: no listener of ours takes data with a SYN. */
+enum { EDGE_SYN_BYTES = 192 /* IPv4 and TCP take at most 120; IPv6 with more extension headers than this is not held */ };
+
+struct edge_syn {
+	__u8 source[16]; /* IPv4 in its mapped form */
+	__u8 dest[16];
+	__u16 source_port_be;
+	__u16 dest_port_be;
+	__u32 seq_be;
+	__u16 len_bytes;  /* of packet */
+	__u16 tcp_offset; /* in packet */
+	__u8 packet[EDGE_SYN_BYTES];
+};
+_Static_assert(sizeof(struct edge_syn) == 44 + EDGE_SYN_BYTES, "layout of edge_syn");
+
 /* counters, per CPU: index edge_counter_index(class, direction, verdict). A packet is counted as tcpdump on the same device sees it: a
  * segmentation train is one packet, bytes are those of the frame. At two edges one behind the other (a VLAN and the device under it) it is
  * counted twice. */
@@ -177,6 +194,7 @@ enum edge_class {
 	CLASS_LOOP,           /* out of our own veth and about to leave by an edge: a stale route */
 	CLASS_UNCLASSIFIABLE, /* pod to pod, but a fragment of TCP, or headers that can not be walked */
 	CLASS_JOINING,        /* both nodes are enrolled, but have not told each other yet */
+	CLASS_UNHELD,         /* diverted without being held: the daemon is behind with the SYNs that it was given */
 	CLASS_COUNT
 };
 

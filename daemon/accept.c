@@ -55,6 +55,13 @@ int accept_start(struct daemon *d)
 		return d->tunnel_listener.fd;
 	}
 	for (uint32_t w = 0; w < engine_workers(d->engine); w++) {
+		int hold_fd = engine_hold_fd(d->engine, w), error = hold_fd < 0 ? 0 : capture_set_hold(d->capture, w, hold_fd);
+
+		if (error) {
+			log_error("the ring for connections that are held can not be given to the kernel", L_U64("worker", w),
+			          L_ERRNO(error));
+			return error;
+		}
 		for (int i = 0; i < 2; i++) {
 			int fd = engine_listener_fd(d->engine, w, families[i]);
 			int r = fd < 0 ? 0 : capture_set_listener(d->capture, w, families[i], fd);

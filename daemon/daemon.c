@@ -226,8 +226,8 @@ static int start_engine(struct daemon *d)
 {
 	struct engine_settings s = {
 		.workers = settings_workers(&d->config),
-		.host_netns_fd = edge_netns_host_fd(d->netns),
-		.private_netns_fd = edge_netns_fd(d->netns),
+		.netns = d->netns,
+		.is_holding = d->config.capture.connect == CONFIG_FAITHFUL,
 		.memory_bytes = d->config.tunnel.memory_bytes,
 		.pool = {
 			.incarnation = d->incarnation,

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "cluster/trail.h"
+#include "edge/hold.h"
 #include "net/mailbox.h"
 #include "net/sock.h"
 #include "net/worker.h"
@@ -46,6 +47,7 @@ struct engine_worker {
 	struct engine *engine;
 	struct worker *worker;
 	struct pool *pool;
+	struct hold *hold;            /* NULL: it can not */
 	int listener_fd[2];           /* AF_INET, AF_INET6; written before worker_start returns */
 	_Atomic uint64_t view_number; /* of the view that it reads; written by the worker */
 };
@@ -97,13 +99,13 @@ static struct engine_message *engine_message_create(int type)
 static int connect_node(void *ctx, const struct endpoint *dst, bool *ret_pending)
 {
 	struct engine_worker *w = ctx;
-	int fd, r = sock_enter_netns(w->engine->settings.host_netns_fd);
+	int fd, r = sock_enter_netns(edge_netns_host_fd(w->engine->settings.netns));
 
 	if (r)
 		return r;
 	fd = sock_connect(NULL, dst, ret_pending);
 	/* A worker outside its namespace would make pods' connections in the wrong one: nothing may go on. */
-	if (sock_enter_netns(w->engine->settings.private_netns_fd))
+	if (sock_enter_netns(edge_netns_fd(w->engine->settings.netns)))
 		abort();
 	if (fd >= 0)
 		sock_tune_tunnel(fd, w->engine->settings.pool.peer_timeout_ms);
@@ -133,6 +135,21 @@ static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state sa
 	return w->engine->ops.hear_peer(w->engine->ctx, node, said);
 }
 
+static void release_syn(void *ctx, const struct syn *s)
+{
+	hold_release(((struct engine_worker *)ctx)->hold, s);
+}
+
+static void answer_syn(void *ctx, const struct syn *s, enum syn_answer answer)
+{
+	hold_answer(((struct engine_worker *)ctx)->hold, s, answer);
+}
+
+static void on_syn(void *ctx, const struct syn *s)
+{
+	pool_take_syn(((struct engine_worker *)ctx)->pool, s);
+}
+
 static void drained(void *ctx)
 {
 	struct engine_worker *w = ctx;
@@ -142,20 +159,38 @@ static void drained(void *ctx)
 		mailbox_post(w->engine->mailbox, &m->base);
 }
 
-static const struct pool_ops pool_ops = {
-	.connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .hear_peer = hear_peer, .drained = drained
-};
+static const struct pool_ops pool_ops = { .connect_node = connect_node,
+	                                  .connect_pod = connect_pod,
+	                                  .release_syn = release_syn,
+	                                  .answer_syn = answer_syn,
+	                                  .peer_up = peer_up,
+	                                  .hear_peer = hear_peer,
+	                                  .drained = drained };
+
+/* Always, where it can be: a reload may ask for it later. */
+static int engine_worker_hold(struct engine_worker *w, struct loop *loop)
+{
+	char error[EDGE_ERROR_BYTES];
+	int r = hold_create(loop, w->engine->settings.netns, on_syn, w, &w->hold, error);
+
+	if (!r || !w->engine->settings.is_holding)
+		return 0;
+	log_error("a worker can not hold connections until the far side has answered", L_TEXT("detail", error));
+	return r;
+}
 
 static int engine_worker_start(void *ctx, struct worker *worker)
 {
 	static const int families[2] = { AF_INET, AF_INET6 };
 	struct engine_worker *w = ctx;
 	struct engine *e = w->engine;
-	int r = sock_enter_netns(e->settings.private_netns_fd);
+	int r = sock_enter_netns(edge_netns_fd(e->settings.netns));
 
 	if (r)
 		return r;
 	r = pool_create(worker_loop(worker), &e->settings.pool, &pool_ops, w, e->view, e->tls, e->certificate_end_s, &w->pool);
+	if (!r)
+		r = engine_worker_hold(w, worker_loop(worker));
 	for (int i = 0; !r && i < 2; i++) {
 		int fd = sock_listen_transparent(families[i], LISTEN_BACKLOG);
 
@@ -170,7 +205,9 @@ static int engine_worker_start(void *ctx, struct worker *worker)
 		r = pool_add_listener(w->pool, fd);
 	}
 	if (r) {
+		hold_destroy(w->hold);
 		pool_destroy(w->pool);
+		w->hold = NULL;
 		w->pool = NULL;
 	}
 	return r;
@@ -220,8 +257,10 @@ static void engine_worker_stop(void *ctx)
 {
 	struct engine_worker *w = ctx;
 
-	pool_destroy(w->pool);
+	pool_destroy(w->pool); /* it may still answer what it holds */
+	hold_destroy(w->hold);
 	w->pool = NULL;
+	w->hold = NULL;
 }
 
 static const struct worker_ops worker_ops = { .start = engine_worker_start, .message = engine_worker_message, .stop = engine_worker_stop };
@@ -323,6 +362,11 @@ uint32_t engine_workers(const struct engine *e)
 int engine_listener_fd(const struct engine *e, uint32_t worker, int family)
 {
 	return e->workers[worker].listener_fd[family == AF_INET6];
+}
+
+int engine_hold_fd(const struct engine *e, uint32_t worker)
+{
+	return e->workers[worker].hold ? hold_ring_fd(e->workers[worker].hold) : -1;
 }
 
 const struct budget *engine_budget(const struct engine *e)

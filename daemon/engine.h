@@ -4,6 +4,7 @@
 #ifndef CULVERT_ENGINE_H
 #define CULVERT_ENGINE_H
 
+#include "edge/netns.h"
 #include "tunnel/pool.h"
 
 struct engine;
@@ -11,9 +12,10 @@ struct engine;
 enum { ENGINE_WORKERS_MAX = 8 };
 
 struct engine_settings {
-	uint32_t workers;                    /* 1..ENGINE_WORKERS_MAX */
-	int host_netns_fd, private_netns_fd; /* borrowed */
-	struct pool_settings pool;           /* copied; its budget is the engine's */
+	uint32_t workers;               /* 1..ENGINE_WORKERS_MAX */
+	const struct edge_netns *netns; /* borrowed */
+	bool is_holding;                /* connect: faithful; a worker that can not hold SYNs does not start */
+	struct pool_settings pool;      /* copied; its budget is the engine's */
 	uint64_t memory_bytes;
 };
 
@@ -32,6 +34,8 @@ void engine_destroy(struct engine *e);
 uint32_t engine_workers(const struct engine *e); /* NULL: not started yet, 0 */
 /* The listener for diverted connections; family AF_INET or AF_INET6. It is the worker's: only for the SOCKMAP. */
 int engine_listener_fd(const struct engine *e, uint32_t worker, int family);
+/* The ring for the SYNs that this worker holds, or -1: it can not. */
+int engine_hold_fd(const struct engine *e, uint32_t worker);
 const struct budget *engine_budget(const struct engine *e); /* NULL: an empty one */
 
 /* May be called hundreds of times a second. A view that no worker reads any more is freed by a later call, in this thread. */

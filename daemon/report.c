@@ -61,6 +61,8 @@ static void merge_counters(struct snapshot *s, struct sums *sums, const struct c
 	sum->requested += c->requested;
 	sum->tunnels_opened += c->tunnels_opened;
 	sum->accept_pauses += c->accept_pauses;
+	sum->syns_held += c->syns_held;
+	sum->syns_unheld += c->syns_unheld;
 	sum->foreign_claims += c->foreign_claims;
 	s->sent_bytes += c->tx_bytes;
 	s->received_bytes += c->rx_bytes;
@@ -269,7 +271,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		.incarnation = d->incarnation,
 		.uptime_s = (uint64_t)(time(NULL) - d->started_s),
 		.mode = mode_text(d->config.capture.mode),
-		.connect = "optimistic",
+		.connect = d->config.capture.connect == CONFIG_FAITHFUL ? "faithful" : "optimistic",
 		.metrics_listen = d->config.metrics.listen.is_on ? endpoint_print(&d->config.metrics.listen.endpoint, listen) : "",
 		.is_draining = d->is_draining,
 		.is_shared_identity = d->name.is_shared,
@@ -303,6 +305,8 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 			{ "tunnels_failed", sums.tunnels_failed },
 			{ "handshakes_refused", sums.handshakes_refused },
 			{ "accept_pauses", sum->accept_pauses },
+			{ "syns_held", sum->syns_held },
+			{ "syns_unheld", sum->syns_unheld },
 			{ "foreign_claims", sum->foreign_claims },
 		};
 

@@ -48,6 +48,7 @@ void settings_capture(const struct config *c, const char *pin_directory, struct 
 		        : c->capture.mode == CONFIG_STRICT   ? CAPTURE_STRICT
 		                                             : CAPTURE_LOCKDOWN,
 		.has_records = c->nodes.is_kubernetes,
+		.is_faithful = c->capture.connect == CONFIG_FAITHFUL,
 		.is_older_reset = c->capture.older_flows == CONFIG_OLDER_RESET,
 		.devices = (const char *const *)c->capture.devices.names,
 		.devices_count = c->capture.devices.count,

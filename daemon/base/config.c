@@ -32,7 +32,6 @@ enum kind {
 struct choice {
 	const char *text;
 	int value;
-	const char *refusal; /* why it can not be taken; NULL: it can */
 };
 
 struct key {
@@ -53,39 +52,38 @@ struct key {
 #define MIB       (UINT64_C(1) << 20)
 
 static const struct choice modes[] = {
-	{ "permissive", CONFIG_PERMISSIVE, NULL },
-	{ "strict", CONFIG_STRICT, NULL },
-	{ "lockdown", CONFIG_LOCKDOWN, NULL },
-	{ NULL, 0, NULL },
+	{ "permissive", CONFIG_PERMISSIVE },
+	{ "strict", CONFIG_STRICT },
+	{ "lockdown", CONFIG_LOCKDOWN },
+	{ NULL, 0 },
 };
 
 static const struct choice connects[] = {
-	{ "optimistic", CONFIG_OPTIMISTIC, NULL },
-	{ "faithful", CONFIG_FAITHFUL, "is not built in yet: this version has only optimistic" },
-	{ NULL, 0, NULL },
+	{ "faithful", CONFIG_FAITHFUL },
+	{ "optimistic", CONFIG_OPTIMISTIC },
+	{ NULL, 0 },
 };
 
 static const struct choice older_flows[] = {
-	{ "keep", CONFIG_OLDER_KEEP, NULL },
-	{ "reset", CONFIG_OLDER_RESET, NULL },
-	{ NULL, 0, NULL },
+	{ "keep", CONFIG_OLDER_KEEP },
+	{ "reset", CONFIG_OLDER_RESET },
+	{ NULL, 0 },
 };
 
 static const struct choice pod_ranges[] = {
-	{ "mark", CONFIG_RANGES_MARK, NULL },
-	{ "own", CONFIG_RANGES_OWN, NULL },
-	{ NULL, 0, NULL },
+	{ "mark", CONFIG_RANGES_MARK },
+	{ "own", CONFIG_RANGES_OWN },
+	{ NULL, 0 },
 };
 
 static const struct choice flags[] = {
-	{ "false", CONFIG_NO, NULL },
-	{ "true", CONFIG_YES, NULL },
-	{ NULL, 0, NULL },
+	{ "false", CONFIG_NO },
+	{ "true", CONFIG_YES },
+	{ NULL, 0 },
 };
 
 static const struct choice levels[] = {
-	{ "debug", LOG_DEBUG, NULL }, { "info", LOG_INFO, NULL }, { "warn", LOG_WARN, NULL },
-	{ "error", LOG_ERROR, NULL }, { NULL, 0, NULL },
+	{ "debug", LOG_DEBUG }, { "info", LOG_INFO }, { "warn", LOG_WARN }, { "error", LOG_ERROR }, { NULL, 0 },
 };
 
 #define KUBERNETES     "nodes.kubernetes"
@@ -144,8 +142,8 @@ static const struct key keys[] = {
 	  .about = "devices at the node's edge; auto: every one that is not proven to face a pod" },
 	{ "capture", "mode", KIND_CHOICE, AT(capture.mode), .choices = modes, .standard = "strict",
 	  .about = "what happens to connections that can not be encrypted: passed, refused between enrolled nodes, or refused always" },
-	{ "capture", "connect", KIND_CHOICE, AT(capture.connect), .choices = connects, .standard = "optimistic",
-	  .about = "optimistic: a pod's connection is accepted at once" },
+	{ "capture", "connect", KIND_CHOICE, AT(capture.connect), .choices = connects, .standard = "faithful",
+	  .about = "faithful: a pod's connect() succeeds, is refused or times out as the far side does; optimistic: it succeeds at once" },
 	{ "capture", "older_flows", KIND_CHOICE, AT(capture.older_flows), .choices = older_flows, .standard = "keep",
 	  .about = "connections that were there before both nodes were enrolled: live on in the clear and are counted, or are reset" },
 	{ "capture", "cluster_pods", KIND_PREFIXES, AT(capture.cluster_pods), .standard = "[]",
@@ -233,10 +231,8 @@ static const char *form_of(const struct key *k, char text[FORM_BYTES])
 		return text;
 	case KIND_CHOICE:
 		text[0] = '\0';
-		for (const struct choice *c = k->choices; c->text && len < FORM_BYTES; c++) {
-			if (!c->refusal)
-				len += (size_t)snprintf(text + len, FORM_BYTES - len, "%s%s", len > 0 ? " or " : "", c->text);
-		}
+		for (const struct choice *c = k->choices; c->text && len < FORM_BYTES; c++)
+			len += (size_t)snprintf(text + len, FORM_BYTES - len, "%s%s", len > 0 ? " or " : "", c->text);
 		return text;
 	case KIND_DEVICES:
 		return "auto, or a list of device names such as [eth0]";
@@ -385,15 +381,11 @@ static int take_measure(const struct reading *r, const struct key *k, const stru
 
 static int take_choice(const struct reading *r, const struct key *k, const struct tree_node *n, int *at)
 {
-	char name[DOTTED_BYTES];
-
 	if (n->kind != TREE_TEXT || tree_is_nothing(n))
 		return bad_value(r, k, n, "");
 	for (const struct choice *c = k->choices; c->text; c++) {
 		if (strcmp(c->text, n->text) != 0)
 			continue;
-		if (c->refusal)
-			return fault(r, n->line, "%s: %s %s", dotted(k, name), c->text, c->refusal);
 		*at = c->value;
 		return 0;
 	}

@@ -87,6 +87,7 @@ static int apply_settings(struct capture *c, const struct capture_settings *s)
 
 	c->config.mode = mode_of(s->mode);
 	c->config.is_older_reset = s->is_older_reset;
+	c->config.is_holding = s->is_faithful;
 	if (s->is_older_reset)
 		c->config.learn_until_ns = 0;
 	c->config.has_excludes = s->exclude_count > 0;
@@ -327,6 +328,13 @@ int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd)
 	if (worker >= c->config.workers)
 		return -ERANGE;
 	return bpf_map_update_elem(bpf_map__fd(c->programs.edge->maps.listeners), &key, &value, BPF_ANY) ? -errno : 0;
+}
+
+int capture_set_hold(struct capture *c, uint32_t worker, int ring_fd)
+{
+	if (worker >= c->config.workers)
+		return -ERANGE;
+	return bpf_map_update_elem(bpf_map__fd(c->programs.edge->maps.held), &worker, &ring_fd, BPF_ANY) ? -errno : 0;
 }
 
 static int set_view(struct capture *c, struct view *v, char error[EDGE_ERROR_BYTES])

@@ -28,6 +28,7 @@ struct capture_exclude {
 struct capture_settings {
 	enum capture_mode mode;
 	bool is_older_reset;        /* older_flows: reset */
+	bool is_faithful;           /* connect: faithful: SYNs go to the rings of capture_set_hold */
 	bool has_records;           /* nodes are enrolled one by one, and each pair joins (edge/pairs.h); never changed by capture_apply */
 	const char *const *devices; /* NULL: auto */
 	size_t devices_count;
@@ -54,6 +55,8 @@ int capture_remove(const char *pin_directory, char error[EDGE_ERROR_BYTES]);
 
 /* The listener of a worker for AF_INET or AF_INET6 goes into the SOCKMAP. */
 int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd);
+/* The ring of a worker for SYNs that are held. Before its listeners: a worker without one gets them at once. */
+int capture_set_hold(struct capture *c, uint32_t worker, int ring_fd);
 /* Writes what changed between the view in force and this one, and judges the devices anew where it touches them; takes its own reference.
  * Additions first, removals last; all of it is in the kernel when this returns. 0 or -errno, logged with the reason: the view before stays. A
  * device that can not be attached to is no error here: capture_is_healthy says it. */

@@ -47,7 +47,7 @@ enum {
 
 struct edge_netns {
 	int private_fd, host_fd;
-	uint32_t host_ifindex;
+	uint32_t host_ifindex, private_ifindex;
 	int id;
 	uint32_t mtu;
 	bool has_v6;
@@ -290,6 +290,7 @@ static int configure_private(struct edge_netns *n, char error[EDGE_ERROR_BYTES])
 
 	if (!s)
 		return fail(error, -ENOMEM, "no netlink socket");
+	n->private_ifindex = ifindex;
 	code = write_sysctls(n, list, sizeof(list) / sizeof(list[0]), error);
 	if (code)
 		goto out;
@@ -569,6 +570,11 @@ int edge_netns_host_fd(const struct edge_netns *n)
 uint32_t edge_netns_host_ifindex(const struct edge_netns *n)
 {
 	return n->host_ifindex;
+}
+
+uint32_t edge_netns_private_ifindex(const struct edge_netns *n)
+{
+	return n->private_ifindex;
 }
 
 int edge_netns_id(const struct edge_netns *n)

@@ -23,9 +23,10 @@ int edge_netns_remove_leftovers(char error[EDGE_ERROR_BYTES]);
  * packets under way would be lost. 0 or -errno with a sentence in error. */
 int edge_netns_raise_mtu(struct edge_netns *n, uint32_t mtu, char error[EDGE_ERROR_BYTES]);
 
-int edge_netns_fd(const struct edge_netns *n);                /* the private namespace */
-int edge_netns_host_fd(const struct edge_netns *n);           /* the node's namespace, in which create was called */
-uint32_t edge_netns_host_ifindex(const struct edge_netns *n); /* of the host end */
+int edge_netns_fd(const struct edge_netns *n);                   /* the private namespace */
+int edge_netns_host_fd(const struct edge_netns *n);              /* the node's namespace, in which create was called */
+uint32_t edge_netns_host_ifindex(const struct edge_netns *n);    /* of the host end */
+uint32_t edge_netns_private_ifindex(const struct edge_netns *n); /* of the private end, in its namespace */
 int edge_netns_id(const struct edge_netns *n); /* the private namespace's id as seen from the node's (for bpf_skc_lookup_tcp) */
 const uint8_t *edge_netns_host_mac(const struct edge_netns *n);    /* 6 bytes */
 const uint8_t *edge_netns_private_mac(const struct edge_netns *n); /* 6 bytes */

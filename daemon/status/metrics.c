@@ -152,6 +152,11 @@ static void print_tunnels(FILE *out, const struct snapshot *s)
 	              "Connections from others to the tunnel port that did not become one, by reason.", s->handshakes_refused);
 	counter(out, "culvert_accept_pauses_total", "Times that accepting paused because descriptors or memory were used up.",
 	        event(s, "accept_pauses"));
+	counter(out, "culvert_syns_held_total",
+	        "Pods' connections that waited until the other side had connected (capture.connect: faithful).", event(s, "syns_held"));
+	counter(out, "culvert_syns_unheld_total",
+	        "Pods' connections that were let in at once, because too many of the same pod, or of all, waited already.",
+	        event(s, "syns_unheld"));
 	counter(out, "culvert_foreign_claims_total",
 	        "Streams that a node tried to open under an address that is another node's pod: a security event.",
 	        event(s, "foreign_claims"));

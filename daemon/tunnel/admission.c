@@ -18,10 +18,37 @@ enum {
 	POD_EVENTS = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | (int)EPOLLET,
 };
 
+/* The client of a stream that was begun by its SYN. */
+static void stream_take_connection(struct stream *s, int fd)
+{
+	s->held = NULL;
+	s->source.fd = fd;
+	if (loop_add(s->pool->loop, &s->source, POD_EVENTS)) {
+		stream_fail(s, REASON_NO_RESOURCES);
+		return;
+	}
+	/* Where it came in by another way than ours, the far side is still to say that it is connected. */
+	if (s->state != STREAM_ACCEPTING)
+		return;
+	stream_step(s, STREAM_EV_ACCEPTED);
+	stream_flush_queue(s);
+}
+
 void stream_accepted(struct pool *pool, int fd, const struct endpoint *client, const struct endpoint *server)
 {
-	struct stream *s = stream_create(pool, STREAM_CLIENT_SIDE, fd, client, server);
+	struct stream *s;
 
+	switch (held_accept(pool, client, server, &s)) {
+	case HELD_STREAM:
+		stream_take_connection(s, fd);
+		return;
+	case HELD_OVER:
+		close(fd); /* a reset, which the far side's was */
+		return;
+	case HELD_NONE:
+		break;
+	}
+	s = stream_create(pool, STREAM_CLIENT_SIDE, fd, client, server);
 	if (!s) {
 		close(fd); /* a reset: SO_LINGER came from the listener */
 		pool->counters.closed[REASON_NO_RESOURCES]++;
@@ -36,6 +63,24 @@ void stream_accepted(struct pool *pool, int fd, const struct endpoint *client, c
 		return;
 	}
 	stream_judge(s);
+}
+
+void stream_held(struct pool *pool, struct held *h)
+{
+	struct stream *s = stream_create(pool, STREAM_CLIENT_SIDE, -1, &h->syn.client, &h->syn.server);
+
+	if (!s) {
+		pool->counters.closed[REASON_NO_RESOURCES]++;
+		held_end(pool, h, REASON_NO_RESOURCES);
+		return;
+	}
+	s->held = h;
+	s->is_faithful = true;
+	h->stream = s;
+	if (stream_reserve(s))
+		stream_judge(s);
+	else
+		stream_fail(s, REASON_OVER_BUDGET);
 }
 
 int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *open)

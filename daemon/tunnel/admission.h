@@ -8,6 +8,8 @@
 
 /* A diverted connection that was accepted: takes fd. Errors end in a reset of fd and a counter; nothing to do for the caller. */
 void stream_accepted(struct pool *pool, int fd, const struct endpoint *client, const struct endpoint *server);
+/* The same for a SYN that is held: no connection is there yet. */
+void stream_held(struct pool *pool, struct held *h);
 /* An OPEN from a peer. The stream is in the tunnel's table afterwards, closed with a RESET to send where it can not be. 0, or -ENOMEM: nothing was made. */
 int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *open);
 /* Is it known now who is behind its addresses? Goes on, or keeps waiting. Called at each change of the view, and for a new stream. */

@@ -118,7 +118,7 @@ static void on_data(struct tunnel *t, struct link *l, struct stream *s, const st
 		tunnel_broken(t, "DATA after END");
 		return;
 	}
-	if (s->role == STREAM_CLIENT_SIDE && s->state != STREAM_OPEN) {
+	if (s->role == STREAM_CLIENT_SIDE && !s->has_nonce) {
 		tunnel_broken(t, "DATA before OPENED");
 		return;
 	}
@@ -147,7 +147,7 @@ static void on_end(struct tunnel *t, struct link *l, struct stream *s, const str
 	}
 	if (!s || s->state == STREAM_CLOSED)
 		return;
-	if (s->rx_half != HALF_OPEN || s->is_stash_ended || (s->role == STREAM_CLIENT_SIDE && s->state != STREAM_OPEN)) {
+	if (s->rx_half != HALF_OPEN || s->is_stash_ended || (s->role == STREAM_CLIENT_SIDE && !s->has_nonce)) {
 		tunnel_broken(t, "END where none may be");
 		return;
 	}

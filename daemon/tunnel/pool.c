@@ -32,7 +32,8 @@ void pool_check_drained(struct pool *p)
 
 void pool_stream_closed(struct pool *p, struct stream *s)
 {
-	enum log_level level = s->reason == REASON_FINISHED || s->reason == REASON_POD_RESET ? LOG_DEBUG : LOG_INFO;
+	bool is_pods_doing = s->reason == REASON_FINISHED || s->reason == REASON_POD_RESET || s->reason == REASON_CLIENT_GONE;
+	enum log_level level = is_pods_doing ? LOG_DEBUG : LOG_INFO;
 	uint32_t kept_back = 0;
 
 	p->counters.closed[s->reason]++;
@@ -121,6 +122,7 @@ static void pool_on_tick(struct loop_timer *timer)
 		if (peer->told == PAIR_JOINING && !list_is_empty(&peer->tunnels))
 			peer_review_pair(peer); /* its time may be over */
 	}
+	held_tick(p);
 	if (budget_is_tight(p->settings->budget)) {
 		list_for_each(at, &p->streams)
 			stream_reclaim(container_of(at, struct stream, all));
@@ -148,6 +150,7 @@ void pool_drain(struct pool *p)
 	(void)loop_timer_set(p->loop, &p->drain_deadline, instant_add_ms(pool_now(p), p->settings->drain_timeout_ms));
 	/* Without a listener the kernel program drops SYNs silently: they are retried, and taken by the next daemon. */
 	listeners_close(p);
+	held_drain(p);
 	list_for_each(entry, &p->peers) {
 		struct peer *peer = container_of(entry, struct peer, entry);
 
@@ -233,6 +236,7 @@ int pool_create(struct loop *loop, const struct pool_settings *settings, const s
 	}
 	p->view = view_ref(view);
 	review_init(p);
+	held_init(p);
 	review_enrolled(p);
 	p->tls = tls_ctx_ref(tls);
 	listeners_init(p);
@@ -251,6 +255,7 @@ void pool_destroy(struct pool *p)
 		peer_destroy(container_of(p->peers.next, struct peer, entry), REASON_DRAINING);
 	list_for_each_safe(at, &p->streams)
 		stream_fail(container_of(at, struct stream, all), REASON_DRAINING);
+	held_done(p);
 	strangers_close(p);
 	loop_set_turn_hook(p->loop, NULL, NULL);
 	loop_timer_clear(p->loop, &p->tick);

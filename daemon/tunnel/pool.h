@@ -10,6 +10,7 @@
 #include "net/loop.h"
 #include "tls/tls.h"
 #include "tunnel/budget.h"
+#include "tunnel/held.h"
 #include "tunnel/link.h"
 #include "tunnel/listener.h"
 #include "tunnel/peer.h"
@@ -24,6 +25,9 @@ struct pool_ops {
 	int (*connect_node)(void *ctx, const struct endpoint *dst, bool *ret_pending);
 	/* A socket that connects to a pod of this node under the client's address, in the private namespace. Descriptor, *ret_pending, or -errno. */
 	int (*connect_pod)(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending);
+	/* A SYN that was held: lets it go on to the listener; answers it in the place of the far side. */
+	void (*release_syn)(void *ctx, const struct syn *s);
+	void (*answer_syn)(void *ctx, const struct syn *s, enum syn_answer answer);
 	/* The first tunnel to a node is up, or the last is gone. */
 	void (*peer_up)(void *ctx, const char *node, bool is_up);
 	/* The node has said what it holds true of the pair (PAIR_NOT_ENROLLED: nothing; also asked again and again). What holds now here. */
@@ -56,8 +60,9 @@ struct pool_counters {
 	uint64_t tunnels_opened;
 	uint64_t tunnels_failed[REASON_COUNT], handshakes_refused[REASON_COUNT]; /* made by us; by others */
 	uint64_t accept_pauses;
-	uint64_t foreign_claims;     /* security: a node spoke for another node's pod */
-	uint64_t rx_bytes, tx_bytes; /* of all streams, payload */
+	uint64_t syns_held, syns_unheld; /* unheld: let in at once, since too many were held */
+	uint64_t foreign_claims;         /* security: a node spoke for another node's pod */
+	uint64_t rx_bytes, tx_bytes;     /* of all streams, payload */
 };
 
 struct pool {
@@ -76,6 +81,7 @@ struct pool {
 	struct link_stock stock;
 	struct list streams, unknown, peers;
 	struct review review;
+	struct held_table held;
 	struct peer **peers_by_id; /* by view_node.id; NULL where a node has no peer */
 	uint32_t peers_by_id_count;
 	struct list strangers; /* accepted links that have not said HELLO */

@@ -28,6 +28,7 @@ static const char *const reason_names[] = {
 	[REASON_IDLE] = "idle",
 	[REASON_IDS_USED_UP] = "ids_used_up",
 	[REASON_MOVED] = "moved",
+	[REASON_CLIENT_GONE] = "client_gone",
 };
 static_assert(sizeof(reason_names) / sizeof(reason_names[0]) == REASON_COUNT, "a reason has no name");
 

@@ -30,6 +30,7 @@ enum close_reason {
 	REASON_IDLE = 20,            /* a tunnel without streams for idle_timeout */
 	REASON_IDS_USED_UP = 21,     /* a tunnel's stream ids are at their end */
 	REASON_MOVED = 22,           /* an address moved to another node under a running stream */
+	REASON_CLIENT_GONE = 23,     /* the client gave up before it was connected */
 	REASON_COUNT
 };
 

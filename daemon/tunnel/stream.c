@@ -24,13 +24,14 @@ enum {
 static_assert(sizeof(struct stream) <= 768, "thousands of idle streams: see the budget in ARCHITECTURE.md");
 
 static const char *const state_names[STREAM_STATE_COUNT] = {
-	[STREAM_WAITING] = "waiting", [STREAM_OPENING] = "opening", [STREAM_JUDGING] = "judging", [STREAM_DIALING] = "dialing",
-	[STREAM_OPEN] = "open",       [STREAM_CLOSING] = "closing", [STREAM_CLOSED] = "closed",
+	[STREAM_WAITING] = "waiting", [STREAM_OPENING] = "opening", [STREAM_ACCEPTING] = "accepting", [STREAM_JUDGING] = "judging",
+	[STREAM_DIALING] = "dialing", [STREAM_OPEN] = "open",       [STREAM_CLOSING] = "closing",     [STREAM_CLOSED] = "closed",
 };
 static const char *const event_names[STREAM_EVENT_COUNT] = {
 	[STREAM_EV_ATTACHED] = "attached", [STREAM_EV_DETACHED] = "detached",   [STREAM_EV_UNKNOWN] = "unknown",
 	[STREAM_EV_DIALED] = "dialed",     [STREAM_EV_CONNECTED] = "connected", [STREAM_EV_OPENED] = "opened",
-	[STREAM_EV_ENDED] = "ended",       [STREAM_EV_DRAINED] = "drained",     [STREAM_EV_FAILED] = "failed",
+	[STREAM_EV_ACCEPTED] = "accepted", [STREAM_EV_ENDED] = "ended",         [STREAM_EV_DRAINED] = "drained",
+	[STREAM_EV_FAILED] = "failed",
 };
 
 const char *stream_state_text(enum stream_state state)
@@ -134,10 +135,22 @@ void stream_step(struct stream *s, enum stream_event event)
 	case STREAM_OPENING:
 		switch (event) {
 		case STREAM_EV_OPENED:
-			stream_set_state(s, STREAM_OPEN, event);
+			stream_set_state(s, s->held ? STREAM_ACCEPTING : STREAM_OPEN, event);
 			return;
 		case STREAM_EV_DETACHED:
 			stream_set_state(s, STREAM_WAITING, event);
+			return;
+		case STREAM_EV_FAILED:
+			stream_set_state(s, STREAM_CLOSED, event);
+			return;
+		default:
+			break;
+		}
+		break;
+	case STREAM_ACCEPTING:
+		switch (event) {
+		case STREAM_EV_ACCEPTED:
+			stream_set_state(s, STREAM_OPEN, event);
 			return;
 		case STREAM_EV_FAILED:
 			stream_set_state(s, STREAM_CLOSED, event);
@@ -245,6 +258,9 @@ static void stream_enter_closed(struct stream *s, bool is_orderly)
 	bool is_reset_owed = t && s->is_announced && !is_orderly;
 
 	loop_timer_clear(s->pool->loop, &s->deadline);
+	if (s->held)
+		held_end(s->pool, s->held, s->reason);
+	s->held = NULL;
 	turn_forget_delivery(s->pool, s);
 	stream_close_socket(s, is_orderly);
 	stream_discard(s);
@@ -304,6 +320,9 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 		stream_wants_frames(s, STREAM_SEND_OPEN);
 		stream_update_turn(s);
 		return;
+	case STREAM_ACCEPTING:
+		held_release(s->pool, s->held);
+		return;
 	case STREAM_DIALING:
 		if (s->source.fd < 0)
 			stream_set_deadline(s, pool_now(s->pool), DIAL_AGAIN_MS);
@@ -341,6 +360,10 @@ void stream_tunnel_lost(struct stream *s, enum close_reason reason)
 	/* Who may not speak any more is not listened to either. */
 	bool is_cut = reason == REASON_PEER_REMOVED || reason == REASON_CERTIFICATE || reason == REASON_PROTOCOL;
 
+	if (s->state == STREAM_OPENING && s->held && !is_cut && reason != REASON_DRAINING) {
+		stream_not_taken(s, reason); /* its client has heard nothing yet */
+		return;
+	}
 	s->is_announced = false; /* nobody is there to be told */
 	if (s->state == STREAM_CLOSED)
 		stream_destroy(s);

@@ -32,13 +32,14 @@ enum {
 enum stream_role { STREAM_CLIENT_SIDE, STREAM_SERVER_SIDE };
 
 enum stream_state {
-	STREAM_WAITING, /* client side: accepted; waits for its addresses to be known and for a tunnel */
-	STREAM_OPENING, /* client side: OPEN is on its way; data may be too */
-	STREAM_JUDGING, /* server side: OPEN came; its addresses are not known here yet */
-	STREAM_DIALING, /* server side: our connection to the server pod is under way */
-	STREAM_OPEN,    /* both sides are connected */
-	STREAM_CLOSING, /* both directions ended in order; the pod has not acknowledged all of it */
-	STREAM_CLOSED,  /* the socket is gone; at most its RESET has still to be sent */
+	STREAM_WAITING,   /* client side: accepted, or its SYN is held; waits for its addresses to be known and for a tunnel */
+	STREAM_OPENING,   /* client side: OPEN is on its way; data may be too, where the client's connection is accepted */
+	STREAM_ACCEPTING, /* client side: its SYN was held, the far side is connected; the client's handshake is under way */
+	STREAM_JUDGING,   /* server side: OPEN came; its addresses are not known here yet */
+	STREAM_DIALING,   /* server side: our connection to the server pod is under way */
+	STREAM_OPEN,      /* both sides are connected */
+	STREAM_CLOSING,   /* both directions ended in order; the pod has not acknowledged all of it */
+	STREAM_CLOSED,    /* the socket is gone; at most its RESET has still to be sent */
 	STREAM_STATE_COUNT
 };
 
@@ -49,6 +50,7 @@ enum stream_event {
 	STREAM_EV_DIALED,    /* server side: connect() is under way */
 	STREAM_EV_CONNECTED, /* server side: connect() is done */
 	STREAM_EV_OPENED,    /* client side: the far side is connected */
+	STREAM_EV_ACCEPTED,  /* client side: the client's connection is accepted */
 	STREAM_EV_ENDED,     /* both directions ended, everything was handed over */
 	STREAM_EV_DRAINED,   /* the pod has acknowledged everything */
 	STREAM_EV_FAILED,    /* a reason was set: reset */
@@ -80,6 +82,7 @@ struct stream {
 	struct pool *pool;
 	struct peer *peer;     /* NULL: not known yet */
 	struct tunnel *tunnel; /* NULL: none has it, or the tunnel is done with it */
+	struct held *held;     /* the client's SYN; NULL: its connection is accepted, or this is the server's side */
 	struct list all;       /* in the pool's list */
 	struct list by_remote; /* in one of the pool's buckets */
 	struct list place;     /* the pool's unknown, the peer's waiting, or the tunnel's judging list */
@@ -103,6 +106,7 @@ struct stream {
 	bool is_announced;    /* the peer knows the id */
 	bool is_reset_owed;   /* closed, and counted by the tunnel until the RESET is out */
 	bool has_nonce;       /* OPENED has come or gone */
+	bool is_faithful;     /* client side: begun by a SYN that was held, so that nothing is sent before OPENED */
 
 	struct window_sender tx;
 	struct window_receiver rx;

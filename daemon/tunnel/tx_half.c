@@ -39,8 +39,8 @@ void stream_wants_frames(struct stream *s, uint8_t pending)
 void stream_update_turn(struct stream *s)
 {
 	struct tunnel *t = s->tunnel;
-	bool wants = t && s->is_read_ready && s->tx_half == HALF_OPEN && (s->state == STREAM_OPEN || s->state == STREAM_OPENING) &&
-	             window_sender_room(&s->tx) > 0;
+	bool wants = t && s->is_read_ready && s->tx_half == HALF_OPEN &&
+	             (s->state == STREAM_OPEN || (s->state == STREAM_OPENING && !s->is_faithful)) && window_sender_room(&s->tx) > 0;
 
 	if (!wants) {
 		schedule_remove(&s->turn);
@@ -156,7 +156,7 @@ static void stream_put_window(struct stream *s, struct link *l, uint8_t *dst)
 
 static void stream_put_open(struct stream *s, struct link *l, uint8_t *dst)
 {
-	struct frame_open open = { .client = s->client, .server = s->server, .is_optimistic = true };
+	struct frame_open open = { .client = s->client, .server = s->server, .is_optimistic = !s->is_faithful };
 
 	pool_random(s->pool, s->nonce, sizeof(s->nonce));
 	memcpy(open.nonce, s->nonce, sizeof(open.nonce));

@@ -58,17 +58,17 @@ def test_no_function_makes_keys_or_chance():
 # --- what a daemon's pod may do
 
 
-def test_the_daemon_has_two_capabilities_and_is_not_privileged(plain):
+def test_the_daemon_has_three_capabilities_and_is_not_privileged(plain):
     (container,) = plain.daemon["containers"]
     rights = container["securityContext"]
-    assert rights["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN", "SYS_ADMIN"]}
+    assert rights["capabilities"] == {"drop": ["ALL"], "add": ["NET_ADMIN", "SYS_ADMIN", "NET_RAW"]}
     assert rights["privileged"] is False and rights["allowPrivilegeEscalation"] is False and rights["readOnlyRootFilesystem"] is True
     assert plain.daemon["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
 def test_each_capability_has_its_reason_beside_it():
     lines = (CHART / "templates" / "daemonset.yaml").read_text().splitlines()
-    for name in ("NET_ADMIN", "SYS_ADMIN"):
+    for name in ("NET_ADMIN", "SYS_ADMIN", "NET_RAW"):
         at = next(i for i, line in enumerate(lines) if line.strip() == f"- {name}")
         assert lines[at - 1].strip().startswith("#")
 
@@ -280,7 +280,7 @@ def test_a_nodes_own_folder_is_mounted_for_reading():
 def test_settings_reach_the_daemon():
     config = render(capture__mode="lockdown", capture__devices=["eth0", "bond0"], capture__exclude=["10.1.0.0/16", "tcp/9100"], capture__olderFlows="reset",
                     tunnel__port=7118, log__level="debug", metrics__address="0.0.0.0").config
-    assert config["capture"] == {"devices": ["eth0", "bond0"], "mode": "lockdown", "connect": "optimistic", "older_flows": "reset", "cluster_pods": [],
+    assert config["capture"] == {"devices": ["eth0", "bond0"], "mode": "lockdown", "connect": "faithful", "older_flows": "reset", "cluster_pods": [],
                                  "exclude": ["10.1.0.0/16", "tcp/9100"]}
     assert config["tunnel"]["port"] == 7118 and config["log"]["level"] == "debug" and config["metrics"]["listen"] == "0.0.0.0:9117"
 

@@ -14,10 +14,12 @@ As a program: `lib.py up --id X [--pods routed] [--wire direct] [--rules iptable
 import argparse
 import contextlib
 import ctypes
+import errno
 import fcntl
 import itertools
 import os
 import pathlib
+import select
 import socket
 import struct
 import subprocess
@@ -149,6 +151,16 @@ class Namespace:
             raise
         return s
 
+    def begin(self, address, port):
+        """A connection that is under way; finish() waits for it."""
+        s = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        s.setblocking(False)
+        error = s.connect_ex((address, port))
+        if error not in (0, errno.EINPROGRESS):
+            s.close()
+            raise OSError(error, os.strerror(error))
+        return s
+
     def udp(self, address, port=0):
         s = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         s.settimeout(DEADLINE_S)
@@ -202,6 +214,17 @@ class Pod(Namespace):
 
     def address(self, version):
         return self.v4 if version == 4 else self.v6
+
+
+def finish(connection, timeout=DEADLINE_S):
+    """The end of what begin() began: connected, or the error that connect() would have given."""
+    if not select.select([], [connection], [], timeout)[1]:
+        raise TimeoutError("the connection is still under way")
+    error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+    connection.settimeout(timeout)
+    return connection
 
 
 class Shape(typing.NamedTuple):

@@ -90,7 +90,7 @@ def test_a_bad_node_on_the_command_line_gets_one_sentence(folder, node, sentence
     ("tunnel: 7117", "5: tunnel: is a text; a map with keys such as "),
     ("tunnel: {port: 1}\ntunnel: {port: 2}", '6: key "tunnel" is there twice (first in line 5); once would be right'),
     ("capture: {mode: stirct}", '5: capture.mode: "stirct" is not known; permissive or strict or lockdown would be right'),
-    ("capture: {connect: faithful}", "5: capture.connect: faithful "),
+    ("capture: {connect: fast}", '5: capture.connect: "fast" is not known; faithful or optimistic would be right'),
     ("capture: {devices: []}", "5: capture.devices: the list is empty; auto, or at least one device, would be right"),
     ("capture: {devices: [eth0, eth0]}", '5: capture.devices: "eth0" is there twice'),
     ("capture: {cluster_pods: [10.88.0.1/16]}", '5: capture.cluster_pods: "10.88.0.1/16" '),

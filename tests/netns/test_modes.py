@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from counted import counted, kernel_counters
-from lib import DEADLINE_S, wait_for
+from lib import DEADLINE_S, finish, wait_for
 from mesh import Mesh, read_all, serve
 from test_edge_packets import ACK, PSH, SYN, TCP, ipv4, ipv6, send, tcp
 from traffic import MESSAGE, ask, echo, ending, outcome, read_exactly, reset, talk
@@ -116,11 +116,9 @@ def lose(mesh, daemon):
 
 @contextlib.contextmanager
 def waiting_streams(daemon, client, server):
-    """A stream of each family that has said its message and waits for the peer."""
+    """A stream of each family whose client waits in connect() for the peer."""
     with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(client.connect(server.address(version), PORT)) for version in VERSIONS]
-        for stream in streams:
-            stream.sendall(MESSAGE)
+        streams = [stack.enter_context(client.begin(server.address(version), PORT)) for version in VERSIONS]
         wait_for(lambda: [s["state"] for s in daemon.streams()] == ["waiting"] * len(VERSIONS), "the streams to wait for the peer")
         yield streams
 
@@ -264,6 +262,7 @@ def test_peer_down_and_up_again(mesh):
                 with waiting_streams(mesh.one, a1, b1) as streams:
                     mesh.two.start()
                     for stream in streams:
+                        finish(stream).sendall(MESSAGE)
                         stream.shutdown(socket.SHUT_WR)
                         assert read_all(stream) == MESSAGE
                 server.join()

@@ -57,7 +57,7 @@ static void the_least_file_has_the_defaults(void **state)
 	assert_int_equal(c.tunnel.memory_bytes, 512 << 20);
 	assert_null(c.capture.devices.names);
 	assert_int_equal(c.capture.mode, CONFIG_STRICT);
-	assert_int_equal(c.capture.connect, CONFIG_OPTIMISTIC);
+	assert_int_equal(c.capture.connect, CONFIG_FAITHFUL);
 	assert_int_equal(c.capture.older_flows, CONFIG_OLDER_KEEP);
 	assert_int_equal(c.capture.cluster_pods.count, 0);
 	assert_int_equal(c.capture.exclude.count, 0);
@@ -223,8 +223,7 @@ static void each_fault_has_its_sentence(void **state)
 		{ "capture: {mode: Strict}",
 		  "c:4: capture.mode: \"Strict\" is not known; permissive or strict or lockdown would be right" },
 		{ "capture: {mode: {}}", "c:4: capture.mode: is a map; permissive or strict or lockdown would be right" },
-		{ "capture: {connect: faithful}", "c:4: capture.connect: faithful is not built in yet: this version has only optimistic" },
-		{ "capture: {connect: fast}", "c:4: capture.connect: \"fast\" is not known; optimistic would be right" },
+		{ "capture: {connect: fast}", "c:4: capture.connect: \"fast\" is not known; faithful or optimistic would be right" },
 		{ "capture: {devices: eth0}",
 		  "c:4: capture.devices: \"eth0\" is a text; auto, or a list of device names such as [eth0] would be right" },
 		{ "capture: {devices: []}", "c:4: capture.devices: the list is empty; auto, or at least one device, would be right" },

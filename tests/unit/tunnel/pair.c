@@ -80,6 +80,23 @@ static int connect_pod(void *ctx, const struct endpoint *client, const struct en
 	return fds[0];
 }
 
+static void release_syn(void *ctx, const struct syn *syn)
+{
+	struct side *s = ctx;
+
+	s->released++;
+	s->last_released = *syn;
+}
+
+static void answer_syn(void *ctx, const struct syn *syn, enum syn_answer answer)
+{
+	struct side *s = ctx;
+
+	(void)syn;
+	s->answered++;
+	s->last_answer = answer;
+}
+
 static void peer_up(void *ctx, const char *node, bool is_up)
 {
 	struct side *s = ctx;
@@ -108,9 +125,13 @@ static void drained(void *ctx)
 	s->drained++;
 }
 
-static const struct pool_ops ops = {
-	.connect_node = connect_node, .connect_pod = connect_pod, .peer_up = peer_up, .hear_peer = hear_peer, .drained = drained
-};
+static const struct pool_ops ops = { .connect_node = connect_node,
+	                             .connect_pod = connect_pod,
+	                             .release_syn = release_syn,
+	                             .answer_syn = answer_syn,
+	                             .peer_up = peer_up,
+	                             .hear_peer = hear_peer,
+	                             .drained = drained };
 
 struct view *pair_view(int self, const char *pods1, const char *pods2)
 {
@@ -208,6 +229,14 @@ int pair_open(struct pair *p, int i, const char *client, const char *server)
 	tcp_pair(fds);
 	stream_accepted(p->side[i].pool, fds[0], &from, &to);
 	return fds[1];
+}
+
+void pair_syn(struct pair *p, int i, const char *client, const char *server, uint32_t seq)
+{
+	struct syn s = { .seq = seq };
+
+	assert(!endpoint_parse(client, &s.client) && !endpoint_parse(server, &s.server));
+	pool_take_syn(p->side[i].pool, &s);
 }
 
 int side_take_pod(struct side *s)

@@ -36,6 +36,10 @@ struct side {
 	int drained;             /* calls of pool_ops.drained */
 	int pods[PAIR_PODS_MAX]; /* the far ends of connections to server pods, in order */
 	int pods_count, pods_taken;
+	int released; /* SYNs that were let in */
+	struct syn last_released;
+	int answered; /* SYNs that were answered, silence included */
+	enum syn_answer last_answer;
 };
 
 struct pair {
@@ -52,6 +56,8 @@ void side_stop(struct side *s);
 struct view *pair_view(int self, const char *pods1, const char *pods2);
 /* A client pod of side i connects to a server of the other. Returns the client's descriptor, non-blocking. */
 int pair_open(struct pair *p, int i, const char *client, const char *server);
+/* A SYN of a client pod of side i is taken out of the kernel. */
+void pair_syn(struct pair *p, int i, const char *client, const char *server, uint32_t seq);
 /* The next connection that a server pod of side i accepted, or -1. */
 int side_take_pod(struct side *s);
 /* Runs both loops until done(ctx) or too many batches. Returns whether it holds. */

@@ -31,10 +31,10 @@ static void every_reason_has_a_name_of_its_own(void **state)
 static void numbers_are_those_of_the_wire(void **state)
 {
 	static const char *const wire[] = {
-		"finished",        "pod_reset",       "refused",  "host_unreachable", "net_unreachable", "prohibited",   "timed_out",
-		"unknown_address", "foreign_address", "not_here", "over_budget",      "peer_restarted",  "peer_timeout", "tunnel_lost",
-		"peer_removed",    "draining",        "protocol", "no_resources",     "no_tunnel",       "certificate",  "idle",
-		"ids_used_up",     "moved",
+		"finished",        "pod_reset",       "refused",     "host_unreachable", "net_unreachable", "prohibited",   "timed_out",
+		"unknown_address", "foreign_address", "not_here",    "over_budget",      "peer_restarted",  "peer_timeout", "tunnel_lost",
+		"peer_removed",    "draining",        "protocol",    "no_resources",     "no_tunnel",       "certificate",  "idle",
+		"ids_used_up",     "moved",           "client_gone",
 	};
 
 	(void)state;

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
+/* hold.bpf.h - a SYN that is to be diverted: it waits in the daemon until the far side has connected, or goes in at once. */
+#ifndef CULVERT_HOLD_BPF_H
+#define CULVERT_HOLD_BPF_H
+
+#include "flows.bpf.h"
+
+/* Puts the headers of the SYN into the ring of the worker that is home to the peer. False: it can not be held. */
+static __noinline int give_syn(const struct edge *e)
+{
+	const struct packet *p = e->packet;
+	__u32 worker = e->dest.worker;
+	__u64 len;
+	struct edge_syn *syn;
+	__u8 tcp_words;
+	void *ring;
+
+	if (bpf_skb_load_bytes(e->skb, p->l4_offset + 12, &tcp_words, 1))
+		return false;
+	len = p->l4_offset - p->l3_offset + (tcp_words >> 4) * 4;
+	if (len < 40 || len > EDGE_SYN_BYTES)
+		return false;
+	ring = bpf_map_lookup_elem(&held, &worker);
+	if (!ring)
+		return false;
+	syn = bpf_ringbuf_reserve(ring, sizeof(*syn), 0);
+	if (!syn)
+		return false;
+	__builtin_memcpy(syn->source, p->source, 16);
+	__builtin_memcpy(syn->dest, p->dest, 16);
+	syn->source_port_be = p->source_port_be;
+	syn->dest_port_be = p->dest_port_be;
+	syn->seq_be = p->tcp_seq_be;
+	syn->len_bytes = (__u16)len;
+	syn->tcp_offset = (__u16)(p->l4_offset - p->l3_offset);
+	/* The verifier wants the bound on the very register that is used. */
+	asm volatile("" : "+r"(len));
+	len &= 0xff;
+	if (!len || len > EDGE_SYN_BYTES || bpf_skb_load_bytes(e->skb, p->l3_offset, syn->packet, (__u32)len)) {
+		bpf_ringbuf_discard(syn, 0);
+		return false;
+	}
+	bpf_ringbuf_submit(syn, 0);
+	return true;
+}
+
+/* A SYN of a flow that is recorded as diverted. What the private namespace has a socket for is answered there. */
+static __always_inline int divert_syn(const struct edge *e, const struct flow_key *key)
+{
+	if (!e->config->is_holding || has_socket(e, key, e->packet->is_v6))
+		return divert();
+	return give_syn(e) ? CLASS_TUNNEL << ACTION_BITS | ACTION_HOLD : CLASS_UNHELD << ACTION_BITS | ACTION_DIVERT;
+}
+
+/* A new flow begins. */
+static __always_inline int divert_new(const struct edge *e, const struct flow_key *key)
+{
+	record_diverted(key, e->packet);
+	return divert_syn(e, key);
+}
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tunnel/held.h"
+
+#include "base/hash.h"
+#include "tunnel/admission.h"
+#include "tunnel/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { GAP_FIRST_MS = 1000 /* RFC 6298's first retransmission timeout */ };
+
+void held_init(struct pool *p)
+{
+	struct held_table *t = &p->held;
+
+	for (uint32_t i = 0; i < HELD_BUCKETS; i++) {
+		list_init(&t->buckets[i]);
+		list_init(&t->sources[i]);
+	}
+	list_init(&t->all);
+	pool_random(p, (uint8_t *)&t->salt, sizeof(t->salt));
+}
+
+/* --- finding --- */
+
+static struct list *bucket_of(struct held_table *t, const struct endpoint *client, const struct endpoint *server)
+{
+	struct {
+		uint64_t salt;
+		struct addr client, server;
+		uint16_t client_port, server_port;
+		uint32_t pad;
+	} key = { t->salt, client->addr, server->addr, client->port, server->port, 0 };
+
+	return &t->buckets[hash_bytes(&key, sizeof(key)) & (HELD_BUCKETS - 1)];
+}
+
+static struct held *held_find(struct held_table *t, const struct endpoint *client, const struct endpoint *server)
+{
+	list_for_each(at, bucket_of(t, client, server)) {
+		struct held *h = container_of(at, struct held, entry);
+
+		if (endpoint_equal(&h->syn.client, client) && endpoint_equal(&h->syn.server, server))
+			return h;
+	}
+	return NULL;
+}
+
+static struct list *source_bucket_of(struct held_table *t, const struct addr *a)
+{
+	return &t->sources[hash_bytes(a->bytes, sizeof(a->bytes)) & (HELD_BUCKETS - 1)];
+}
+
+/* NULL: no memory. */
+static struct held_source *source_get(struct held_table *t, const struct addr *a)
+{
+	struct list *bucket = source_bucket_of(t, a);
+	struct held_source *s;
+
+	list_for_each(at, bucket) {
+		s = container_of(at, struct held_source, entry);
+		if (addr_equal(&s->addr, a))
+			return s;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->addr = *a;
+	list_append(bucket, &s->entry);
+	return s;
+}
+
+static bool source_is_straying(const struct held_source *s, struct instant now)
+{
+	return s->strays && instant_elapsed_ns(s->since, now) < HELD_STRAYS_MS * NS_PER_MS;
+}
+
+static void source_put(struct held_source *s, struct instant now)
+{
+	if (s->count || source_is_straying(s, now))
+		return;
+	list_remove(&s->entry);
+	free(s);
+}
+
+static void source_stray(struct held_source *s, struct instant now)
+{
+	if (!source_is_straying(s, now)) {
+		s->strays = 0;
+		s->since = now;
+	}
+	s->strays++;
+}
+
+/* --- life --- */
+
+static void held_free(struct loop_garbage *g)
+{
+	free(container_of(g, struct held, garbage));
+}
+
+static void held_forget(struct pool *p, struct held *h)
+{
+	list_remove(&h->entry);
+	list_remove(&h->all);
+	p->held.count--;
+	h->source->count--;
+	source_put(h->source, pool_now(p));
+	h->garbage.free_fn = held_free;
+	loop_free_later(p->loop, &h->garbage);
+}
+
+static void let_in(struct pool *p, const struct syn *s)
+{
+	p->ops->release_syn(p->ctx, s);
+}
+
+/* NULL: it is not held, since there are too many already or its source floods. */
+static struct held *held_create(struct pool *p, const struct syn *s)
+{
+	struct held_source *source = source_get(&p->held, &s->client.addr);
+	struct instant now = pool_now(p);
+	struct held *h;
+
+	if (!source)
+		return NULL;
+	h = NULL;
+	if (p->held.count < HELD_MAX && source->count < HELD_SOURCE_MAX &&
+	    !(source_is_straying(source, now) && source->strays >= HELD_STRAYS_MAX))
+		h = calloc(1, sizeof(*h));
+	if (!h) {
+		source_put(source, now);
+		return NULL;
+	}
+	h->syn = *s;
+	h->source = source;
+	h->seen = now;
+	h->gap_ms = GAP_FIRST_MS;
+	source->count++;
+	p->held.count++;
+	list_append(bucket_of(&p->held, &s->client, &s->server), &h->entry);
+	list_append(&p->held.all, &h->all);
+	return h;
+}
+
+/* Once more the SYN of one that is there. */
+static void held_again(struct pool *p, struct held *h, const struct syn *s)
+{
+	h->gap_ms = (uint32_t)(instant_elapsed_ns(h->seen, pool_now(p)) / NS_PER_MS);
+	h->seen = pool_now(p);
+	h->syn = *s; /* its timestamp is a new one */
+	if (h->is_released)
+		let_in(p, s);
+}
+
+void pool_take_syn(struct pool *p, const struct syn *s)
+{
+	struct held *h;
+
+	if (p->is_draining)
+		return;
+	h = held_find(&p->held, &s->client, &s->server);
+	if (h && h->stream && h->syn.seq == s->seq) {
+		held_again(p, h, s);
+		return;
+	}
+	/* The client has begun another connection from the same port; or what it was told of the first has not come to it. */
+	if (h && h->stream)
+		stream_fail(h->stream, REASON_CLIENT_GONE);
+	h = held_find(&p->held, &s->client, &s->server);
+	if (h)
+		held_forget(p, h);
+	h = held_create(p, s);
+	if (!h) {
+		p->counters.syns_unheld++;
+		let_in(p, s);
+		return;
+	}
+	p->counters.syns_held++;
+	stream_held(p, h);
+}
+
+void held_release(struct pool *p, struct held *h)
+{
+	h->is_released = true;
+	h->released = pool_now(p);
+	let_in(p, &h->syn);
+}
+
+/* What the client hears. What is not the far side's own word is silence: its kernel tries again, as it would with packets that were lost. */
+static enum syn_answer answer_of(enum close_reason reason)
+{
+	switch (reason) {
+	case REASON_REFUSED:
+	case REASON_POD_RESET:
+		return SYN_REFUSED;
+	case REASON_HOST_UNREACHABLE:
+	case REASON_PEER_REMOVED: /* the cluster says that the node is gone */
+		return SYN_HOST_UNREACHABLE;
+	case REASON_NET_UNREACHABLE:
+		return SYN_NET_UNREACHABLE;
+	case REASON_PROHIBITED:
+		return SYN_PROHIBITED;
+	default:
+		return SYN_SILENCE;
+	}
+}
+
+void held_end(struct pool *p, struct held *h, enum close_reason reason)
+{
+	h->stream = NULL;
+	if (h->is_released && reason != REASON_CLIENT_GONE)
+		return; /* its connection may be accepted at any moment, and is reset then */
+	if (!h->is_released)
+		p->ops->answer_syn(p->ctx, &h->syn, answer_of(reason));
+	held_forget(p, h);
+}
+
+enum held_found held_accept(struct pool *p, const struct endpoint *client, const struct endpoint *server, struct stream **ret)
+{
+	struct held *h = held_find(&p->held, client, server);
+
+	if (!h)
+		return HELD_NONE;
+	*ret = h->stream;
+	held_forget(p, h);
+	return *ret ? HELD_STREAM : HELD_OVER;
+}
+
+static bool is_client_gone(const struct pool *p, const struct held *h, struct instant now)
+{
+	/* While accepting pauses it is we who are late. */
+	if (h->is_released)
+		return !p->accept_pause.heap_index && instant_elapsed_ns(h->released, now) > HELD_HANDSHAKE_MS * NS_PER_MS;
+	return instant_elapsed_ns(h->seen, now) > (h->gap_ms * UINT64_C(2) + HELD_SILENCE_MS) * NS_PER_MS;
+}
+
+void held_tick(struct pool *p)
+{
+	struct instant now = pool_now(p);
+
+	list_for_each_safe(at, &p->held.all) {
+		struct held *h = container_of(at, struct held, all);
+
+		if (!is_client_gone(p, h, now))
+			continue;
+		if (h->is_released)
+			source_stray(h->source, now);
+		if (h->stream)
+			stream_fail(h->stream, REASON_CLIENT_GONE);
+		else
+			held_forget(p, h);
+	}
+	/* A source outlives what was held of it while it strays. */
+	for (uint32_t i = 0; i < HELD_BUCKETS; i++) {
+		list_for_each_safe(at, &p->held.sources[i])
+			source_put(container_of(at, struct held_source, entry), now);
+	}
+}
+
+void held_drain(struct pool *p)
+{
+	list_for_each_safe(at, &p->held.all) {
+		struct held *h = container_of(at, struct held, all);
+
+		if (h->stream && !h->is_released)
+			stream_fail(h->stream, REASON_DRAINING);
+	}
+}
+
+void held_done(struct pool *p)
+{
+	list_for_each_safe(at, &p->held.all)
+		held_forget(p, container_of(at, struct held, all));
+	for (uint32_t i = 0; i < HELD_BUCKETS; i++) {
+		list_for_each_safe(at, &p->held.sources[i])
+			free(container_of(at, struct held_source, entry));
+	}
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* held.h - clients' SYNs that wait for the far side (connect: faithful): found again when they are sent again, and when the connection is
+ * accepted; bounded for each source and in all; given up when the client has. Knows a stream only as what a SYN stands for.
+ * Thread: the pool's worker. */
+#ifndef CULVERT_TUNNEL_HELD_H
+#define CULVERT_TUNNEL_HELD_H
+
+#include "base/list.h"
+#include "net/loop.h"
+#include "tunnel/reason.h"
+#include "tunnel/syn.h"
+
+#include <stdbool.h>
+
+struct pool;
+struct stream;
+
+enum {
+	HELD_BUCKETS = 1024,
+	HELD_MAX = 4096,       /* in all: 5 MB with their streams */
+	HELD_SOURCE_MAX = 256, /* of one address; more are let in at once */
+	HELD_STRAYS_MAX =
+		32, /* that the far side accepted and the client then did not take; from then on its SYNs are let in at once, ... */
+	HELD_STRAYS_MS = 60000,   /* ... for so long: nobody but who floods with SYNs does so */
+	HELD_SILENCE_MS = 2500,   /* beyond twice the time between its last two SYNs: the client has given up */
+	HELD_HANDSHAKE_MS = 3000, /* from our SYN-ACK to the client's answer: it comes from its kernel, on this node */
+};
+
+/* Of the pool. */
+struct held_table {
+	struct list buckets[HELD_BUCKETS], sources[HELD_BUCKETS];
+	struct list all;
+	uint32_t count;
+	uint64_t salt; /* pods choose their ports */
+};
+
+struct held_source {
+	struct list entry;
+	struct addr addr;
+	uint32_t count, strays;
+	struct instant since; /* of the first stray */
+};
+
+struct held {
+	struct list entry, all;
+	struct loop_garbage garbage;
+	struct stream *stream; /* NULL: it ended after the SYN was let in, so what is accepted is reset */
+	struct held_source *source;
+	struct instant seen, released; /* the SYN came last; it was let in */
+	uint32_t gap_ms;               /* between its last two times */
+	bool is_released;
+	struct syn syn;
+};
+
+void held_init(struct pool *p);
+void held_done(struct pool *p); /* streams are gone already */
+
+/* A SYN from the kernel: a new stream, or one that is there already. */
+void pool_take_syn(struct pool *p, const struct syn *s);
+/* The far side has connected: the client may. */
+void held_release(struct pool *p, struct held *h);
+/* The stream ends before the client's connection was accepted: it is told, if that is the far side's word. */
+void held_end(struct pool *p, struct held *h, enum close_reason reason);
+
+enum held_found { HELD_NONE, HELD_STREAM, HELD_OVER };
+/* A connection was accepted: is it one that was held? It is no more. HELD_STREAM: *ret is its stream. HELD_OVER: it must be reset. */
+enum held_found held_accept(struct pool *p, const struct endpoint *client, const struct endpoint *server, struct stream **ret);
+
+void held_tick(struct pool *p);
+/* The daemon ends: what was not let in is forgotten in silence, and the next daemon gets the client's next SYN. */
+void held_drain(struct pool *p);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* SYNs that the edge programs give to the daemon instead of the private namespace (connect: faithful). */
+#include "fixture.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define POD    "10.1.0.5"
+#define SERVER "10.2.0.7"
+
+enum { HOME = 3 /* the worker of SERVER's node */ };
+
+static struct fixture f;
+static struct ring_buffer *ring;
+static struct edge_syn last;
+static int came;
+
+static int keep_syn(void *ctx, void *data, size_t len_bytes)
+{
+	(void)ctx;
+	assert_int_equal(len_bytes, sizeof(last));
+	memcpy(&last, data, sizeof(last));
+	came++;
+	return 0;
+}
+
+static int reset(void **state)
+{
+	(void)state;
+	fixture_reset(&f);
+	f.config.is_holding = 1;
+	fixture_write_config(&f);
+	(void)ring_buffer__consume(ring);
+	came = 0;
+	return 0;
+}
+
+static void expect_syns(int count)
+{
+	(void)ring_buffer__consume(ring);
+	assert_int_equal(came, count);
+}
+
+static void a_syn_is_given_to_the_daemon(void **state)
+{
+	struct packet_buf p = packet_with_sequence(packet_tcp_frame(POD, 40000, SERVER, 80, TCP_SYN), 77);
+	struct flow_key key = fixture_flow(POD, 40000, SERVER, 80);
+	struct flow_value value;
+	uint8_t address[16];
+
+	(void)state;
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), SHOT);
+	assert_true(fixture_counted(&f, CLASS_TUNNEL, EDGE_EGRESS, EDGE_PASS, p.len_bytes));
+	expect_syns(1);
+	packet_address(POD, address);
+	assert_memory_equal(last.source, address, 16);
+	packet_address(SERVER, address);
+	assert_memory_equal(last.dest, address, 16);
+	assert_int_equal(ntohs(last.source_port_be), 40000);
+	assert_int_equal(ntohs(last.dest_port_be), 80);
+	assert_int_equal(ntohl(last.seq_be), 77);
+	assert_int_equal(last.tcp_offset, 20);
+	assert_int_equal(last.len_bytes, 40);
+	assert_memory_equal(last.packet, p.bytes + 14, 40);
+	/* What follows is diverted. */
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f.edge->maps.flows), &key, &value), 0);
+	p = packet_tcp_frame(POD, 40000, SERVER, 80, TCP_ACK);
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), REDIRECT);
+	/* Sent again, or another's: each comes. */
+	p = packet_with_sequence(packet_tcp_frame(POD, 40000, SERVER, 80, TCP_SYN), 77);
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), SHOT);
+	expect_syns(2);
+}
+
+static void tags_and_extension_headers_are_left_out_and_kept(void **state)
+{
+	struct packet_buf p = { 0 };
+
+	(void)state;
+	packet_ethernet(&p, 0x86dd, 2);
+	packet_ipv6(&p, "fd01::5", "fd02::7", 60);
+	packet_extension(&p, 6, 16);
+	packet_tcp(&p, 40000, 80, TCP_SYN);
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), SHOT);
+	expect_syns(1);
+	assert_int_equal(last.tcp_offset, 56);
+	assert_int_equal(last.len_bytes, 76);
+	assert_memory_equal(last.packet, p.bytes + 14 + 8, 76);
+}
+
+static void data_behind_a_syn_is_left_out(void **state)
+{
+	struct packet_buf p = packet_tcp_frame(POD, 40000, SERVER, 80, TCP_SYN);
+
+	(void)state;
+	packet_put(&p, "early data", 10);
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), SHOT);
+	expect_syns(1);
+	assert_int_equal(last.len_bytes, 40);
+}
+
+static void a_device_without_ethernet(void **state)
+{
+	struct packet_buf frame = packet_tcp_frame(POD, 40000, SERVER, 80, TCP_SYN), p = { 0 };
+	const struct bpf_program *program = bpf_program__fd(f.edge->progs.edge_egress_l3) >= 0 ? f.edge->progs.edge_egress_l3
+	                                                                                       : f.edge->progs.edge_egr_l3_noct;
+
+	(void)state;
+	packet_put(&p, frame.bytes + 14, frame.len_bytes - 14);
+	assert_int_equal(fixture_run(program, &p, FROM_POD, NULL), SHOT);
+	expect_syns(1);
+	assert_int_equal(last.len_bytes, 40);
+	assert_memory_equal(last.packet, frame.bytes + 14, 40);
+}
+
+static void headers_that_are_too_long_go_in_at_once(void **state)
+{
+	struct packet_buf p = { 0 };
+
+	(void)state;
+	packet_ethernet(&p, 0x86dd, 0);
+	packet_ipv6(&p, "fd01::5", "fd02::7", 60);
+	packet_extension(&p, 6, 160);
+	packet_tcp(&p, 40000, 80, TCP_SYN);
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), REDIRECT);
+	assert_true(fixture_counted(&f, CLASS_UNHELD, EDGE_EGRESS, EDGE_PASS, p.len_bytes));
+	expect_syns(0);
+}
+
+static void what_the_daemon_has_no_room_for_goes_in_at_once(void **state)
+{
+	int held = 0, at_once = 0;
+
+	(void)state;
+	for (int i = 0; i < 2000; i++) {
+		struct packet_buf p = packet_tcp_frame(POD, 20000 + (unsigned)i, SERVER, 80, TCP_SYN);
+		int verdict = fixture_egress(&f, &p, FROM_POD);
+
+		held += verdict == SHOT;
+		at_once += verdict == REDIRECT;
+	}
+	assert_int_equal(held + at_once, 2000);
+	assert_true(held >= 1000 && at_once > 0);
+	expect_syns(held);
+}
+
+static void optimistic_holds_none(void **state)
+{
+	struct packet_buf p = packet_tcp_frame(POD, 40000, SERVER, 80, TCP_SYN);
+
+	(void)state;
+	f.config.is_holding = 0;
+	fixture_write_config(&f);
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), REDIRECT);
+	assert_true(fixture_counted(&f, CLASS_TUNNEL, EDGE_EGRESS, EDGE_PASS, p.len_bytes));
+	expect_syns(0);
+}
+
+static void a_dead_daemon_holds_none(void **state)
+{
+	struct packet_buf p = packet_tcp_frame(POD, 40000, SERVER, 80, TCP_SYN);
+
+	(void)state;
+	fixture_kill(&f);
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), SHOT);
+	assert_true(fixture_counted(&f, CLASS_REFUSED, EDGE_EGRESS, EDGE_DROP, p.len_bytes));
+	expect_syns(0);
+}
+
+static void the_nodes_own_connections_are_held_too(void **state)
+{
+	struct packet_buf p = packet_tcp_frame("192.168.0.1", 40000, SERVER, 80, TCP_SYN);
+
+	(void)state;
+	fixture_set_peer(&f, PEER, true);
+	assert_int_equal(fixture_egress(&f, &p, FROM_HOST), SHOT);
+	expect_syns(1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(a_syn_is_given_to_the_daemon, reset),
+		cmocka_unit_test_setup(tags_and_extension_headers_are_left_out_and_kept, reset),
+		cmocka_unit_test_setup(data_behind_a_syn_is_left_out, reset),
+		cmocka_unit_test_setup(a_device_without_ethernet, reset),
+		cmocka_unit_test_setup(headers_that_are_too_long_go_in_at_once, reset),
+		cmocka_unit_test_setup(what_the_daemon_has_no_room_for_goes_in_at_once, reset),
+		cmocka_unit_test_setup(optimistic_holds_none, reset),
+		cmocka_unit_test_setup(a_dead_daemon_holds_none, reset),
+		cmocka_unit_test_setup(the_nodes_own_connections_are_held_too, reset),
+	};
+	uint32_t home = HOME;
+	int result = fixture_load(&f), fd;
+
+	if (result)
+		return result;
+	fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "held", 0, 0, EDGE_HELD_BYTES, NULL);
+	if (fd < 0 || bpf_map_update_elem(bpf_map__fd(f.edge->maps.held), &home, &fd, BPF_ANY))
+		return 1;
+	ring = ring_buffer__new(fd, keep_syn, NULL, NULL);
+	if (!ring)
+		return 1;
+	result = cmocka_run_group_tests(tests, NULL, NULL);
+	ring_buffer__free(ring);
+	close(fd);
+	fixture_done(&f);
+	return result;
+}

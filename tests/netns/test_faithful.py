@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""connect: faithful. A client hears what the server's side says, and nothing before; and what it costs to flood."""
+
+import contextlib
+import random
+import socket
+import threading
+
+import pytest
+
+from lib import PLAIN, Shape, finish, wait_for
+from mesh import Capture, Mesh, serve
+from test_edge_packets import SYN, TCP, ipv4, tcp
+from traffic import MESSAGE, ask, echo, outcome
+
+PORT = 8080
+FLOOD_SYNS = 20000
+
+pytestmark = pytest.mark.skipif(PLAIN, reason="no daemon, nothing is held")
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    with Mesh(Shape("bridged", "direct", "iptables")) as made:
+        yield made
+
+
+@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
+def version(request):
+    return request.param
+
+
+@contextlib.contextmanager
+def watching(mesh, pod):
+    """What the pod's own capture shows."""
+    capture = Capture(mesh, [(pod, "eth0")])
+    try:
+        yield capture
+    finally:
+        capture.stop()
+
+
+def flags_seen(capture, client, server):
+    """The TCP flags of what the client saw from the server."""
+    return [p.flags for p in capture.packets if p.protocol == "tcp" and (p.source, p.destination) == (server, client)]
+
+
+def free_port(pod):
+    with pod.listen() as listener:
+        return listener.getsockname()[1]
+
+
+def test_a_closed_port_is_refused_and_never_open(mesh, version):
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with watching(mesh, a1) as capture:
+        assert outcome(a1.connect, b1.address(version), free_port(b1)) == "ECONNREFUSED"
+    assert flags_seen(capture, a1.address(version), b1.address(version)) == [0x14]  # one RST, ACK
+
+
+def test_an_address_that_nobody_has_is_unreachable(mesh, version):
+    """The server's node asks its bridge for the address, and nobody answers: its error is the client's."""
+    nobody = mesh.net.b1.address(version).rsplit("." if version == 4 else ":", 1)[0] + (".99" if version == 4 else ":99")
+    assert outcome(mesh.net.a1.connect, nobody, PORT) == "EHOSTUNREACH"
+
+
+def test_nothing_of_the_server_is_said_before_it_has_answered(mesh, version):
+    """Its answer is held up: the client's SYN has none meanwhile."""
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with b1.listen(PORT) as listener:
+        with watching(mesh, a1) as capture:
+            with mesh.net.deny(mesh.net.b, a1.address(version), b1.address(version)):
+                waiting = a1.begin(b1.address(version), PORT)
+                wait_for(lambda: [s["state"] for s in mesh.two.streams()] == ["dialing"], "the far side to try")
+            with finish(waiting) as connection:
+                served, _ = listener.accept()
+                with served:
+                    served.sendall(MESSAGE)
+                    assert connection.recv(100) == MESSAGE
+        assert flags_seen(capture, a1.address(version), b1.address(version))[0] == 0x12
+
+
+def test_a_client_that_gives_up_ends_the_attempt(mesh, version):
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with b1.listen(PORT) as listener:
+        with mesh.net.deny(mesh.net.b, a1.address(version), b1.address(version)):
+            waiting = a1.begin(b1.address(version), PORT)
+            wait_for(lambda: [s["state"] for s in mesh.two.streams()] == ["dialing"], "the far side to try")
+            waiting.close()
+            wait_for(lambda: not mesh.one.streams() and not mesh.two.streams(), "both sides to give up")
+        listener.settimeout(2)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert mesh.one.ended()["client_gone"] >= 1
+
+
+def test_a_server_that_comes_up_late_is_reached_by_the_same_connect(mesh, version):
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    before = mesh.one.events()["syns_held"]
+    with mesh.net.deny(mesh.net.b, a1.address(version), b1.address(version)):
+        waiting = a1.begin(b1.address(version), PORT)
+        wait_for(lambda: [s["state"] for s in mesh.two.streams()] == ["dialing"], "the far side to try")
+    with b1.listen(PORT) as listener:
+        thread = serve(listener, echo)
+        with finish(waiting) as connection:
+            assert ask(connection) == MESSAGE
+        thread.join()
+    assert mesh.one.events()["syns_held"] == before + 1
+
+
+def test_its_own_daemon_comes_back_while_it_waits(mesh, version):
+    """The SYN that waited is forgotten; the client's kernel sends the next."""
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with mesh.net.deny(mesh.net.b, a1.address(version), b1.address(version)):
+        waiting = a1.begin(b1.address(version), PORT)
+        wait_for(lambda: mesh.one.streams(), "the SYN to be held")
+        mesh.one.kill()
+        mesh.one.start()
+    with b1.listen(PORT) as listener:
+        thread = serve(listener, echo)
+        with finish(waiting) as connection:
+            assert ask(connection) == MESSAGE
+        thread.join()
+
+
+def syns(source, destination, count):
+    """SYNs from random ports, as a flood has them."""
+    ports = random.Random(7).sample(range(1024, 65536), count)
+    return [ipv4(source, destination, TCP, tcp(source, destination, SYN, ports=(port, PORT))) for port in ports]
+
+
+def test_a_flood_of_one_pod_holds_up_no_other_and_fills_no_server(mesh):
+    flooder, client, server = mesh.net.a1, mesh.net.a2, mesh.net.b1
+    packets = syns(flooder.v4, server.v4, FLOOD_SYNS)
+    raw = flooder.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    # A flood is not answered: the pod's own kernel would end what its server accepts.
+    flooder.run("iptables", "-w", "-A", "OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "-j", "DROP")
+    took, accepted = [], []
+
+    def flood():
+        for packet in packets:
+            outcome(raw.sendto, packet, (server.v4, 0))
+
+    with raw, server.listen(PORT, backlog=1024) as listener:
+
+        def note(connection, peer):
+            accepted.append(peer[0].removeprefix("::ffff:"))
+            echo(connection, peer)
+
+        stop = threading.Event()
+        acceptor = threading.Thread(target=accept_all, args=(listener, note, stop), daemon=True)
+        acceptor.start()
+        flooding = threading.Thread(target=flood, daemon=True)
+        flooding.start()
+        while flooding.is_alive():
+            with client.connect(server.v4, PORT) as connection:
+                assert ask(connection) == MESSAGE
+            took.append(client.v4)
+        flooding.join()
+        wait_for(lambda: not mesh.two.streams(), "the server's side to be rid of the flood")
+        stop.set()
+        acceptor.join()
+    flooder.run("iptables", "-w", "-F", "OUTPUT")
+    assert took
+    assert accepted.count(client.v4) == len(took)
+    assert mesh.one.events()["syns_unheld"] > FLOOD_SYNS // 2
+    # What is held may reach the server: a few hundred of the flood, never all of it.
+    assert accepted.count(flooder.v4) < 1024
+
+
+def accept_all(listener, handle, stop):
+    listener.settimeout(0.2)
+    while not stop.is_set():
+        try:
+            connection, peer = listener.accept()
+        except TimeoutError:
+            continue
+        threading.Thread(target=lambda c=connection, p=peer: (outcome(handle, c, p), c.close()), daemon=True).start()
+
+
+def test_optimistic_says_yes_at_once(mesh):
+    client, b1 = mesh.net.a2, mesh.net.b1  # a1 has flooded, and is not held for a minute
+    for daemon in mesh.daemons:
+        daemon.write_config(capture={"connect": "optimistic"})
+        daemon.signal(1)
+    wait_for(lambda: all(daemon.status()["connect"] == "optimistic" for daemon in mesh.daemons), "the setting to be in force")
+    with mesh.net.deny(mesh.net.b, client.v4, b1.v4):
+        with client.connect(b1.v4, PORT):  # nobody answers there
+            pass
+    for daemon in mesh.daemons:
+        daemon.write_config()
+        daemon.signal(1)
+    wait_for(lambda: all(daemon.status()["connect"] == "faithful" for daemon in mesh.daemons), "the setting to be in force")
+    assert outcome(client.connect, b1.v4, free_port(b1)) == "ECONNREFUSED"

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* SYNs that wait for the far side (connect: faithful): two pools, real TLS, a clock that stands still. The kernel's part is the test's. */
+#include "pair.h"
+
+#include "base/log.h"
+#include "tunnel/held.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MIB    (1024 * 1024)
+#define CLIENT "10.1.0.5:40000"
+#define SERVER "10.2.0.7:80"
+
+static struct pair pair;
+static struct side *const near = &pair.side[0], *const far = &pair.side[1];
+
+static int set_up(void **state)
+{
+	(void)state;
+	pair_init(&pair, 256 * MIB);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	pair_done(&pair);
+	return 0;
+}
+
+/* --- conditions --- */
+
+static bool is_released(void *ctx)
+{
+	return near->released >= *(int *)ctx;
+}
+
+static bool is_answered(void *ctx)
+{
+	return near->answered >= *(int *)ctx;
+}
+
+static bool are_streams_gone(void *ctx)
+{
+	(void)ctx;
+	return !near->pool->streams_count && !far->pool->streams_count;
+}
+
+struct coming {
+	int fd;
+	int result; /* bytes, 0: the end, negative errno: the kernel says an error only once */
+};
+
+static bool has_come(void *ctx)
+{
+	struct coming *c = ctx;
+	char byte;
+
+	c->result = recv(c->fd, &byte, 1, MSG_PEEK) < 0 ? -errno : 1;
+	return c->result != -EAGAIN;
+}
+
+static void expect_released(int count)
+{
+	assert_true(pair_pump(&pair, is_released, &count));
+	assert_int_equal(near->released, count);
+}
+
+static void expect_answer(enum syn_answer answer)
+{
+	int count = 1;
+
+	assert_true(pair_pump(&pair, is_answered, &count));
+	assert_int_equal(near->answered, 1);
+	assert_int_equal(near->last_answer, answer);
+	assert_int_equal(near->released, 0);
+	assert_int_equal(near->pool->held.count, 0);
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+}
+
+/* What recv says of a connection that has ended. */
+static int ending_of(int fd)
+{
+	struct coming c = { .fd = fd };
+	char byte;
+
+	assert_true(pair_pump(&pair, has_come, &c));
+	if (c.result < 0)
+		return -c.result;
+	assert_int_equal(recv(fd, &byte, 1, 0), 0);
+	return 0;
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static void expect_text(int fd, const char *text)
+{
+	struct coming c = { .fd = fd };
+	char got[64] = "";
+	size_t at = 0;
+
+	while (at < strlen(text)) {
+		ssize_t n;
+
+		assert_true(pair_pump(&pair, has_come, &c));
+		n = recv(fd, got + at, strlen(text) - at, 0);
+		assert_true(n > 0);
+		at += (size_t)n;
+	}
+	assert_string_equal(got, text);
+}
+
+/* --- tests --- */
+
+static void the_client_is_let_in_when_the_far_side_has_connected(void **state)
+{
+	int client, server;
+
+	(void)state;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	assert_int_equal(near->released, 0);
+	expect_released(1);
+	assert_int_equal(near->last_released.seq, 1000);
+	server = side_take_pod(far);
+	assert_true(server >= 0);
+	client = pair_open(&pair, 0, CLIENT, SERVER);
+	say(client, "GET");
+	expect_text(server, "GET");
+	say(server, "200");
+	expect_text(client, "200");
+	close(server);
+	assert_int_equal(ending_of(client), 0);
+	close(client);
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_int_equal(near->pool->counters.closed[REASON_FINISHED], 1);
+	assert_int_equal(near->pool->counters.syns_held, 1);
+	assert_int_equal(near->pool->held.count, 0);
+	assert_int_equal(near->answered, 0);
+	assert_int_equal(far->pool->counters.requested, 1);
+}
+
+static bool has_queued(void *ctx)
+{
+	size_t *len = ctx;
+
+	list_for_each(at, &near->pool->streams)
+		*len = container_of(at, struct stream, all)->queue.len_bytes;
+	return *len > 0;
+}
+
+/* Its greeting and its end may be here before the client's handshake is through. */
+static void a_server_that_speaks_first(void **state)
+{
+	int client, server;
+	size_t len = 0;
+
+	(void)state;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	expect_released(1);
+	server = side_take_pod(far);
+	say(server, "220 ready");
+	assert_true(pair_pump(&pair, has_queued, &len));
+	close(server);
+	pair_run(&pair, 20);
+	client = pair_open(&pair, 0, CLIENT, SERVER);
+	expect_text(client, "220 ready");
+	assert_int_equal(ending_of(client), 0);
+	close(client);
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_int_equal(near->pool->counters.closed[REASON_FINISHED], 1);
+}
+
+static void the_client_hears_what_the_far_side_heard(void **state)
+{
+	static const struct {
+		int error;
+		enum syn_answer answer;
+	} cases[] = {
+		{ ECONNREFUSED, SYN_REFUSED },
+		{ ECONNRESET, SYN_REFUSED },
+		{ EHOSTUNREACH, SYN_HOST_UNREACHABLE },
+		{ ENETUNREACH, SYN_NET_UNREACHABLE },
+		{ EACCES, SYN_PROHIBITED },
+		{ ETIMEDOUT, SYN_SILENCE },
+		{ EMFILE, SYN_SILENCE }, /* our own trouble is not the server's word */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		far->connect_pod_error = -cases[i].error;
+		near->answered = 0;
+		pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+		expect_answer(cases[i].answer);
+	}
+}
+
+static void a_syn_that_is_sent_again_is_the_same_attempt(void **state)
+{
+	(void)state;
+	far->is_cut = true;
+	for (int i = 0; i < 4; i++) {
+		pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+		pair_advance_s(&pair, 1);
+	}
+	assert_int_equal(near->pool->streams_count, 1);
+	far->is_cut = false;
+	expect_released(1);
+	/* Let in, but the kernel lost it: once more. */
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	assert_int_equal(near->released, 2);
+	assert_int_equal(far->pool->counters.requested, 1);
+	close(pair_open(&pair, 0, CLIENT, SERVER));
+	close(side_take_pod(far));
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+}
+
+static void another_connection_from_the_same_port_ends_the_first(void **state)
+{
+	int first, second, client;
+
+	(void)state;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	expect_released(1);
+	first = side_take_pod(far);
+	pair_syn(&pair, 0, CLIENT, SERVER, 2000);
+	expect_released(2);
+	assert_int_equal(ending_of(first), ECONNRESET);
+	close(first);
+	second = side_take_pod(far);
+	client = pair_open(&pair, 0, CLIENT, SERVER);
+	say(client, "x");
+	expect_text(second, "x");
+	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 1);
+	close(client);
+	close(second);
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+}
+
+/* A kernel that is closed in connect() says nothing: it only sends no more SYNs. */
+static void a_client_that_is_silent_has_given_up(void **state)
+{
+	(void)state;
+	far->is_cut = true;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	pair_advance_s(&pair, 1);
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	pair_advance_s(&pair, 3);
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	/* After 3 s comes one after 6 s; it is waited for, and no longer. */
+	pair_advance_s(&pair, 7);
+	assert_int_equal(near->pool->streams_count, 1);
+	pair_advance_s(&pair, 3);
+	assert_int_equal(near->pool->streams_count, 0);
+	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 1);
+	assert_int_equal(near->last_answer, SYN_SILENCE);
+	far->is_cut = false;
+	pair_run(&pair, 200);
+	assert_int_equal(far->pods_count, 0); /* no server pod saw anything */
+}
+
+static void a_client_that_gave_up_while_the_far_side_connected(void **state)
+{
+	int server;
+
+	(void)state;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	expect_released(1);
+	server = side_take_pod(far);
+	pair_advance_s(&pair, 5);
+	assert_int_equal(ending_of(server), ECONNRESET);
+	close(server);
+	assert_int_equal(near->pool->held.count, 0);
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+}
+
+static void a_reset_before_the_handshake_is_through_is_a_reset(void **state)
+{
+	struct linger l = { 1, 0 };
+	int client, server;
+
+	(void)state;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	expect_released(1);
+	server = side_take_pod(far);
+	assert_int_equal(setsockopt(server, SOL_SOCKET, SO_LINGER, &l, sizeof(l)), 0);
+	close(server);
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_int_equal(near->answered, 0); /* it was let in: no second word */
+	client = pair_open(&pair, 0, CLIENT, SERVER);
+	assert_int_equal(ending_of(client), ECONNRESET);
+	close(client);
+	assert_int_equal(far->pool->counters.requested, 1);
+	assert_int_equal(near->pool->held.count, 0);
+}
+
+static void more_than_a_source_may_hold_are_let_in_at_once(void **state)
+{
+	char client[64];
+
+	(void)state;
+	far->is_cut = true;
+	for (int i = 0; i < HELD_SOURCE_MAX + 10; i++) {
+		snprintf(client, sizeof(client), "10.1.0.5:%d", 40000 + i);
+		pair_syn(&pair, 0, client, SERVER, 1000);
+	}
+	assert_int_equal(near->pool->held.count, HELD_SOURCE_MAX);
+	assert_int_equal(near->pool->counters.syns_unheld, 10);
+	assert_int_equal(near->released, 10);
+	/* Another pod is held as ever. */
+	pair_syn(&pair, 0, "10.1.0.6:40000", SERVER, 1000);
+	assert_int_equal(near->pool->held.count, HELD_SOURCE_MAX + 1);
+	assert_int_equal(near->released, 10);
+	far->is_cut = false;
+}
+
+static void who_takes_none_of_what_was_accepted_is_let_in_at_once(void **state)
+{
+	char client[64];
+
+	(void)state;
+	for (int i = 0; i < HELD_STRAYS_MAX; i++) {
+		snprintf(client, sizeof(client), "10.1.0.5:%d", 40000 + i);
+		pair_syn(&pair, 0, client, SERVER, 1000);
+	}
+	expect_released(HELD_STRAYS_MAX);
+	pair_advance_s(&pair, 5);
+	assert_int_equal(near->pool->held.count, 0);
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	pair_syn(&pair, 0, "10.1.0.5:50000", SERVER, 1000);
+	assert_int_equal(near->pool->counters.syns_unheld, 1);
+	assert_int_equal(near->pool->held.count, 0);
+	/* Not for ever. */
+	pair_advance_s(&pair, HELD_STRAYS_MS / 1000);
+	pair_syn(&pair, 0, "10.1.0.5:50001", SERVER, 1000);
+	assert_int_equal(near->pool->held.count, 1);
+}
+
+static void an_address_that_nobody_knows_is_silence(void **state)
+{
+	struct view *v = pair_view(0, "10.1.0.0/16", NULL);
+
+	(void)state;
+	pool_set_view(near->pool, v);
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	assert_int_equal(near->pool->streams_count, 1);
+	for (int i = 0; near->pool->streams_count; i++) {
+		assert_true(i < 2 * STREAM_JUDGE_MS / 1000);
+		pair_advance_s(&pair, 1);
+		if (near->pool->streams_count)
+			pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	}
+	assert_int_equal(near->last_answer, SYN_SILENCE);
+	assert_int_equal(near->pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
+	/* Known now: what comes next goes on. */
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	pool_set_view(near->pool, near->view);
+	expect_released(1);
+	close(pair_open(&pair, 0, CLIENT, SERVER));
+	close(side_take_pod(far));
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	view_unref(v);
+}
+
+static void a_node_that_left_is_unreachable(void **state)
+{
+	struct view *v;
+	char error[VIEW_ERROR_BYTES];
+	struct addr address;
+	struct prefix pods;
+	struct view_node self = { .name = "node1", .addresses = &address, .addresses_count = 1, .pods = &pods, .pods_count = 1 };
+
+	(void)state;
+	assert_int_equal(addr_parse("192.0.2.1", &address), 0);
+	assert_int_equal(prefix_parse("10.1.0.0/16", &pods), 0);
+	assert_int_equal(view_create(&self, 1, NULL, 0, "node1", near->view, &v, error), 0);
+	far->is_cut = true;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	pair_run(&pair, 10);
+	pool_set_view(near->pool, v);
+	assert_int_equal(near->answered, 1);
+	assert_int_equal(near->last_answer, SYN_HOST_UNREACHABLE);
+	far->is_cut = false;
+	view_unref(v);
+}
+
+static void an_attempt_outlives_its_tunnel(void **state)
+{
+	int client, server;
+
+	(void)state;
+	/* A tunnel is there. */
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	expect_released(1);
+	client = pair_open(&pair, 0, CLIENT, SERVER);
+	server = side_take_pod(far);
+	/* It is lost while the next attempt is on its way. */
+	far->is_cut = true;
+	pair_syn(&pair, 0, "10.1.0.5:40001", SERVER, 1000);
+	pair_run(&pair, 10);
+	far->is_cut = false;
+	side_stop(far);
+	side_start(far);
+	assert_int_equal(ending_of(client), ECONNRESET);
+	pair_advance_s(&pair, 2);
+	expect_released(2);
+	close(client);
+	close(server);
+	client = pair_open(&pair, 0, "10.1.0.5:40001", SERVER);
+	server = side_take_pod(far);
+	say(client, "x");
+	expect_text(server, "x");
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_int_equal(near->answered, 0);
+}
+
+static void a_daemon_that_ends_leaves_the_client_to_the_next(void **state)
+{
+	(void)state;
+	far->is_cut = true;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	pool_drain(near->pool);
+	assert_int_equal(near->pool->streams_count, 0);
+	assert_int_equal(near->last_answer, SYN_SILENCE);
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	assert_int_equal(near->pool->streams_count, 0);
+	assert_int_equal(near->released, 0);
+	far->is_cut = false;
+}
+
+/* Nothing that is held may keep a pool from ending. */
+static void a_pool_ends_with_syns_in_every_state(void **state)
+{
+	(void)state;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	expect_released(1);
+	close(side_take_pod(far));
+	far->is_cut = true;
+	pair_syn(&pair, 0, "10.1.0.5:40001", SERVER, 1000);
+	pair_syn(&pair, 0, "10.1.0.5:40002", "10.3.0.1:80", 1000);
+	side_stop(near);
+	side_start(near);
+	far->is_cut = false;
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(the_client_is_let_in_when_the_far_side_has_connected),
+		T(a_server_that_speaks_first),
+		T(the_client_hears_what_the_far_side_heard),
+		T(a_syn_that_is_sent_again_is_the_same_attempt),
+		T(another_connection_from_the_same_port_ends_the_first),
+		T(a_client_that_is_silent_has_given_up),
+		T(a_client_that_gave_up_while_the_far_side_connected),
+		T(a_reset_before_the_handshake_is_through_is_a_reset),
+		T(more_than_a_source_may_hold_are_let_in_at_once),
+		T(who_takes_none_of_what_was_accepted_is_let_in_at_once),
+		T(an_address_that_nobody_knows_is_silence),
+		T(a_node_that_left_is_unreachable),
+		T(an_attempt_outlives_its_tunnel),
+		T(a_daemon_that_ends_leaves_the_client_to_the_next),
+		T(a_pool_ends_with_syns_in_every_state),
+	};
+
+	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
+	if (tls_init())
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
