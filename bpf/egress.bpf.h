@@ -62,6 +62,7 @@ static __always_inline int egress_tcp_ours(const struct edge *e, bool is_syn)
 static __always_inline int egress_tcp_host(const struct edge *e, const struct flow_key *key, bool is_syn)
 {
 	bool is_lockdown = e->config->mode == EDGE_LOCKDOWN;
+	const struct packet *p = e->packet;
 	enum pair pair = pair_of(e, &e->dest);
 	enum edge_class class = e->dest.kind == NET_POD && pair == PAIR_NONE ? CLASS_NOT_ENROLLED : CLASS_HOST;
 	/* The far side takes a stream only from an address that it knows as ours: one that the view does not name (of a tunnel device,
@@ -72,7 +73,7 @@ static __always_inline int egress_tcp_host(const struct edge *e, const struct fl
 
 	if (!is_syn) {
 		if (is_lockdown)
-			return reset();
+			return is_api_server(p->source, p->source_port_be) ? pass(CLASS_TO_NODE) : reset();
 		return pass(passed_class(key, class));
 	}
 	/* Where netfilter does not know the connection, the answer that comes out of our veth would find no translation back to the
@@ -163,8 +164,11 @@ static __always_inline int egress_tcp_to_node(const struct edge *e, const struct
 {
 	enum edge_class class = pair_of(e, &e->dest) == PAIR_NONE ? CLASS_NOT_ENROLLED : CLASS_TO_NODE;
 
-	if (e->config->mode == EDGE_LOCKDOWN)
+	/* Lockdown leaves pods the API server alone, which has TLS of its own: without it there is no DNS and no controller. */
+	if (e->config->mode == EDGE_LOCKDOWN && !is_api_server(e->packet->dest, e->packet->dest_port_be))
 		return is_syn ? drop(CLASS_REFUSED) : reset();
+	if (e->config->mode == EDGE_LOCKDOWN && !is_syn)
+		return pass(class);
 	if (is_syn)
 		return pass_flow(e, key, class);
 	/* Without a record it is most likely an answer to that node's own connection. */

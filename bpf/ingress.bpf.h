@@ -34,12 +34,22 @@ static __always_inline int ingress_tcp_pod(const struct edge *e, const struct fl
 	return drop(is_space ? CLASS_UNKNOWN : CLASS_REFUSED);
 }
 
+/* Between a pod and the API server on a node, whichever of both sends. */
+static __always_inline bool is_with_api_server(const struct edge *e, bool is_syn)
+{
+	const struct packet *p = e->packet;
+
+	if (e->dest.kind == NET_SELF)
+		return is_api_server(p->dest, p->dest_port_be);
+	return !is_syn && is_api_server(p->source, p->source_port_be);
+}
+
 /* Between a node itself and a pod: class names the side that began it. */
 static __always_inline int ingress_tcp_node(const struct edge *e, const struct flow_key *key, bool is_syn, enum edge_class class,
                                             enum edge_class answers)
 {
 	if (e->config->mode == EDGE_LOCKDOWN)
-		return drop(CLASS_REFUSED);
+		return is_with_api_server(e, is_syn) ? pass(CLASS_TO_NODE) : drop(CLASS_REFUSED);
 	if (is_syn)
 		return pass_flow(e, key, class);
 	return pass(passed_class(key, answers));
@@ -68,7 +78,8 @@ static __always_inline int ingress_tcp(const struct edge *e)
 		return ingress_tcp_pod(e, &key, is_syn);
 	case NET_NODE:
 		if (pair_of(e, &e->source) == PAIR_NONE)
-			return e->config->mode == EDGE_LOCKDOWN ? drop(CLASS_REFUSED) : pass(CLASS_NOT_ENROLLED);
+			return e->config->mode == EDGE_LOCKDOWN && !is_with_api_server(e, is_syn) ? drop(CLASS_REFUSED)
+			                                                                          : pass(CLASS_NOT_ENROLLED);
 		return ingress_tcp_node(e, &key, is_syn, CLASS_HOST, CLASS_TO_NODE);
 	case NET_OUTSIDE:
 		if (is_syn)

@@ -206,6 +206,14 @@ static __always_inline bool is_excluded(const struct edge *e, const struct packe
 	return !is_syn && bpf_map_lookup_elem(&exclude_ports, &port);
 }
 
+static __always_inline bool is_api_server(const __u8 *addr, __u16 port_be)
+{
+	struct api_server_key key = { .port_be = port_be };
+
+	__builtin_memcpy(key.addr, addr, 16);
+	return bpf_map_lookup_elem(&api_servers, &key) != NULL;
+}
+
 static __always_inline bool is_syn_of(const struct packet *p)
 {
 	return (p->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;

@@ -100,6 +100,14 @@ struct {
 	__type(value, __u32);
 } exclude_ports SEC(".maps");
 
+/* Lockdown: the one service of other nodes' own addresses that pods still reach. A cluster has three of them, and hardly ever more than nine. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, EDGE_API_SERVERS_MAX);
+	__type(key, struct api_server_key);
+	__type(value, __u32);
+} api_servers SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, EDGE_COUNTERS);

@@ -22,6 +22,7 @@ enum {
 	EDGE_WORKERS_MAX = 64,
 	EDGE_EXCLUDE_NETS_MAX = 4096,
 	EDGE_EXCLUDE_PORTS_MAX = 4096,
+	EDGE_API_SERVERS_MAX = 64,
 	EDGE_EVENTS_BYTES = 65536,
 	EDGE_HELD_BYTES = 262144,
 };
@@ -70,6 +71,14 @@ struct net_key {
 	__u8 addr[16];
 };
 _Static_assert(sizeof(struct net_key) == 20, "layout of net_key");
+
+/* api_servers: where the cluster's API server listens, behind its Service. */
+struct api_server_key {
+	__u8 addr[16];
+	__u16 port_be;
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct api_server_key) == 20, "layout of api_server_key");
 
 enum net_kind {
 	NET_OUTSIDE,   /* never stored: what a miss means */

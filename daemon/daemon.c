@@ -259,6 +259,8 @@ static int start_capture(struct daemon *d)
 	free(items);
 	if (r)
 		log_error("interception does not start", L_TEXT("detail", error), L_ERRNO(r));
+	else
+		kubernetes_set_api_servers(d);
 	return r;
 }
 

@@ -115,6 +115,24 @@ static void on_view_changed(void *ctx, struct view *v)
 	apply_view(k);
 }
 
+/* --- the API server --- */
+
+void kubernetes_set_api_servers(struct daemon *d)
+{
+	size_t count = 0;
+	const struct endpoint *at = d->kubernetes ? source_api_servers(d->kubernetes->source, &count) : NULL;
+
+	(void)capture_set_api_servers(d->capture, at, count);
+}
+
+static void on_api_servers_changed(void *ctx)
+{
+	struct kubernetes *k = ctx;
+
+	if (k->daemon->capture)
+		kubernetes_set_api_servers(k->daemon);
+}
+
 /* --- the certificate --- */
 
 /* As soon as there is a client. What comes is found by who watches the folder. */
@@ -400,6 +418,7 @@ int kubernetes_start(struct daemon *d)
 {
 	static const struct source_ops source_ops = { .view_changed = on_view_changed,
 		                                      .refused = on_refused,
+		                                      .api_servers_changed = on_api_servers_changed,
 		                                      .state_changed = on_source_changed };
 	static const struct enrol_ops enrol_ops = {
 		.is_working = is_working, .is_peer_up = is_peer_up, .want_peer = want_peer, .changed = on_enrol_changed

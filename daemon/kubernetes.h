@@ -13,6 +13,9 @@
 int kubernetes_start(struct daemon *d);
 void kubernetes_stop(struct daemon *d); /* not started too */
 
+/* What the kernel is to know of the API server goes there: once the capture is made; later by itself. Without a cluster there is none. */
+void kubernetes_set_api_servers(struct daemon *d);
+
 /* For the status; what it points to lives until the next turn of the loop, and as long as peers, which is what the workers know of them. */
 void kubernetes_snapshot(const struct daemon *d, const struct snapshot_peer *peers, size_t peers_count, struct snapshot_cluster *ret);
 

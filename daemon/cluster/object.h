@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* object.h - what a cluster's API says of its nodes, pods, namespaces, records and requests for certificates, as plain data without any
+/* object.h - what a cluster's API says of its nodes, pods, namespaces, records, endpoints and requests for certificates, as plain data without any
  * library's types.
  * kube/message fills it from protobuf, cluster/registry makes a view of it. Texts and arrays are borrowed: they live as long as the call
  * that hands an object over. A text that is not there is "", never NULL. */
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum object_kind { OBJECT_NODE, OBJECT_POD, OBJECT_NAMESPACE, OBJECT_RECORD, OBJECT_REQUEST, OBJECT_KINDS };
+enum object_kind { OBJECT_NODE, OBJECT_POD, OBJECT_NAMESPACE, OBJECT_RECORD, OBJECT_ENDPOINTS, OBJECT_REQUEST, OBJECT_KINDS };
 
 /* metadata of every object (k8s.io/apimachinery, meta/v1 ObjectMeta). */
 struct object_meta {
@@ -59,6 +59,15 @@ struct object_record {
 	const char *settings_hash; /* annotation culvert.dev/settings */
 };
 
+enum { OBJECT_ENDPOINTS_MAX = 64 };
+
+/* Endpoints (v1): where a Service's pods, or its servers, listen. */
+struct object_endpoints {
+	struct object_meta meta;
+	const struct endpoint *endpoints; /* TCP; those that are ready; at most OBJECT_ENDPOINTS_MAX */
+	size_t endpoints_count;
+};
+
 /* What the API server says of who made a request, beside the name: "authentication.kubernetes.io/pod-name" and so on. */
 struct object_extra {
 	const char *key;
@@ -96,6 +105,7 @@ struct object {
 		struct object_pod pod;
 		struct object_namespace name_space;
 		struct object_record record;
+		struct object_endpoints endpoints;
 		struct object_request request;
 	};
 	const struct object_fault *faults;

@@ -27,8 +27,8 @@ struct registry {
 /* --- what is said of a refused object --- */
 
 static const char *const kind_texts[OBJECT_KINDS] = {
-	[OBJECT_NODE] = "node",     [OBJECT_POD] = "pod",         [OBJECT_NAMESPACE] = "namespace",
-	[OBJECT_RECORD] = "record", [OBJECT_REQUEST] = "request",
+	[OBJECT_NODE] = "node",           [OBJECT_POD] = "pod",         [OBJECT_NAMESPACE] = "namespace", [OBJECT_RECORD] = "record",
+	[OBJECT_ENDPOINTS] = "endpoints", [OBJECT_REQUEST] = "request",
 };
 
 struct judged {
@@ -39,7 +39,7 @@ struct judged {
 
 static void name_object(enum object_kind kind, const struct object_meta *m, char text[REFUSAL_OBJECT_BYTES])
 {
-	bool has_space = kind == OBJECT_POD;
+	bool has_space = kind == OBJECT_POD || kind == OBJECT_ENDPOINTS;
 
 	(void)snprintf(text, REFUSAL_OBJECT_BYTES, "%s %.60s%s%.90s", kind_texts[kind], has_space ? m->name_space : "",
 	               has_space ? "/" : "", m->name);
@@ -489,7 +489,8 @@ int registry_put(struct registry *r, const struct object *o)
 	case OBJECT_RECORD:
 		rc = put_record(r, o, &j);
 		break;
-	case OBJECT_REQUEST: /* not a registry's */
+	case OBJECT_ENDPOINTS: /* nobody's address: no more than what can not be taken of it is kept here */
+	case OBJECT_REQUEST:   /* not a registry's */
 	case OBJECT_KINDS:
 		break;
 	}
@@ -583,7 +584,8 @@ void registry_list_ended(struct registry *r, enum object_kind kind)
 	case OBJECT_RECORD:
 		chains_visit(&r->s.members.nodes, sweep_record, r);
 		break;
-	case OBJECT_REQUEST: /* not a registry's */
+	case OBJECT_ENDPOINTS: /* nobody's address: no more than what can not be taken of it is kept here */
+	case OBJECT_REQUEST:   /* not a registry's */
 	case OBJECT_KINDS:
 		break;
 	}

@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "edge/api_servers.h"
 #include "edge/counters.h"
 #include "edge/edges.h"
 #include "edge/excludes.h"
@@ -399,6 +400,17 @@ bool capture_is_peer_up(const struct capture *c, const char *node)
 enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said)
 {
 	return pairs_hear(c->pairs, node, said);
+}
+
+_Static_assert((int)CAPTURE_API_SERVERS_MAX <= (int)EDGE_API_SERVERS_MAX, "they fit into the map");
+
+int capture_set_api_servers(struct capture *c, const struct endpoint *endpoints, size_t count)
+{
+	int code = api_servers_write(bpf_map__fd(c->programs.edge->maps.api_servers), endpoints, count);
+
+	if (code)
+		log_error("the API servers' addresses are not in force in the kernel", L_ERRNO(code));
+	return code;
 }
 
 int capture_apply(struct capture *c, const struct capture_settings *s, char error[EDGE_ERROR_BYTES])

@@ -17,6 +17,8 @@
 
 struct capture;
 
+enum { CAPTURE_API_SERVERS_MAX = 64 };
+
 enum capture_mode { CAPTURE_PERMISSIVE, CAPTURE_STRICT, CAPTURE_LOCKDOWN };
 
 struct capture_exclude {
@@ -68,6 +70,8 @@ int capture_set_peer_up(struct capture *c, const char *node, bool is_up);
 bool capture_is_peer_up(const struct capture *c, const char *node);
 /* The node has said what it knows of the pair; PAIR_NOT_ENROLLED only asks. Returns what holds now for what leaves here. Any thread. */
 enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said);
+/* Where the cluster's API server listens: lockdown leaves pods the way there. At most CAPTURE_API_SERVERS_MAX. 0 or -errno, logged. */
+int capture_set_api_servers(struct capture *c, const struct endpoint *endpoints, size_t count);
 /* New settings at a reload (mode, older_flows, exclude). 0 or -errno; the old ones stay on an error. */
 int capture_apply(struct capture *c, const struct capture_settings *s, char error[EDGE_ERROR_BYTES]);
 

@@ -276,6 +276,64 @@ static int take_record(struct message *m, const void *bytes, size_t len_bytes, s
 	return 0;
 }
 
+/* ---- Endpoints ---- */
+
+static void take_subset(struct message *m, size_t index, const Culvert__Kube__EndpointSubset *subset, struct object_endpoints *e,
+                        struct endpoint *endpoints)
+{
+	char quoted[TEXT_QUOTE_BYTES];
+
+	for (size_t i = 0; i < subset->n_addresses; i++) {
+		struct endpoint at;
+
+		if (addr_parse(subset->addresses[i]->ip, &at.addr) < 0) {
+			unpack_fault(m, "subsets[%zu].addresses[%zu].ip: %s is no IP address", index, i,
+			             text_quote(subset->addresses[i]->ip, quoted));
+			continue;
+		}
+		for (size_t k = 0; k < subset->n_ports; k++) {
+			const Culvert__Kube__EndpointPort *port = subset->ports[k];
+
+			if (port->protocol[0] != '\0' && strcmp(port->protocol, "TCP") != 0)
+				continue;
+			if (port->port < 1 || port->port > UINT16_MAX) {
+				unpack_fault(m, "subsets[%zu].ports[%zu].port: %d is no port; 1 to 65535 would be right", index, k,
+				             port->port);
+				continue;
+			}
+			if (e->endpoints_count == OBJECT_ENDPOINTS_MAX) {
+				unpack_fault(m, "subsets: more than %d addresses and ports; the others are left out", OBJECT_ENDPOINTS_MAX);
+				return;
+			}
+			at.port = (uint16_t)port->port;
+			endpoints[e->endpoints_count++] = at;
+		}
+	}
+}
+
+static int take_endpoints(struct message *m, const void *bytes, size_t len_bytes, struct object_endpoints *ret)
+{
+	struct object_endpoints e = { 0 };
+	const Culvert__Kube__Endpoints *object;
+	struct endpoint *endpoints;
+	int rc;
+
+	object = unpack_message(m, &culvert__kube__endpoints__descriptor, "Endpoints", bytes, len_bytes, &rc);
+	if (!object)
+		return rc;
+	rc = unpack_meta(m, "Endpoints", object->metadata, &e.meta);
+	if (rc < 0)
+		return rc;
+	endpoints = arena_take_array(&m->arena, OBJECT_ENDPOINTS_MAX, sizeof(*endpoints));
+	if (!endpoints)
+		return unpack_no_memory(m);
+	for (size_t i = 0; i < object->n_subsets; i++)
+		take_subset(m, i, object->subsets[i], &e, endpoints);
+	e.endpoints = endpoints;
+	*ret = e;
+	return 0;
+}
+
 /* ---- Requests for certificates ---- */
 
 static int take_extra(struct message *m, const Culvert__Kube__CertificateSigningRequestSpec *spec, struct object_request *r)
@@ -370,6 +428,9 @@ int kinds_take(struct message *m, enum object_kind kind, const void *bytes, size
 		break;
 	case OBJECT_RECORD:
 		rc = take_record(m, bytes, len_bytes, &o.record);
+		break;
+	case OBJECT_ENDPOINTS:
+		rc = take_endpoints(m, bytes, len_bytes, &o.endpoints);
 		break;
 	case OBJECT_REQUEST:
 		rc = take_request(m, bytes, len_bytes, &o.request);

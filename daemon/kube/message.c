@@ -22,6 +22,7 @@ static const struct {
 	[OBJECT_POD] = { "Pod", "PodList" },
 	[OBJECT_NAMESPACE] = { "Namespace", "NamespaceList" },
 	[OBJECT_RECORD] = { "Lease", "LeaseList" },
+	[OBJECT_ENDPOINTS] = { "Endpoints", "EndpointsList" },
 	[OBJECT_REQUEST] = { "CertificateSigningRequest", "CertificateSigningRequestList" },
 };
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == OBJECT_KINDS, "a name for each kind");

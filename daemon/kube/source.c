@@ -22,10 +22,8 @@ static const char pods_selector[] =
 	"fieldSelector=spec.nodeName%21%3D%2Cstatus.podIP%21%3D%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
 
 static const char *const kind_texts[SOURCE_KINDS] = {
-	[OBJECT_NODE] = "nodes",
-	[OBJECT_POD] = "pods",
-	[OBJECT_NAMESPACE] = "namespaces",
-	[OBJECT_RECORD] = "records",
+	[OBJECT_NODE] = "nodes",          [OBJECT_POD] = "pods", [OBJECT_NAMESPACE] = "namespaces", [OBJECT_RECORD] = "records",
+	[OBJECT_ENDPOINTS] = "endpoints",
 };
 
 struct source {
@@ -46,6 +44,10 @@ struct source {
 	struct ending {
 		bool is_there, is_deleting, was_there, is_listed;
 	} own, records;
+	/* Of default/kubernetes. */
+	struct endpoint api_servers[OBJECT_ENDPOINTS_MAX];
+	size_t api_servers_count;
+	bool are_api_servers_listed;
 	char client_error[KUBE_ERROR_BYTES], missing[SOURCE_TEXT_BYTES];
 };
 
@@ -73,7 +75,7 @@ static bool is_synced(const struct source *s)
 /* The first thing that is missing, in the order in which things are needed. */
 static bool find_missing(const struct source *s, char text[SOURCE_TEXT_BYTES], bool *ret_is_failing)
 {
-	static const enum object_kind order[SOURCE_KINDS] = { OBJECT_NODE, OBJECT_NAMESPACE, OBJECT_RECORD, OBJECT_POD };
+	static const enum object_kind order[SOURCE_KINDS] = { OBJECT_NODE, OBJECT_NAMESPACE, OBJECT_RECORD, OBJECT_ENDPOINTS, OBJECT_POD };
 
 	text[0] = '\0';
 	*ret_is_failing = false;
@@ -205,6 +207,25 @@ static struct ending *ending_of(struct source *s, const char *name)
 	return strcmp(name, source_namespace(s)) == 0 ? &s->own : NULL;
 }
 
+static bool is_api_server(const struct object_meta *m)
+{
+	return strcmp(m->name_space, "default") == 0 && strcmp(m->name, "kubernetes") == 0;
+}
+
+static void set_api_servers(struct source *s, const struct endpoint *endpoints, size_t count)
+{
+	bool is_same = s->api_servers_count == count;
+
+	for (size_t i = 0; is_same && i < count; i++)
+		is_same = endpoint_equal(&s->api_servers[i], &endpoints[i]);
+	if (is_same)
+		return;
+	if (count > 0)
+		memcpy(s->api_servers, endpoints, count * sizeof(*endpoints));
+	s->api_servers_count = count;
+	s->ops.api_servers_changed(s->ctx);
+}
+
 static void on_list_began(void *ctx, enum object_kind kind)
 {
 	struct source *s = ctx;
@@ -212,6 +233,8 @@ static void on_list_began(void *ctx, enum object_kind kind)
 	registry_list_began(s->registry, kind);
 	if (kind == OBJECT_NAMESPACE)
 		s->own.is_listed = s->records.is_listed = false;
+	if (kind == OBJECT_ENDPOINTS)
+		s->are_api_servers_listed = false;
 }
 
 static void on_put(void *ctx, const struct object *o)
@@ -223,6 +246,10 @@ static void on_put(void *ctx, const struct object *o)
 
 		if (e)
 			*e = (struct ending){ .is_there = true, .is_deleting = o->meta.is_deleting, .was_there = true, .is_listed = true };
+	}
+	if (o->kind == OBJECT_ENDPOINTS && is_api_server(&o->meta)) {
+		s->are_api_servers_listed = true;
+		set_api_servers(s, o->endpoints.endpoints, o->endpoints.endpoints_count);
 	}
 	if (registry_put(s->registry, o) < 0)
 		s->ops.refused(s->ctx, o->meta.name, "out of memory: this change of it is not known");
@@ -237,6 +264,8 @@ static void on_gone(void *ctx, enum object_kind kind, const struct object_meta *
 
 	if (e)
 		e->is_there = false;
+	if (kind == OBJECT_ENDPOINTS && is_api_server(m))
+		set_api_servers(s, NULL, 0);
 	registry_gone(s->registry, kind, m);
 	if (registry_is_changed(s->registry))
 		publish_later(s, PUBLISH_DELAY_MS);
@@ -250,6 +279,8 @@ static void on_list_ended(void *ctx, enum object_kind kind)
 		s->own.is_there &= s->own.is_listed;
 		s->records.is_there &= s->records.is_listed;
 	}
+	if (kind == OBJECT_ENDPOINTS && !s->are_api_servers_listed)
+		set_api_servers(s, NULL, 0);
 	registry_list_ended(s->registry, kind);
 	if (registry_is_changed(s->registry))
 		publish_later(s, PUBLISH_DELAY_MS);
@@ -262,6 +293,8 @@ static void on_object_refused(void *ctx, enum object_kind kind, const struct obj
 
 	if (e)
 		e->is_listed = true;
+	if (m && kind == OBJECT_ENDPOINTS && is_api_server(m))
+		s->are_api_servers_listed = true;
 	/* It goes through on_refused to the log, and is shown for as long as it is so. */
 	if (m)
 		registry_keep(s->registry, kind, m, text);
@@ -326,6 +359,11 @@ static int follow(struct source *s, enum object_kind kind)
 	case OBJECT_NAMESPACE:
 		(void)snprintf(path, sizeof(path), "/api/v1/namespaces");
 		break;
+	case OBJECT_ENDPOINTS:
+		/* Of one name alone: there is a right to no other. */
+		(void)snprintf(path, sizeof(path), "/api/v1/namespaces/default/endpoints");
+		settings.selector = "fieldSelector=metadata.name%3Dkubernetes";
+		break;
 	default:
 		(void)snprintf(path, sizeof(path), "/apis/coordination.k8s.io/v1/namespaces/%s/leases", s->records_namespace);
 		/* From the store: the cache of a server that is cut off from it is behind, and a daemon that starts again and does not see a
@@ -355,6 +393,8 @@ static void begin(struct source *s)
 		r = follow(s, OBJECT_NAMESPACE);
 	if (r == 0)
 		r = follow(s, OBJECT_RECORD);
+	if (r == 0)
+		r = follow(s, OBJECT_ENDPOINTS);
 	if (r < 0)
 		(void)loop_timer_set(s->loop, &s->retry, instant_add_ms(loop_now(s->loop), CLIENT_RETRY_MS));
 }
@@ -490,6 +530,12 @@ const char *source_namespace(const struct source *s)
 	if (s->name_space[0] || !s->client)
 		return s->name_space;
 	return kube_client_namespace(s->client);
+}
+
+const struct endpoint *source_api_servers(const struct source *s, size_t *ret_count)
+{
+	*ret_count = s->api_servers_count;
+	return s->api_servers;
 }
 
 static bool is_ending(const struct ending *e)

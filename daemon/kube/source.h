@@ -10,7 +10,10 @@
 
 struct source;
 
-enum { SOURCE_KINDS = OBJECT_RECORD + 1 /* nodes, pods, namespaces, records */, SOURCE_TEXT_BYTES = KUBE_ERROR_BYTES + 64 };
+enum {
+	SOURCE_KINDS = OBJECT_ENDPOINTS + 1 /* nodes, pods, namespaces, records, endpoints of the API server */,
+	SOURCE_TEXT_BYTES = KUBE_ERROR_BYTES + 64
+};
 
 struct source_settings {
 	struct kube_client_settings client;
@@ -25,6 +28,8 @@ struct source_ops {
 	void (*view_changed)(void *ctx, struct view *v);
 	/* Something is refused newly. */
 	void (*refused)(void *ctx, const char *object, const char *text);
+	/* source_api_servers has changed. */
+	void (*api_servers_changed)(void *ctx);
 	/* source_state has changed in more than its counts. */
 	void (*state_changed)(void *ctx);
 };
@@ -50,6 +55,9 @@ void source_state(const struct source *s, struct source_state *ret);
 struct kube_client *source_client(const struct source *s); /* NULL: not made yet */
 const struct registry *source_registry(const struct source *s);
 const char *source_namespace(const struct source *s); /* of Culvert itself; "": not known */
+/* Where the API server listens behind its Service, as that says itself; none until it was read, which is before the first view. At most
+ * OBJECT_ENDPOINTS_MAX; lives until the next change. */
+const struct endpoint *source_api_servers(const struct source *s, size_t *ret_count);
 /* Is Culvert's own namespace, or the one of the records, gone or being deleted, as far as the API server said? Both say that Culvert is being
  * taken out; a watch that is open hears of it even when the account has lost its rights a moment before. */
 bool source_is_ending(const struct source *s);

@@ -121,7 +121,7 @@ struct snapshot_other {
 	bool is_by_record; /* as it was when it was enrolled, since it has said nothing else; else by its own word */
 };
 
-enum { SNAPSHOT_FOLLOWED_MAX = 4, SNAPSHOT_REFUSALS_MAX = 64, SNAPSHOT_OTHER_PORT_MAX = 16, SNAPSHOT_OTHER_SETTINGS_MAX = 16 };
+enum { SNAPSHOT_FOLLOWED_MAX = 5, SNAPSHOT_REFUSALS_MAX = 64, SNAPSHOT_OTHER_PORT_MAX = 16, SNAPSHOT_OTHER_SETTINGS_MAX = 16 };
 
 struct snapshot_cluster {
 	bool is_synced, is_current, is_too_large;

@@ -33,6 +33,15 @@ static struct net_key key_of(const char *address, unsigned bits)
 	return key;
 }
 
+static void set_api_server(struct fixture *f, const char *address)
+{
+	struct api_server_key key = { .port_be = htons(API_PORT) };
+	const uint32_t one = 1;
+
+	packet_address(address, key.addr);
+	must(!bpf_map_update_elem(bpf_map__fd(f->edge->maps.api_servers), &key, &one, BPF_ANY), "api_servers");
+}
+
 void fixture_set_net(struct fixture *f, const char *address, unsigned bits, struct net_value value)
 {
 	struct net_key key = key_of(address, bits);
@@ -216,6 +225,11 @@ int fixture_load(struct fixture *f)
 	fixture_set_net(f, "fd03::", 64, (struct net_value){ .kind = NET_POD, .peer = OTHER_PEER });
 	fixture_set_net(f, "192.168.0.3", 32, (struct net_value){ .kind = NET_NODE, .peer = OTHER_PEER });
 	fixture_set_net(f, "fdee::3", 128, (struct net_value){ .kind = NET_NODE, .peer = OTHER_PEER });
+	set_api_server(f, "192.168.0.1");
+	set_api_server(f, "192.168.0.2");
+	set_api_server(f, "fdee::2");
+	set_api_server(f, "192.168.0.3");
+	set_api_server(f, "10.2.0.5");
 	set_device(f, FROM_POD, DEVICE_POD);
 	set_device(f, FROM_EDGE, DEVICE_EDGE);
 	set_device(f, FROM_OURS, DEVICE_OURS);

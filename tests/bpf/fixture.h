@@ -5,7 +5,8 @@
  *   node 2's pods  10.2.0.0/16  fd02::/64     192.168.0.2 fdee::2
  *   node 3's pods  10.3.0.0/16  fd03::/64     192.168.0.3 fdee::3, not enrolled
  *   pod space      10.0.0.0/8   fd00::/12     without an owner
- *   this node      192.168.0.1  fdee::1       and 172.16.0.1, which no view names */
+ *   this node      192.168.0.1  fdee::1       and 172.16.0.1, which no view names
+ *   API servers    port 6443 of the three nodes' first addresses, and of 10.2.0.5, a pod */
 #ifndef CULVERT_TEST_FIXTURE_H
 #define CULVERT_TEST_FIXTURE_H
 
@@ -16,7 +17,7 @@
 
 enum { FROM_HOST = 0, FROM_POD = 100, FROM_UNKNOWN = 101, FROM_EDGE = 200, FROM_OURS = 300 };
 enum { LEAVE = -1, SHOT = 2, REDIRECT = 7 };
-enum { TUNNEL_PORT = 7117, PEER = 2, OTHER_PEER = 3 };
+enum { TUNNEL_PORT = 7117, API_PORT = 6443, PEER = 2, OTHER_PEER = 3 };
 
 extern const uint8_t fixture_private_mac[6], fixture_host_mac[6];
 

@@ -668,6 +668,51 @@ static void settings_are_applied_at_a_reload(void **state)
 	close(ports_fd);
 }
 
+static size_t count_keys(int fd)
+{
+	struct api_server_key key, next;
+	size_t count = 0;
+
+	for (int r = bpf_map_get_next_key(fd, NULL, &key); r == 0; r = bpf_map_get_next_key(fd, &key, &next), key = next)
+		count++;
+	return count;
+}
+
+static void the_api_servers_are_those_that_were_said_last(void **state)
+{
+	struct endpoint list[CAPTURE_API_SERVERS_MAX];
+	struct api_server_key key = { 0 };
+	uint32_t value;
+	int fd;
+
+	(void)state;
+	start();
+	fd = open_map("api_servers");
+	list[0] = (struct endpoint){ .addr = address("192.168.0.2"), .port = 6443 };
+	list[1] = (struct endpoint){ .addr = address("fdee::2"), .port = 443 };
+	assert_int_equal(capture_set_api_servers(capture, list, 2), 0);
+	assert_int_equal(count_keys(fd), 2);
+	memcpy(key.addr, list[1].addr.bytes, sizeof(key.addr));
+	((uint8_t *)&key.port_be)[0] = 443 >> 8;
+	((uint8_t *)&key.port_be)[1] = 443 & 0xff;
+	assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), 0);
+	/* They outlive the daemon. */
+	stop();
+	start();
+	assert_int_equal(count_keys(fd), 2);
+	/* A whole map of others in their place, and another one of others. */
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < CAPTURE_API_SERVERS_MAX; i++)
+			list[i] = (struct endpoint){ .addr = address("192.168.0.3"), .port = (uint16_t)(1000 * (round + 1) + i) };
+		assert_int_equal(capture_set_api_servers(capture, list, CAPTURE_API_SERVERS_MAX), 0);
+		assert_int_equal(count_keys(fd), CAPTURE_API_SERVERS_MAX);
+		assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), -ENOENT);
+	}
+	assert_int_equal(capture_set_api_servers(capture, NULL, 0), 0);
+	assert_int_equal(count_keys(fd), 0);
+	close(fd);
+}
+
 static void a_view_says_who_is_where(void **state)
 {
 	struct net_value value;
@@ -783,6 +828,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_restart_replaces_the_programs_under_their_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_first_start_learns_unless_told_otherwise, setup, teardown),
 		cmocka_unit_test_setup_teardown(settings_are_applied_at_a_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_api_servers_are_those_that_were_said_last, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_view_says_who_is_where, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_pair_grows_with_the_uplinks, setup, teardown),
 		cmocka_unit_test_setup_teardown(listeners_belong_to_workers, setup, teardown),

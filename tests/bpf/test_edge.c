@@ -216,6 +216,47 @@ static void what_arrives(void **state)
 	RUN(list);
 }
 
+static void an_api_server_on_a_node_is_reached_in_every_mode(void **state)
+{
+	static const struct scenario list[] = {
+		{ "a SYN to it", "10.1.0.5", "192.168.0.2", 40000, API_PORT, TCP_SYN, FROM_POD, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE) },
+		{ "the same over IPv6", "fd01::5", "fdee::2", 40000, API_PORT, TCP_SYN, FROM_POD, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE) },
+		{ "a masqueraded one", "192.168.0.1", "192.168.0.2", 40000, API_PORT, TCP_SYN, FROM_POD, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE) },
+		{ "on a node not enrolled", "10.1.0.5", "192.168.0.3", 40000, API_PORT, TCP_SYN, FROM_POD, PASSES(CLASS_NOT_ENROLLED),
+		  PASSES(CLASS_NOT_ENROLLED), PASSES(CLASS_NOT_ENROLLED) },
+		{ "another port", "10.1.0.5", "192.168.0.2", 40000, API_PORT + 1, TCP_SYN, FROM_POD, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
+		{ "another address", "fd01::5", "fdee::3", 40000, API_PORT, TCP_SYN, FROM_POD, PASSES(CLASS_NOT_ENROLLED),
+		  PASSES(CLASS_NOT_ENROLLED), DROPS(CLASS_REFUSED) },
+		{ "payload from the port to a pod: no answer", "10.1.0.5", "192.168.0.2", API_PORT, 40000, TCP_ACK, FROM_POD,
+		  PASSES(CLASS_HOST), PASSES(CLASS_HOST), RESETS },
+		{ "a pod that is named as one", "10.1.0.5", "10.2.0.5", 40000, API_PORT, TCP_SYN, FROM_POD, DROPS(CLASS_HELD), DIVERTS,
+		  DIVERTS },
+		{ "plaintext of a pod that is named as one", "10.2.0.5", "10.1.0.5", API_PORT, 40000, TCP_ACK, INGRESS, PASSES(CLASS_OLDER),
+		  DROPS(CLASS_REFUSED), DROPS(CLASS_REFUSED) },
+		{ "its answer leaves", "192.168.0.1", "10.2.0.5", API_PORT, 40000, TCP_SYN_ACK, FROM_HOST, PASSES(CLASS_HOST),
+		  PASSES(CLASS_HOST), PASSES(CLASS_TO_NODE) },
+		{ "its own connection is another thing", "192.168.0.1", "10.2.0.5", API_PORT, 40000, TCP_SYN, FROM_HOST, PASSES(CLASS_HOST),
+		  PASSES(CLASS_HOST), DIVERTS },
+		{ "the SYN arrives", "10.2.0.5", "192.168.0.1", 40000, API_PORT, TCP_SYN, INGRESS, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE) },
+		{ "at another port", "10.2.0.5", "192.168.0.1", 40000, API_PORT + 1, TCP_SYN, INGRESS, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), DROPS(CLASS_REFUSED) },
+		{ "its answer arrives", "192.168.0.2", "10.1.0.5", API_PORT, 40000, TCP_SYN_ACK, INGRESS, PASSES(CLASS_TO_NODE),
+		  PASSES(CLASS_TO_NODE), PASSES(CLASS_TO_NODE) },
+		{ "from a node not enrolled", "192.168.0.3", "10.1.0.5", API_PORT, 40000, TCP_SYN_ACK, INGRESS, PASSES(CLASS_NOT_ENROLLED),
+		  PASSES(CLASS_NOT_ENROLLED), PASSES(CLASS_NOT_ENROLLED) },
+		{ "a SYN from its port", "192.168.0.2", "10.1.0.5", API_PORT, 80, TCP_SYN, INGRESS, PASSES(CLASS_HOST), PASSES(CLASS_HOST),
+		  DROPS(CLASS_REFUSED) },
+	};
+
+	(void)state;
+	RUN(list);
+}
+
 static void the_hosts_traffic_is_diverted_while_its_tunnel_is_up(void **state)
 {
 	struct packet_buf syn = packet_tcp_frame("192.168.0.1", 40000, "10.2.0.5", 80, TCP_SYN);
@@ -694,6 +735,7 @@ int main(void)
 		cmocka_unit_test_setup(a_syn_that_leaves, reset),
 		cmocka_unit_test_setup(a_packet_of_no_flow_that_leaves, reset),
 		cmocka_unit_test_setup(what_arrives, reset),
+		cmocka_unit_test_setup(an_api_server_on_a_node_is_reached_in_every_mode, reset),
 		cmocka_unit_test_setup(the_hosts_traffic_is_diverted_while_its_tunnel_is_up, reset),
 		cmocka_unit_test_setup(a_connection_in_the_clear_keeps_its_class, reset),
 		cmocka_unit_test_setup(a_diverted_flow_stays_diverted, reset),

@@ -69,6 +69,10 @@ static void touch_object(const struct object *o)
 		touch(o->record.node_uid);
 		touch(o->record.settings_hash);
 		must(o->record.tunnel_port <= UINT16_MAX);
+	} else if (o->kind == OBJECT_ENDPOINTS) {
+		must(o->endpoints.endpoints_count <= OBJECT_ENDPOINTS_MAX);
+		for (size_t i = 0; i < o->endpoints.endpoints_count; i++)
+			must(o->endpoints.endpoints[i].port > 0);
 	} else if (o->kind == OBJECT_REQUEST) {
 		touch_request(&o->request);
 	}

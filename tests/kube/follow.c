@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* follow.c - what the reflectors say of a cluster, a line an event, for the tests over a real API server:
  *   kube_follow (--kubeconfig FILE | --service-account FOLDER) [--page ITEMS] [--crowd DAEMONS] KIND[=PATH] ...
- * KIND: nodes, pods, namespaces, records, requests. Ends at TERM. */
+ * KIND: nodes, pods, namespaces, records, endpoints, requests. Ends at TERM. */
 #include "kube/client.h"
 #include "kube/message.h"
 #include "kube/reflector.h"
@@ -24,6 +24,7 @@ static const struct {
 	[OBJECT_POD] = { "pods", "/api/v1/pods" },
 	[OBJECT_NAMESPACE] = { "namespaces", "/api/v1/namespaces" },
 	[OBJECT_RECORD] = { "records", "/apis/coordination.k8s.io/v1/leases" },
+	[OBJECT_ENDPOINTS] = { "endpoints", "/api/v1/endpoints" },
 	[OBJECT_REQUEST] = { "requests", "/apis/certificates.k8s.io/v1/certificatesigningrequests" },
 };
 
@@ -56,6 +57,11 @@ static void put(void *ctx, const struct object *o)
 	} else if (o->kind == OBJECT_REQUEST) {
 		printf(" signer=%s username=%s pem=%zu approved=%d denied=%d certificate=%zu", o->request.signer, o->request.username,
 		       o->request.pem_bytes, o->request.is_approved, o->request.is_denied, o->request.certificate_bytes);
+	} else if (o->kind == OBJECT_ENDPOINTS) {
+		char text[ENDPOINT_TEXT_BYTES];
+
+		for (size_t i = 0; i < o->endpoints.endpoints_count; i++)
+			printf("%s%s", i ? "," : " endpoints=", endpoint_print(&o->endpoints.endpoints[i], text));
 	} else if (o->kind == OBJECT_RECORD) {
 		printf(" node_uid=%s port=%u settings=%s", o->record.node_uid, o->record.tunnel_port, o->record.settings_hash);
 	} else if (o->kind == OBJECT_NAMESPACE) {

@@ -10,7 +10,7 @@ from plane import ending_with_us, wait_for
 
 PROGRAM = pathlib.Path(os.environ.get("CULVERT_BIN_DIR", pathlib.Path(__file__).resolve().parents[2] / "build" / "release")) / "kube_follow"
 PLURALS = {"nodes": ("v1", "nodes"), "pods": ("v1", "pods"), "namespaces": ("v1", "namespaces"), "records": ("coordination.k8s.io/v1", "leases"),
-           "requests": ("certificates.k8s.io/v1", "certificatesigningrequests")}
+           "endpoints": ("v1", "endpoints"), "requests": ("certificates.k8s.io/v1", "certificatesigningrequests")}
 
 
 class Follower:

@@ -168,7 +168,7 @@ def test_app_armor_is_asked_for_only_where_it_is_known():
 def test_daemons_may_read_who_is_where_and_enrol_themselves(plain):
     assert plain.rules("ClusterRole", "culvert") == {
         ("", "nodes", ()): {"get", "list", "watch"}, ("", "pods", ()): {"list", "watch"}, ("", "namespaces", ()): {"list", "watch"},
-        ("certificates.k8s.io", "certificatesigningrequests", ()): {"create", "get"}}
+        ("", "endpoints", ("kubernetes",)): {"list", "watch"}, ("certificates.k8s.io", "certificatesigningrequests", ()): {"create", "get"}}
     assert plain.rules("Role", "culvert", "culvert-nodes") == {("coordination.k8s.io", "leases", ()): {"get", "list", "watch", "create"}}
     assert plain.rules("Role", "culvert", NAMESPACE) == {
         ("apps", "daemonsets", ("culvert",)): {"get"}, ("", "configmaps", ("culvert-ca",)): {"get"}}

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from follower import PROGRAM, Follower
-from plane import Authority, ControlPlane
+from plane import PLANE_ADDRESS, SERVER_PORT, Authority, ControlPlane
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -41,9 +41,10 @@ def test_each_kind_with_its_fields(plane):
     pem = _request_pem()
     plane.api.create("certificates.k8s.io/v1", "certificatesigningrequests", {
         "metadata": {"name": "fields1"}, "spec": {"request": base64.b64encode(pem).decode(), "signerName": "culvert.dev/node", "usages": ["client auth"]}})
-    with Follower(plane, "nodes", "pods", "namespaces", "records", "requests") as follower:
+    with Follower(plane, "nodes", "pods", "namespaces", "records", "endpoints", "requests") as follower:
         follower.wait_current()
         follower.wait_same()
+        assert follower.get("endpoints", "default/kubernetes")["endpoints"] == f"{PLANE_ADDRESS}:{SERVER_PORT}"
         assert follower.get("nodes", "/fields1")["addresses"] == "10.9.7.1,fd09:7::1"
         assert follower.lines("fault nodes /fields1 ", 'metadata.annotations[culvert.dev/enrolled]: "perhaps"')
         pod = follower.get("pods", "fields/web")

@@ -175,6 +175,7 @@ def test_a_right_that_is_missing_is_said_and_missed_no_more(mesh):
         wait_for(lambda: "cannot list resource" in mesh.two.status()["reason"], lambda: f"the missing right to be named: {mesh.two.log()[-1500:]}")
         assert mesh.two.pins.exists()
         rules = [{"apiGroups": [""], "resources": ["nodes", "pods", "namespaces"], "verbs": ["get", "list", "watch"]},
+                 {"apiGroups": [""], "resources": ["endpoints"], "resourceNames": ["kubernetes"], "verbs": ["list", "watch"]},
                  {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list", "watch", "create"]},
                  {"apiGroups": ["apps"], "resources": ["daemonsets"], "verbs": ["get"]}]
         api.create("rbac.authorization.k8s.io/v1", "clusterroles", {"metadata": {"name": "small"}, "rules": rules})

@@ -415,6 +415,69 @@ static void test_a_request(void **state)
 	assert_null(o.request.certificate);
 }
 
+static void put_port(struct bytes *subset, uint64_t number, const char *protocol)
+{
+	struct bytes port = { 0 };
+
+	put_text(&port, 1, "https");
+	put_number(&port, 2, number);
+	put_text(&port, 3, protocol);
+	put_message(subset, 3, &port);
+}
+
+static void put_place(struct bytes *subset, unsigned field, const char *ip)
+{
+	struct bytes at = { 0 };
+
+	put_text(&at, 1, ip);
+	put_message(subset, field, &at);
+}
+
+static void test_endpoints_are_each_address_with_each_port(void **state)
+{
+	struct bytes b = { 0 }, subset = { 0 };
+	char text[ENDPOINT_TEXT_BYTES];
+	struct object o;
+
+	(void)state;
+	put_meta(&b, "default", "kubernetes", "u", "7");
+	put_place(&subset, 1, "172.30.0.1");
+	put_place(&subset, 1, "fd30::1");
+	put_place(&subset, 1, "nowhere");
+	put_place(&subset, 2, "172.30.0.3"); /* not ready */
+	put_port(&subset, 6443, "TCP");
+	put_port(&subset, 53, "UDP");
+	put_port(&subset, 70000, "TCP");
+	put_message(&b, 2, &subset);
+	put_place(&subset, 1, "172.30.0.2");
+	put_port(&subset, 443, "");
+	put_message(&b, 2, &subset);
+	assert_int_equal(decode(OBJECT_ENDPOINTS, &b, &o), 0);
+	assert_string_equal(o.meta.name, "kubernetes");
+	assert_int_equal(o.endpoints.endpoints_count, 3);
+	assert_string_equal(endpoint_print(&o.endpoints.endpoints[0], text), "172.30.0.1:6443");
+	assert_string_equal(endpoint_print(&o.endpoints.endpoints[1], text), "[fd30::1]:6443");
+	assert_string_equal(endpoint_print(&o.endpoints.endpoints[2], text), "172.30.0.2:443");
+	assert_int_equal(o.faults_count, 3);
+	assert_string_equal(o.faults[0].text, "subsets[0].ports[2].port: 70000 is no port; 1 to 65535 would be right");
+	assert_string_equal(o.faults[2].text, "subsets[0].addresses[2].ip: \"nowhere\" is no IP address");
+
+	put_meta(&b, "default", "kubernetes", "u", "8");
+	assert_int_equal(decode(OBJECT_ENDPOINTS, &b, &o), 0);
+	assert_int_equal(o.endpoints.endpoints_count, 0);
+
+	put_meta(&b, "default", "kubernetes", "u", "9");
+	for (int i = 0; i <= OBJECT_ENDPOINTS_MAX; i++) {
+		(void)snprintf(text, sizeof(text), "10.0.0.%d", i);
+		put_place(&subset, 1, text);
+	}
+	put_port(&subset, 443, "");
+	put_message(&b, 2, &subset);
+	assert_int_equal(decode(OBJECT_ENDPOINTS, &b, &o), 0);
+	assert_int_equal(o.endpoints.endpoints_count, OBJECT_ENDPOINTS_MAX);
+	assert_string_equal(o.faults[0].text, "subsets: more than 64 addresses and ports; the others are left out");
+}
+
 static void test_objects_without_a_usable_name_are_refused(void **state)
 {
 	struct bytes b = { 0 };
@@ -738,6 +801,7 @@ int main(void)
 		cmocka_unit_test(test_a_namespace),
 		cmocka_unit_test(test_a_record),
 		cmocka_unit_test(test_a_request),
+		cmocka_unit_test(test_endpoints_are_each_address_with_each_port),
 		cmocka_unit_test(test_objects_without_a_usable_name_are_refused),
 		cmocka_unit_test(test_the_name_of_an_object_that_can_not_be_taken_is_found),
 		cmocka_unit_test(test_cut_objects_are_refused),

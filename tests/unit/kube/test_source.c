@@ -110,7 +110,17 @@ static void state_changed(void *ctx)
 	(void)ctx;
 }
 
-static const struct source_ops ops = { view_changed, refused, state_changed };
+static unsigned api_servers_changes;
+
+static void api_servers_changed(void *ctx)
+{
+	(void)ctx;
+	api_servers_changes++;
+}
+
+static const struct source_ops ops = {
+	.view_changed = view_changed, .refused = refused, .api_servers_changed = api_servers_changed, .state_changed = state_changed
+};
 
 static int set_up(void **state)
 {
@@ -121,6 +131,7 @@ static int set_up(void **state)
 	(void)state;
 	clock_init_fake(&fake_clock, NS_PER_S);
 	memset(calls, 0, sizeof(calls));
+	api_servers_changes = 0;
 	if (loop_create(&fake_clock, &loop) < 0)
 		return -1;
 	return source_create(loop, &s, &ops, NULL, &source);
@@ -240,9 +251,23 @@ static void put_record(struct bytes *items, const char *name)
 #define NODES      "/api/v1/nodes"
 #define NAMESPACES "/api/v1/namespaces"
 #define PODS       "/api/v1/pods"
+#define ENDPOINTS  "/api/v1/namespaces/default/endpoints?fieldSelector=metadata.name%3Dkubernetes&"
 #define RECORDS    "/apis/coordination.k8s.io/v1/namespaces/culvert-nodes/leases"
 
-/* Two nodes, both namespaces, a record of n1; all watches run. */
+/* The endpoints of that name, of one address and one port. */
+static void put_endpoints(struct bytes *object, const char *name, const char *address)
+{
+	struct bytes subset = { 0 }, at = { 0 }, port = { 0 };
+
+	put_meta(object, "default", name, "uid", "101");
+	put_text(&at, 1, address);
+	put_message(&subset, 1, &at);
+	put_number(&port, 2, 6443);
+	put_message(&subset, 3, &port);
+	put_message(object, 2, &subset);
+}
+
+/* Two nodes, both namespaces, a record of n1, one API server; all watches run. */
 static void to_watches(void)
 {
 	struct bytes items = { 0 }, object = { 0 };
@@ -258,6 +283,11 @@ static void to_watches(void)
 	put_record(&items, "n1");
 	assert_null(find_call(PODS));
 	answers(wait_for_call(RECORDS), "coordination.k8s.io/v1", "LeaseList", &items);
+	assert_null(find_call(PODS));
+	put_endpoints(&object, "kubernetes", "172.30.0.2");
+	put_item(&items, &object);
+	answers(wait_for_call(ENDPOINTS "resourceVersion=0"), "v1", "EndpointsList", &items);
+	opens(wait_for_call(ENDPOINTS "watch"));
 	opens(wait_for_call(NODES "?watch"));
 	opens(wait_for_call(NAMESPACES "?watch"));
 	opens(wait_for_call(RECORDS "?watch"));
@@ -286,6 +316,47 @@ static void test_records_are_read_from_the_store(void **state)
 
 	(void)state;
 	assert_string_equal(call->path, RECORDS "?limit=500");
+}
+
+static void expect_api_server(const char *text)
+{
+	char found[ENDPOINT_TEXT_BYTES];
+	const struct endpoint *e;
+	size_t count;
+
+	e = source_api_servers(source, &count);
+	assert_int_equal(count, text ? 1 : 0);
+	if (text)
+		assert_string_equal(endpoint_print(e, found), text);
+}
+
+static void endpoints_event(const char *type, const char *name, const char *address)
+{
+	struct kube_call *call = find_call(ENDPOINTS "watch");
+	struct bytes b = { 0 }, object = { 0 };
+
+	assert_non_null(call);
+	put_endpoints(&object, name, address);
+	put_event(&b, type, "Endpoints", &object);
+	assert_true(call->handler.on_data(call->ctx, b.data, b.len));
+	bytes_done(&b);
+}
+
+static void test_the_api_servers_are_those_of_its_service(void **state)
+{
+	(void)state;
+	to_watches();
+	expect_api_server("172.30.0.2:6443");
+	assert_int_equal(api_servers_changes, 1);
+	endpoints_event("MODIFIED", "kubernetes", "172.30.0.2");
+	endpoints_event("ADDED", "shop", "172.30.0.9");
+	assert_int_equal(api_servers_changes, 1);
+	endpoints_event("MODIFIED", "kubernetes", "172.30.0.1");
+	expect_api_server("172.30.0.1:6443");
+	assert_int_equal(api_servers_changes, 2);
+	endpoints_event("DELETED", "kubernetes", "172.30.0.1");
+	expect_api_server(NULL);
+	assert_int_equal(api_servers_changes, 3);
 }
 
 static void space_event(const char *type, const char *name, bool is_deleting)
@@ -324,6 +395,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_the_first_view_comes_when_all_is_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_records_are_read_from_the_store, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_the_api_servers_are_those_of_its_service, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_the_end_of_a_namespace_of_ours_is_an_end, set_up, tear_down),
 	};
 
