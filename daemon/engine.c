@@ -140,7 +140,7 @@ static void release_syn(void *ctx, const struct syn *s)
 	hold_release(((struct engine_worker *)ctx)->hold, s);
 }
 
-static void answer_syn(void *ctx, const struct syn *s, enum syn_answer answer)
+static void answer_syn(void *ctx, const struct syn *s, const struct syn_answer *answer)
 {
 	hold_answer(((struct engine_worker *)ctx)->hold, s, answer);
 }

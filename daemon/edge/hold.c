@@ -117,22 +117,19 @@ void hold_release(struct hold *h, const struct syn *s)
 	(void)send(h->host_fd, frame, packet_put_syn(frame, &h->into, s), 0);
 }
 
-void hold_answer(struct hold *h, const struct syn *s, enum syn_answer answer)
+void hold_answer(struct hold *h, const struct syn *s, const struct syn_answer *answer)
 {
 	uint8_t frame[PACKET_BYTES_MAX];
-	size_t len_bytes;
+	size_t len_bytes = 0;
 
-	switch (answer) {
+	switch (answer->kind) {
 	case SYN_SILENCE:
 		return;
-	case SYN_REFUSED:
+	case SYN_RESET:
 		len_bytes = packet_put_reset(frame, &h->out, s);
 		break;
-	case SYN_HOST_UNREACHABLE:
-	case SYN_NET_UNREACHABLE:
-	case SYN_PROHIBITED:
-	default:
-		len_bytes = packet_put_unreachable(frame, &h->out, s, answer);
+	case SYN_UNREACHABLE:
+		len_bytes = packet_put_unreachable(frame, &h->out, s, answer->code, &answer->from);
 		break;
 	}
 	(void)send(h->private_fd, frame, len_bytes, 0);

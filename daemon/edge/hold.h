@@ -23,6 +23,6 @@ int hold_ring_fd(const struct hold *h);
 /* The SYN goes on into the private namespace, where the worker's listener answers it. One that finds no room is lost: the client sends it again. */
 void hold_release(struct hold *h, const struct syn *s);
 /* The client gets the answer, by way of the node's netfilter, as if it came from the far side. SYN_SILENCE: nothing. */
-void hold_answer(struct hold *h, const struct syn *s, enum syn_answer answer);
+void hold_answer(struct hold *h, const struct syn *s, const struct syn_answer *answer);
 
 #endif

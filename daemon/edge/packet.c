@@ -86,8 +86,8 @@ static void finish_ipv4(uint8_t *ip, size_t total_bytes)
 	put_u16(ip + offsetof(struct iphdr, check), sum_fold(sum_bytes(0, ip, header_bytes)));
 }
 
-/* From the server to the client. Returns where the payload begins. */
-static uint8_t *put_answer_ip(uint8_t *dst, const struct syn *s, uint8_t protocol, size_t payload_bytes)
+/* To the client. Returns where the payload begins. */
+static uint8_t *put_answer_ip(uint8_t *dst, const struct syn *s, const struct addr *from, uint8_t protocol, size_t payload_bytes)
 {
 	if (is_v6(s)) {
 		struct ip6_hdr ip = { 0 };
@@ -96,14 +96,14 @@ static uint8_t *put_answer_ip(uint8_t *dst, const struct syn *s, uint8_t protoco
 		ip.ip6_plen = htons((uint16_t)payload_bytes);
 		ip.ip6_nxt = protocol;
 		ip.ip6_hlim = TTL;
-		memcpy(&ip.ip6_src, s->server.addr.bytes, 16);
+		memcpy(&ip.ip6_src, from->bytes, 16);
 		memcpy(&ip.ip6_dst, s->client.addr.bytes, 16);
 		memcpy(dst, &ip, sizeof(ip));
 		return dst + IPV6_BYTES;
 	}
 	struct iphdr ip = { .version = 4, .ihl = IPV4_BYTES / 4, .frag_off = htons(IP_DF), .ttl = TTL, .protocol = protocol };
 
-	memcpy(&ip.saddr, s->server.addr.bytes + 12, 4);
+	memcpy(&ip.saddr, from->bytes + 12, 4);
 	memcpy(&ip.daddr, s->client.addr.bytes + 12, 4);
 	memcpy(dst, &ip, sizeof(ip));
 	finish_ipv4(dst, IPV4_BYTES + payload_bytes);
@@ -146,7 +146,7 @@ size_t packet_put_syn(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *m
 
 size_t packet_put_reset(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s)
 {
-	uint8_t *tcp = put_answer_ip(put_ethernet(dst, macs, is_v6(s)), s, IPPROTO_TCP, TCP_BYTES);
+	uint8_t *tcp = put_answer_ip(put_ethernet(dst, macs, is_v6(s)), s, &s->server.addr, IPPROTO_TCP, TCP_BYTES);
 	struct tcphdr h = { .source = htons(s->server.port),
 		            .dest = htons(s->client.port),
 		            .ack_seq = htonl(s->seq + 1),
@@ -159,36 +159,22 @@ size_t packet_put_reset(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs 
 	return (size_t)(tcp + TCP_BYTES - dst);
 }
 
-static void unreachable_code(enum syn_answer answer, bool is_wide, uint8_t *ret_type, uint8_t *ret_code)
-{
-	*ret_type = is_wide ? ICMP6_DST_UNREACH : ICMP_DEST_UNREACH;
-	switch (answer) {
-	case SYN_NET_UNREACHABLE:
-		*ret_code = is_wide ? ICMP6_DST_UNREACH_NOROUTE : ICMP_NET_UNREACH;
-		return;
-	case SYN_PROHIBITED:
-		*ret_code = is_wide ? ICMP6_DST_UNREACH_ADMIN : ICMP_PKT_FILTERED;
-		return;
-	default:
-		*ret_code = is_wide ? ICMP6_DST_UNREACH_ADDR : ICMP_HOST_UNREACH;
-		return;
-	}
-}
-
-size_t packet_put_unreachable(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s, enum syn_answer answer)
+size_t packet_put_unreachable(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s, uint8_t code,
+                              const struct addr *from)
 {
 	bool is_wide = is_v6(s);
 	size_t icmp_bytes = ICMP_BYTES + (size_t)s->len_bytes;
-	uint8_t *icmp = put_answer_ip(put_ethernet(dst, macs, is_wide), s, is_wide ? IPPROTO_ICMPV6 : IPPROTO_ICMP, icmp_bytes);
+	uint8_t *icmp = put_answer_ip(put_ethernet(dst, macs, is_wide), s, from, is_wide ? IPPROTO_ICMPV6 : IPPROTO_ICMP, icmp_bytes);
 	uint8_t frame[PACKET_BYTES_MAX];
 
 	memset(icmp, 0, ICMP_BYTES);
-	unreachable_code(answer, is_wide, &icmp[0], &icmp[1]);
+	icmp[0] = is_wide ? ICMP6_DST_UNREACH : ICMP_DEST_UNREACH;
+	icmp[1] = code;
 	/* What is quoted has its own checksums right: netfilter looks at them. */
 	(void)packet_put_syn(frame, macs, s);
 	memcpy(icmp + ICMP_BYTES, frame + ETH_HLEN, s->len_bytes);
 	if (is_wide)
-		put_u16(icmp + 2, sum_upper(&s->server.addr, &s->client.addr, true, IPPROTO_ICMPV6, icmp, icmp_bytes));
+		put_u16(icmp + 2, sum_upper(from, &s->client.addr, true, IPPROTO_ICMPV6, icmp, icmp_bytes));
 	else
 		put_u16(icmp + 2, sum_fold(sum_bytes(0, icmp, icmp_bytes)));
 	return (size_t)(icmp + icmp_bytes - dst);

@@ -27,7 +27,8 @@ bool packet_is_syn(const struct syn *s);
 size_t packet_put_syn(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s);
 /* The server's reset. */
 size_t packet_put_reset(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s);
-/* "Destination unreachable" from the server's address; answer is one of the three that are ICMP. */
-size_t packet_put_unreachable(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s, enum syn_answer answer);
+/* "Destination unreachable" of that code, of whoever says so: an address of the SYN's family. */
+size_t packet_put_unreachable(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s, uint8_t code,
+                              const struct addr *from);
 
 #endif

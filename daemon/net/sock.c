@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/errqueue.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -219,6 +220,13 @@ int sock_connect(const struct endpoint *source, const struct endpoint *dst, bool
 	return fd;
 }
 
+/* ICMP errors are kept with all that they say. On a socket that has connected they would become errors of the socket, which they are to nobody
+ * who did not ask. */
+static int set_icmp_queue(int fd, int family, bool is_on)
+{
+	return family == AF_INET ? set_int(fd, IPPROTO_IP, IP_RECVERR, is_on) : set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, is_on);
+}
+
 int sock_connect_transparent(const struct endpoint *source, const struct endpoint *dst, bool *ret_pending)
 {
 	int family = endpoint_family(dst);
@@ -238,6 +246,8 @@ int sock_connect_transparent(const struct endpoint *source, const struct endpoin
 	if (rc == 0)
 		rc = set_reset_on_close(fd, true);
 	if (rc == 0)
+		rc = set_icmp_queue(fd, family, true);
+	if (rc == 0)
 		rc = bind_to(fd, source);
 	if (rc == 0)
 		rc = connect_to(fd, dst, ret_pending);
@@ -246,6 +256,40 @@ int sock_connect_transparent(const struct endpoint *source, const struct endpoin
 		return rc;
 	}
 	return fd;
+}
+
+bool sock_take_icmp(int fd, uint8_t *ret_type, uint8_t *ret_code, struct addr *ret_from)
+{
+	union {
+		struct cmsghdr head; /* for its alignment */
+		uint8_t bytes[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
+	} control;
+	struct msghdr m = { .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct endpoint from;
+
+	if (recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		return false;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		const struct sock_extended_err *e = (const struct sock_extended_err *)(void *)CMSG_DATA(c);
+		const struct sockaddr *offender = SO_EE_OFFENDER(e);
+
+		if (c->cmsg_len < CMSG_LEN(sizeof(*e) + sizeof(struct sockaddr_in)))
+			continue;
+		if (e->ee_origin != SO_EE_ORIGIN_ICMP && e->ee_origin != SO_EE_ORIGIN_ICMP6)
+			continue;
+		if (endpoint_from_sockaddr(offender, (socklen_t)(c->cmsg_len - CMSG_LEN(sizeof(*e))), &from) < 0)
+			continue;
+		*ret_type = e->ee_type;
+		*ret_code = e->ee_code;
+		*ret_from = from.addr;
+		return true;
+	}
+	return false;
+}
+
+void sock_connected_transparent(int fd, const struct endpoint *dst)
+{
+	(void)set_icmp_queue(fd, endpoint_family(dst), false);
 }
 
 /* Errors that accept(2) hands on from the connection itself: that one is gone, the next may be there. */

@@ -28,8 +28,14 @@ int sock_listen_tunnel(uint16_t port, int backlog);
 int sock_connect(const struct endpoint *source, const struct endpoint *dst, bool *ret_pending);
 
 /* The same from an address that is not ours: IP_TRANSPARENT, SO_REUSEADDR, SO_LINGER {1, 0}, TCP_NODELAY. The client pod's address and port
- * are the source. */
+ * are the source. An ICMP error that comes while connect() runs ends it here as it would a moment later. sock_connected_transparent
+ * when it has connected. */
 int sock_connect_transparent(const struct endpoint *source, const struct endpoint *dst, bool *ret_pending);
+
+/* For a connection of sock_connect_transparent that failed: the ICMP error that said so. false: none did. */
+bool sock_take_icmp(int fd, uint8_t *ret_type, uint8_t *ret_code, struct addr *ret_from);
+/* It has connected: from now on ICMP errors are what they are to any socket, and end nothing. */
+void sock_connected_transparent(int fd, const struct endpoint *dst);
 
 /* Accepts one connection. -EAGAIN: none there. -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM: the caller pauses. peer and local may be NULL.
  * Returns the descriptor. */

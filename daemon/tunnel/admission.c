@@ -71,7 +71,7 @@ void stream_held(struct pool *pool, struct held *h)
 
 	if (!s) {
 		pool->counters.closed[REASON_NO_RESOURCES]++;
-		held_end(pool, h, REASON_NO_RESOURCES);
+		held_end(pool, h, REASON_NO_RESOURCES, NULL);
 		return;
 	}
 	s->held = h;
@@ -110,12 +110,21 @@ static bool stream_waits_for_port(const struct stream *s, int error)
 	       instant_elapsed_ns(s->created, pool_now(s->pool)) < DIAL_PATIENCE_MS * NS_PER_MS;
 }
 
+static void stream_dial_failed(struct stream *s, int error)
+{
+	struct frame_cause *cause = &s->cause;
+
+	if (!sock_take_icmp(s->source.fd, &cause->type, &cause->code, &cause->from))
+		cause->type = 0;
+	stream_fail(s, reason_from_errno(error));
+}
+
 void stream_dial(struct stream *s)
 {
 	struct pool *pool = s->pool;
 	bool is_pending;
 	int fd = pool->ops->connect_pod(pool->ctx, &s->client, &s->server, &is_pending);
-	int r;
+	int r, error;
 
 	if (list_is_linked(&s->place)) {
 		list_remove(&s->place);
@@ -130,9 +139,13 @@ void stream_dial(struct stream *s)
 		return;
 	}
 	s->source.fd = fd;
+	/* An answer that came while connect() still ran is kept aside as a soft error, and would count only a second later. */
+	error = sock_error(fd);
 	r = loop_add(pool->loop, &s->source, POD_EVENTS);
 	if (r)
 		stream_fail(s, REASON_NO_RESOURCES);
+	else if (error)
+		stream_dial_failed(s, error);
 	else
 		stream_step(s, STREAM_EV_DIALED); /* EPOLLOUT says that it is connected, also where it was at once */
 }
@@ -196,9 +209,10 @@ void stream_dial_done(struct stream *s)
 	int error = sock_error(s->source.fd);
 
 	if (error) {
-		stream_fail(s, reason_from_errno(error));
+		stream_dial_failed(s, error);
 		return;
 	}
+	sock_connected_transparent(s->source.fd, &s->server);
 	stream_wants_frames(s, STREAM_SEND_OPENED);
 	stream_step(s, STREAM_EV_CONNECTED);
 	stream_flush_queue(s);

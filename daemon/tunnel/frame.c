@@ -16,6 +16,7 @@ enum {
 	GOAWAY_BYTES = 6,                  /* and text */
 	PAIR_BYTES = 5 + FRAME_HASH_BYTES, /* as the first version says it */
 	PAIR_WHOLE_BYTES = PAIR_BYTES + 8, /* and what a later version says behind it */
+	CAUSE_BYTES = 18,
 	INITIAL_CREDIT_MAX = 1 << 30,
 	/* Room for decoding one message. What a peer can fill is bounded by its length; 64 fields fit several times over, and more is refused. */
 	ARENA_BYTES = 16 * 1024,
@@ -62,6 +63,7 @@ static const struct {
 	[FRAME_PING] = { PING_BYTES, PING_BYTES, FRAME_PING_ANSWER, STREAM_NEVER },
 	[FRAME_GOAWAY] = { GOAWAY_BYTES, GOAWAY_BYTES + FRAME_TEXT_MAX, 0, STREAM_NEVER },
 	[FRAME_PAIR] = { PAIR_BYTES, MESSAGE_MAX, 0, STREAM_NEVER },
+	[FRAME_CAUSE] = { CAUSE_BYTES, CAUSE_BYTES, 0, STREAM_ALWAYS },
 };
 
 static uint16_t get_u16(const uint8_t *p)
@@ -393,6 +395,23 @@ enum frame_result frame_get_reset(const struct frame *f, struct frame_reset *ret
 	if (m.final_offset > OFFSET_MAX)
 		return FRAME_BAD_MESSAGE;
 	*ret = m;
+	return FRAME_OK;
+}
+
+size_t frame_put_cause(uint8_t *dst, uint32_t stream, const struct frame_cause *m)
+{
+	frame_put_head(dst, FRAME_CAUSE, 0, CAUSE_BYTES, stream);
+	dst[FRAME_HEAD_BYTES] = m->type;
+	dst[FRAME_HEAD_BYTES + 1] = m->code;
+	memcpy(dst + FRAME_HEAD_BYTES + 2, m->from.bytes, sizeof(m->from.bytes));
+	return FRAME_HEAD_BYTES + CAUSE_BYTES;
+}
+
+enum frame_result frame_get_cause(const struct frame *f, struct frame_cause *ret)
+{
+	ret->type = f->payload[0];
+	ret->code = f->payload[1];
+	memcpy(ret->from.bytes, f->payload + 2, sizeof(ret->from.bytes));
 	return FRAME_OK;
 }
 

@@ -5,6 +5,8 @@
 #include "tunnel/admission.h"
 #include "tunnel/pool.h"
 
+#include <netinet/icmp6.h>
+#include <netinet/ip_icmp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,32 +190,41 @@ void held_release(struct pool *p, struct held *h)
 	let_in(p, &h->syn);
 }
 
-/* What the client hears. What is not the far side's own word is silence: its kernel tries again, as it would with packets that were lost. */
-static enum syn_answer answer_of(enum close_reason reason)
+static struct syn_answer unreachable(const struct syn *s, uint8_t code_v4, uint8_t code_v6)
 {
+	return (struct syn_answer){ SYN_UNREACHABLE, addr_is_v4(&s->client.addr) ? code_v4 : code_v6, s->server.addr };
+}
+
+/* What the client hears. What is not the far side's own word is silence: its kernel tries again, as it would with packets that were lost. */
+static struct syn_answer answer_of(const struct syn *s, enum close_reason reason, const struct frame_cause *cause)
+{
+	if (cause && cause->type == (addr_is_v4(&s->client.addr) ? ICMP_DEST_UNREACH : ICMP6_DST_UNREACH))
+		return (struct syn_answer){ SYN_UNREACHABLE, cause->code, cause->from };
 	switch (reason) {
 	case REASON_REFUSED:
 	case REASON_POD_RESET:
-		return SYN_REFUSED;
+		return (struct syn_answer){ .kind = SYN_RESET };
 	case REASON_HOST_UNREACHABLE:
 	case REASON_PEER_REMOVED: /* the cluster says that the node is gone */
-		return SYN_HOST_UNREACHABLE;
+		return unreachable(s, ICMP_HOST_UNREACH, ICMP6_DST_UNREACH_ADDR);
 	case REASON_NET_UNREACHABLE:
-		return SYN_NET_UNREACHABLE;
+		return unreachable(s, ICMP_NET_UNREACH, ICMP6_DST_UNREACH_NOROUTE);
 	case REASON_PROHIBITED:
-		return SYN_PROHIBITED;
+		return unreachable(s, ICMP_PKT_FILTERED, ICMP6_DST_UNREACH_ADMIN);
 	default:
-		return SYN_SILENCE;
+		return (struct syn_answer){ .kind = SYN_SILENCE };
 	}
 }
 
-void held_end(struct pool *p, struct held *h, enum close_reason reason)
+void held_end(struct pool *p, struct held *h, enum close_reason reason, const struct frame_cause *cause)
 {
+	struct syn_answer answer = answer_of(&h->syn, reason, cause);
+
 	h->stream = NULL;
 	if (h->is_released && reason != REASON_CLIENT_GONE)
 		return; /* its connection may be accepted at any moment, and is reset then */
 	if (!h->is_released)
-		p->ops->answer_syn(p->ctx, &h->syn, answer_of(reason));
+		p->ops->answer_syn(p->ctx, &h->syn, &answer);
 	held_forget(p, h);
 }
 

@@ -201,6 +201,24 @@ static void on_reset(struct tunnel *t, struct stream *s, const struct frame *f)
 		stream_on_reset(s, m.reason < REASON_COUNT && m.reason ? (enum close_reason)m.reason : REASON_POD_RESET);
 }
 
+/* Whose word it is, the peer's node's or one of its pods', is checked; else the server's, whose word the RESET is anyway. */
+static void on_cause(struct tunnel *t, struct stream *s, const struct frame *f)
+{
+	const struct view_node *node = view_node_by_name(t->pool->view, t->peer->name);
+	struct frame_cause m;
+	enum frame_result r = frame_get_cause(f, &m);
+
+	if (r != FRAME_OK) {
+		tunnel_broken(t, frame_result_text(r));
+		return;
+	}
+	if (!s || s->state != STREAM_OPENING || !s->held)
+		return;
+	if (!node || view_judge(t->pool->view, &m.from, node, true) != VIEW_YES || addr_is_v4(&m.from) != addr_is_v4(&s->server.addr))
+		m.from = s->server.addr;
+	s->cause = m;
+}
+
 static void on_window(struct tunnel *t, struct stream *s, const struct frame *f)
 {
 	struct frame_window m;
@@ -301,7 +319,8 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 		return;
 	}
 	if (l->kind == FRAME_LINK_BULK && f->type != FRAME_HELLO && f->type != FRAME_DATA && f->type != FRAME_END &&
-	    f->type != FRAME_RESET && !(f->type == FRAME_GOAWAY && !l->has_hello)) { /* instead of HELLO it refuses this link only */
+	    f->type != FRAME_RESET && f->type != FRAME_CAUSE &&
+	    !(f->type == FRAME_GOAWAY && !l->has_hello)) { /* instead of HELLO it refuses this link only */
 		tunnel_broken(t, "a control frame on the bulk link");
 		return;
 	}
@@ -331,6 +350,9 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 		return;
 	case FRAME_RESET:
 		on_reset(t, s, f);
+		return;
+	case FRAME_CAUSE:
+		on_cause(t, s, f);
 		return;
 	case FRAME_SWITCH:
 		on_switch(t, s, f);

@@ -27,7 +27,7 @@ struct pool_ops {
 	int (*connect_pod)(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending);
 	/* A SYN that was held: lets it go on to the listener; answers it in the place of the far side. */
 	void (*release_syn)(void *ctx, const struct syn *s);
-	void (*answer_syn)(void *ctx, const struct syn *s, enum syn_answer answer);
+	void (*answer_syn)(void *ctx, const struct syn *s, const struct syn_answer *answer);
 	/* The first tunnel to a node is up, or the last is gone. */
 	void (*peer_up)(void *ctx, const char *node, bool is_up);
 	/* The node has said what it holds true of the pair (PAIR_NOT_ENROLLED: nothing; also asked again and again). What holds now here. */

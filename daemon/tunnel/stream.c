@@ -259,7 +259,7 @@ static void stream_enter_closed(struct stream *s, bool is_orderly)
 
 	loop_timer_clear(s->pool->loop, &s->deadline);
 	if (s->held)
-		held_end(s->pool, s->held, s->reason);
+		held_end(s->pool, s->held, s->reason, s->cause.type ? &s->cause : NULL);
 	s->held = NULL;
 	turn_forget_delivery(s->pool, s);
 	stream_close_socket(s, is_orderly);

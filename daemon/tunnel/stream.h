@@ -117,6 +117,7 @@ struct stream {
 	struct queue queue;  /* received, not taken by the pod yet */
 	struct queue *stash; /* came on the bulk link before the SWITCH; NULL: none */
 	uint8_t nonce[FRAME_NONCE_BYTES], peer_nonce[FRAME_NONCE_BYTES];
+	struct frame_cause cause; /* of an attempt that failed; type 0: no ICMP error */
 };
 
 void stream_step(struct stream *s, enum stream_event event);

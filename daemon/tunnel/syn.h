@@ -17,13 +17,13 @@ struct syn {
 	uint8_t bytes[SYN_BYTES_MAX]; /* from the IP header to the end of TCP's options, as it would have left the node */
 };
 
-/* What the client's kernel takes for the far side's own word; anything else is silence. */
-enum syn_answer {
-	SYN_SILENCE,
-	SYN_REFUSED,          /* a reset: ECONNREFUSED */
-	SYN_HOST_UNREACHABLE, /* ICMP: EHOSTUNREACH */
-	SYN_NET_UNREACHABLE,  /* ICMP: ENETUNREACH */
-	SYN_PROHIBITED,       /* ICMP: EACCES with IPv6, EHOSTUNREACH with IPv4, as Linux has it */
+/* What the client's kernel takes for the far side's own word. */
+enum syn_answer_kind { SYN_SILENCE, SYN_RESET, SYN_UNREACHABLE /* ICMP: "destination unreachable" */ };
+
+struct syn_answer {
+	enum syn_answer_kind kind;
+	uint8_t code;     /* SYN_UNREACHABLE: RFC 792 or RFC 4443, by the SYN's family */
+	struct addr from; /* SYN_UNREACHABLE: who says so */
 };
 
 #endif

@@ -180,6 +180,8 @@ static void stream_put_opened(struct stream *s, struct link *l, uint8_t *dst)
 /* The lowest pending frame of mask; the stream may be gone after END or RESET. */
 static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uint8_t which)
 {
+	size_t len_bytes;
+
 	s->pending &= (uint8_t)~which;
 	switch (which) {
 	case STREAM_SEND_OPEN:
@@ -213,7 +215,9 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 		stream_check_ended(s);
 		return;
 	case STREAM_SEND_RESET:
-		link_commit(l, frame_put_reset(dst, s->id, &(struct frame_reset){ s->tx.sent, s->reason }));
+		len_bytes = s->role == STREAM_SERVER_SIDE && s->cause.type ? frame_put_cause(dst, s->id, &s->cause) : 0;
+		len_bytes += frame_put_reset(dst + len_bytes, s->id, &(struct frame_reset){ s->tx.sent, s->reason });
+		link_commit(l, len_bytes);
 		stream_destroy(s);
 		return;
 	}

@@ -26,6 +26,7 @@ static size_t frame_again(const struct frame *f, uint8_t dst[FRAME_CONTROL_MAX])
 		struct frame_window window;
 		struct frame_goaway goaway;
 		struct frame_pair pair;
+		struct frame_cause cause;
 		uint64_t number;
 	} m;
 
@@ -52,6 +53,8 @@ static size_t frame_again(const struct frame *f, uint8_t dst[FRAME_CONTROL_MAX])
 		return frame_get_goaway(f, &m.goaway) == FRAME_OK ? frame_put_goaway(dst, &m.goaway) : 0;
 	case FRAME_PAIR:
 		return frame_get_pair(f, &m.pair) == FRAME_OK ? frame_put_pair(dst, &m.pair) : 0;
+	case FRAME_CAUSE:
+		return frame_get_cause(f, &m.cause) == FRAME_OK ? frame_put_cause(dst, f->stream, &m.cause) : 0;
 	}
 	abort(); /* frame_next lets no other type through */
 }

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from lib import PLAIN, Shape, finish, wait_for
-from mesh import Capture, Mesh, serve
+from mesh import Capture, Mesh, addresses_of, serve
 from test_edge_packets import SYN, TCP, ipv4, tcp
 from traffic import MESSAGE, ask, echo, outcome
 
@@ -61,6 +61,21 @@ def test_an_address_that_nobody_has_is_unreachable(mesh, version):
     """The server's node asks its bridge for the address, and nobody answers: its error is the client's."""
     nobody = mesh.net.b1.address(version).rsplit("." if version == 4 else ":", 1)[0] + (".99" if version == 4 else ":99")
     assert outcome(mesh.net.a1.connect, nobody, PORT) == "EHOSTUNREACH"
+
+
+REJECTIONS = {("unreachable", 4): (3, 3), ("unreachable", 6): (1, 4), ("prohibited", 4): (3, 13), ("prohibited", 6): (1, 1)}
+
+
+@pytest.mark.parametrize("how", ("unreachable", "prohibited"))
+def test_a_rejection_on_the_servers_node_is_its_own_icmp_error(mesh, version, how):
+    """Type, code and who says it, as the client's capture would show them without us."""
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with mesh.net.deny(mesh.net.b, a1.address(version), b1.address(version), how), watching(mesh, a1) as capture:
+        outcome(a1.connect, b1.address(version), PORT)
+    errors = [(tuple(p.payload[:2]), p.source) for p in capture.packets if p.protocol == "icmp" and p.destination == a1.address(version) and p.payload[0] in (1, 3)]
+    assert [error for error, _ in errors] == [REJECTIONS[how, version]]
+    assert errors[0][1] in addresses_of(mesh.net.b, mesh.shape)
+    assert flags_seen(capture, a1.address(version), b1.address(version)) == []
 
 
 def test_nothing_of_the_server_is_said_before_it_has_answered(mesh, version):

@@ -130,33 +130,33 @@ static void a_reset_answers_the_syn(void **state)
 
 static void icmp_quotes_the_syn(void **state)
 {
-	static const struct {
-		enum syn_answer answer;
-		uint8_t v4[2], v6[2]; /* type, code: RFC 792 and 1812, RFC 4443 */
-	} cases[] = {
-		{ SYN_HOST_UNREACHABLE, { 3, 1 }, { 1, 3 } },
-		{ SYN_NET_UNREACHABLE, { 3, 0 }, { 1, 0 } },
-		{ SYN_PROHIBITED, { 3, 13 }, { 1, 1 } },
-	};
 	struct syn s = syn_of_v4(), s6 = syn_of_v6();
 	uint8_t frame[PACKET_BYTES_MAX];
 	uint8_t *ip = frame + 14;
+	struct addr from;
+	size_t len;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		size_t len = packet_put_unreachable(frame, &macs, &s, cases[i].answer);
+	assert_int_equal(addr_parse("10.99.0.2", &from), 0);
+	len = packet_put_unreachable(frame, &macs, &s, 13, &from);
+	assert_int_equal(len, 14 + 20 + 8 + sizeof(syn_v4));
+	assert_int_equal(ip[9], 1);
+	assert_memory_equal(ip + 12, from.bytes + 12, 4);
+	assert_memory_equal(ip + 16, syn_v4 + 12, 4);
+	assert_int_equal(ip[20], 3);
+	assert_int_equal(ip[21], 13);
+	assert_int_equal(add(0, ip, 20), 0xffff);
+	assert_int_equal(add(0, ip + 20, len - 34), 0xffff);
+	assert_memory_equal(ip + 28 + 12, syn_v4 + 12, 24);
 
-		assert_int_equal(len, 14 + 20 + 8 + sizeof(syn_v4));
-		assert_int_equal(ip[9], 1);
-		assert_memory_equal(ip + 20, cases[i].v4, 2);
-		assert_int_equal(add(0, ip + 20, len - 34), 0xffff);
-		assert_memory_equal(ip + 28 + 12, syn_v4 + 12, 24);
-		len = packet_put_unreachable(frame, &macs, &s6, cases[i].answer);
-		assert_int_equal(len, 14 + 40 + 8 + 72);
-		assert_int_equal(ip[6], 58);
-		assert_memory_equal(ip + 40, cases[i].v6, 2);
-		assert_true(is_upper_right(ip + 8, ip + 24, 16, 58, ip + 40, len - 54));
-	}
+	assert_int_equal(addr_parse("fd99::2", &from), 0);
+	len = packet_put_unreachable(frame, &macs, &s6, 4, &from);
+	assert_int_equal(len, 14 + 40 + 8 + 72);
+	assert_int_equal(ip[6], 58);
+	assert_memory_equal(ip + 8, from.bytes, 16);
+	assert_int_equal(ip[40], 1);
+	assert_int_equal(ip[41], 4);
+	assert_true(is_upper_right(ip + 8, ip + 24, 16, 58, ip + 40, len - 54));
 }
 
 static void what_does_not_hold_together_is_no_syn(void **state)

@@ -88,13 +88,13 @@ static void release_syn(void *ctx, const struct syn *syn)
 	s->last_released = *syn;
 }
 
-static void answer_syn(void *ctx, const struct syn *syn, enum syn_answer answer)
+static void answer_syn(void *ctx, const struct syn *syn, const struct syn_answer *answer)
 {
 	struct side *s = ctx;
 
 	(void)syn;
 	s->answered++;
-	s->last_answer = answer;
+	s->last_answer = *answer;
 }
 
 static void peer_up(void *ctx, const char *node, bool is_up)

@@ -39,7 +39,7 @@ struct side {
 	int released; /* SYNs that were let in */
 	struct syn last_released;
 	int answered; /* SYNs that were answered, silence included */
-	enum syn_answer last_answer;
+	struct syn_answer last_answer;
 };
 
 struct pair {

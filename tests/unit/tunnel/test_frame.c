@@ -526,6 +526,7 @@ static void fixed_payloads_come_back(void **state)
 	struct frame_switch change;
 	struct frame_window window;
 	struct frame_pair pair;
+	struct frame_cause cause;
 	uint64_t offset, token;
 	struct frame f;
 
@@ -551,6 +552,10 @@ static void fixed_payloads_come_back(void **state)
 	assert_int_equal(frame_get_pair(&f, &pair), FRAME_OK);
 	assert_true(pair.state == PAIR_JOINED && pair.enrolled_count == UINT32_MAX &&
 	            !strcmp((char *)pair.enrolled_hash, "fedcba987654321") && pair.settings_hash == UINT64_MAX);
+	f = only(dst, frame_put_cause(dst, 9, &(struct frame_cause){ 3, 13, { "fedcba987654321" } }));
+	assert_int_equal(frame_get_cause(&f, &cause), FRAME_OK);
+	assert_true(cause.type == 3 && cause.code == 13 && !strcmp((char *)cause.from.bytes, "fedcba987654321"));
+	f = only(dst, frame_put_pair(dst, &(struct frame_pair){ PAIR_JOINED, UINT32_MAX, "fedcba987654321", UINT64_MAX }));
 	/* As earlier versions say it: without the settings. */
 	dst[3] -= 8;
 	f = only(dst, FRAME_HEAD_BYTES + f.len_bytes - 8);

@@ -75,13 +75,13 @@ static void expect_released(int count)
 	assert_int_equal(near->released, count);
 }
 
-static void expect_answer(enum syn_answer answer)
+static void expect_answer(enum syn_answer_kind answer)
 {
 	int count = 1;
 
 	assert_true(pair_pump(&pair, is_answered, &count));
 	assert_int_equal(near->answered, 1);
-	assert_int_equal(near->last_answer, answer);
+	assert_int_equal(near->last_answer.kind, answer);
 	assert_int_equal(near->released, 0);
 	assert_int_equal(near->pool->held.count, 0);
 	assert_true(pair_pump(&pair, are_streams_gone, NULL));
@@ -186,15 +186,12 @@ static void the_client_hears_what_the_far_side_heard(void **state)
 {
 	static const struct {
 		int error;
-		enum syn_answer answer;
+		enum syn_answer_kind answer;
+		uint8_t code; /* RFC 792 */
 	} cases[] = {
-		{ ECONNREFUSED, SYN_REFUSED },
-		{ ECONNRESET, SYN_REFUSED },
-		{ EHOSTUNREACH, SYN_HOST_UNREACHABLE },
-		{ ENETUNREACH, SYN_NET_UNREACHABLE },
-		{ EACCES, SYN_PROHIBITED },
-		{ ETIMEDOUT, SYN_SILENCE },
-		{ EMFILE, SYN_SILENCE }, /* our own trouble is not the server's word */
+		{ ECONNREFUSED, SYN_RESET, 0 },      { ECONNRESET, SYN_RESET, 0 },    { EHOSTUNREACH, SYN_UNREACHABLE, 1 },
+		{ ENETUNREACH, SYN_UNREACHABLE, 0 }, { EACCES, SYN_UNREACHABLE, 13 }, { ETIMEDOUT, SYN_SILENCE, 0 },
+		{ EMFILE, SYN_SILENCE, 0 }, /* our own trouble is not the server's word */
 	};
 
 	(void)state;
@@ -203,6 +200,7 @@ static void the_client_hears_what_the_far_side_heard(void **state)
 		near->answered = 0;
 		pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 		expect_answer(cases[i].answer);
+		assert_int_equal(near->last_answer.code, cases[i].code);
 	}
 }
 
@@ -264,7 +262,7 @@ static void a_client_that_is_silent_has_given_up(void **state)
 	pair_advance_s(&pair, 3);
 	assert_int_equal(near->pool->streams_count, 0);
 	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 1);
-	assert_int_equal(near->last_answer, SYN_SILENCE);
+	assert_int_equal(near->last_answer.kind, SYN_SILENCE);
 	far->is_cut = false;
 	pair_run(&pair, 200);
 	assert_int_equal(far->pods_count, 0); /* no server pod saw anything */
@@ -361,7 +359,7 @@ static void an_address_that_nobody_knows_is_silence(void **state)
 		if (near->pool->streams_count)
 			pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	}
-	assert_int_equal(near->last_answer, SYN_SILENCE);
+	assert_int_equal(near->last_answer.kind, SYN_SILENCE);
 	assert_int_equal(near->pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
 	/* Known now: what comes next goes on. */
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
@@ -390,7 +388,8 @@ static void a_node_that_left_is_unreachable(void **state)
 	pair_run(&pair, 10);
 	pool_set_view(near->pool, v);
 	assert_int_equal(near->answered, 1);
-	assert_int_equal(near->last_answer, SYN_HOST_UNREACHABLE);
+	assert_int_equal(near->last_answer.kind, SYN_UNREACHABLE);
+	assert_int_equal(near->last_answer.code, 1);
 	far->is_cut = false;
 	view_unref(v);
 }
@@ -434,7 +433,7 @@ static void a_daemon_that_ends_leaves_the_client_to_the_next(void **state)
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	pool_drain(near->pool);
 	assert_int_equal(near->pool->streams_count, 0);
-	assert_int_equal(near->last_answer, SYN_SILENCE);
+	assert_int_equal(near->last_answer.kind, SYN_SILENCE);
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	assert_int_equal(near->pool->streams_count, 0);
 	assert_int_equal(near->released, 0);
