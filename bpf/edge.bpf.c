@@ -10,7 +10,8 @@
  * - A flow that passes between two nodes of which not both are enrolled is remembered from the first of its packets that is seen, so that
  *   it lives on when they are.
  * - In doubt between two enrolled nodes' pods: permissive mode passes and counts, strict and lockdown refuse and count.
- * - A pod is told by the way its packet came (ingress_ifindex), not by its address: a new pod may send before anybody named it. */
+ * - A pod is told by the way its packet came (ingress_ifindex) or goes (the node's routes), not by its address alone: a new pod may send, and
+ *   be sent to, before anybody named it. */
 #include "vmlinux.h"
 
 #include <bpf/bpf_endian.h>
@@ -139,6 +140,8 @@ static __always_inline int judge_ingress(struct edge *e, int result)
 	if (p->l4_proto == L4_TCP && !p->is_fragment && e->source.kind == NET_NODE && e->dest.kind == NET_SELF &&
 	    (p->dest_port_be == e->config->tunnel_port_be || p->source_port_be == e->config->tunnel_port_be))
 		return pass(CLASS_CARRIER);
+	if (is_new_pod(e))
+		e->dest = (struct net_value){ .kind = NET_OWN_POD };
 	if (result == PARSE_UNCLASSIFIABLE)
 		return judge_unclassifiable(e);
 	if (p->l4_proto == L4_TCP) {

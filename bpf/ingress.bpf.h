@@ -1,10 +1,57 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-2-Clause */
-/* ingress.bpf.h - plaintext TCP that arrives by an edge: refused between enrolled nodes' pods, else let pass and counted. */
+/* ingress.bpf.h - plaintext TCP that arrives by an edge: refused between enrolled nodes' pods, else let pass and counted. And who is a pod of
+ * this node: what the daemon has named, and what the node's own routes lead to. */
 #ifndef CULVERT_INGRESS_BPF_H
 #define CULVERT_INGRESS_BPF_H
 
 #include "flows.bpf.h"
 #include "joining.bpf.h"
+
+enum { FAMILY_V4 = 2, FAMILY_V6 = 10 };
+
+/* Would the node's routes lead the packet to one of its pods? By a device that faces pods, or that nobody has told of yet, as that of a new
+ * pod. By one that may face them only what is known to be some pod's: else it may be any machine behind it. Global, so that the verifier
+ * walks it once. */
+__noinline int leads_to_pod(struct __sk_buff *skb, __u32 is_space)
+{
+	const struct packet *p = packet_at(PACKET_OUTER);
+	const struct device_value *device;
+	struct bpf_fib_lookup way = {};
+	__u32 ifindex;
+	long rc;
+
+	if (!p)
+		return false;
+	way.family = p->is_v6 ? FAMILY_V6 : FAMILY_V4;
+	way.l4_protocol = p->l4_proto;
+	way.ifindex = skb->ifindex;
+	if (p->is_v6) {
+		__builtin_memcpy(way.ipv6_src, p->source, 16);
+		__builtin_memcpy(way.ipv6_dst, p->dest, 16);
+	} else {
+		__builtin_memcpy(&way.ipv4_src, p->source + 12, 4);
+		__builtin_memcpy(&way.ipv4_dst, p->dest + 12, 4);
+	}
+	rc = bpf_fib_lookup(skb, &way, sizeof(way), 0);
+	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH && rc != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return false;
+	ifindex = way.ifindex;
+	device = bpf_map_lookup_elem(&devices, &ifindex);
+	if (!device || device->role == DEVICE_POD)
+		return true;
+	return device->role == DEVICE_EDGE && device->flags & DEVICE_MAY_FACE_PODS && is_space;
+}
+
+/* A pod that nobody has named yet, and that others of the cluster talk to. What outsiders say to it is not asked for: a node that is a way
+ * to elsewhere would pay for each packet. */
+static __always_inline bool is_new_pod(const struct edge *e)
+{
+	if (e->dest.kind != NET_POD_SPACE && e->dest.kind != NET_OUTSIDE)
+		return false;
+	if (e->source.kind != NET_POD && e->source.kind != NET_POD_SPACE && e->source.kind != NET_NODE)
+		return false;
+	return leads_to_pod(e->skb, e->dest.kind == NET_POD_SPACE);
+}
 
 /* Plaintext from a pod of another node, or from the pod space, to a pod of this node. */
 static __always_inline int ingress_tcp_pod(const struct edge *e, const struct flow_key *key, bool is_syn)

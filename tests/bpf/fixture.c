@@ -56,10 +56,8 @@ void fixture_remove_net(struct fixture *f, const char *address, unsigned bits)
 	must(!bpf_map_delete_elem(bpf_map__fd(f->edge->maps.nets), &key), "nets");
 }
 
-static void set_device(struct fixture *f, uint32_t ifindex, enum device_role role)
+void fixture_set_device(struct fixture *f, uint32_t ifindex, struct device_value value)
 {
-	struct device_value value = { .role = role };
-
 	must(!bpf_map_update_elem(bpf_map__fd(f->edge->maps.devices), &ifindex, &value, BPF_ANY), "devices");
 }
 
@@ -230,10 +228,10 @@ int fixture_load(struct fixture *f)
 	set_api_server(f, "fdee::2");
 	set_api_server(f, "192.168.0.3");
 	set_api_server(f, "10.2.0.5");
-	set_device(f, FROM_POD, DEVICE_POD);
-	set_device(f, FROM_EDGE, DEVICE_EDGE);
-	set_device(f, FROM_OURS, DEVICE_OURS);
-	set_device(f, 1, DEVICE_EDGE);
+	fixture_set_device(f, FROM_POD, (struct device_value){ .role = DEVICE_POD });
+	fixture_set_device(f, FROM_EDGE, (struct device_value){ .role = DEVICE_EDGE });
+	fixture_set_device(f, FROM_OURS, (struct device_value){ .role = DEVICE_OURS });
+	fixture_set_device(f, 1, (struct device_value){ .role = DEVICE_EDGE });
 	fixture_reset(f);
 	return 0;
 }

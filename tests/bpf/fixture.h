@@ -41,6 +41,7 @@ void fixture_set_peer(struct fixture *f, uint32_t place, bool is_up);
 void fixture_set_pair(struct fixture *f, uint32_t place, uint64_t egress_strict_ns, uint64_t ingress_strict_ns);
 void fixture_set_net(struct fixture *f, const char *address, unsigned bits, struct net_value value);
 void fixture_remove_net(struct fixture *f, const char *address, unsigned bits);
+void fixture_set_device(struct fixture *f, uint32_t ifindex, struct device_value value);
 /* The daemon dies, and comes back. */
 void fixture_kill(struct fixture *f);
 void fixture_revive(struct fixture *f);

@@ -10,6 +10,7 @@ from counted import counted, kernel_counters
 from kubemesh import KubeMesh, SlowProxy, bound
 from lib import DEADLINE_S, wait_for
 from plane import ControlPlane
+from test_edge_packets import SYN, TCP, ipv4, send, tcp
 from test_enrol import MESSAGE, ask, echo, meets_encrypted
 from traffic import ending, talk
 
@@ -162,6 +163,20 @@ def test_a_pod_of_ten_milliseconds_is_late_at_most(mesh, new, late, delay_s):
         daemon.end()
         proxy.close()
         mesh.delete_pod(f"fresh-{number}")
+
+
+def test_plaintext_to_a_pod_that_nobody_has_named_yet_is_refused(mesh):
+    """From a machine on the wire, under the address of an enrolled node's pod; the node's own routes tell it whose it is."""
+    pod, other, port = mesh.net.a2, mesh.net.b1, 8080
+    address = mesh.address(pod, 91)
+    key = ("refused", "in", "refused")
+    before = kernel_counters(mesh.one).get(key, 0)
+    with counted(mesh, pod) as c, pod.listen(port):
+        send(mesh.net.x, ipv4(other.v4, address, TCP, tcp(other.v4, address, SYN, ports=(40001, port))))
+        wait_for(lambda: kernel_counters(mesh.one).get(key, 0) > before, lambda: f"it to be counted: {kernel_counters(mesh.one)}")
+    assert len([p for p in c.clear if p.destination == address]) == 1
+    assert (c.one, c.two) == ({key: 1}, {})
+    assert not [p for p in c.at_pod if p.destination == address]
 
 
 def test_a_right_that_is_missing_is_said_and_missed_no_more(mesh):
