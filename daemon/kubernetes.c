@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/hash.h"
+#include "edge/memory.h"
 #include "kube/leave.h"
 #include "reload.h"
 #include "settings.h"
@@ -20,6 +21,7 @@ struct kubernetes {
 	struct source *source;
 	struct enrol *enrol;
 	struct leave *leave;
+	struct memory *memory;     /* NULL: nothing is there of an earlier daemon, or it is not needed any more */
 	struct identity *identity; /* NULL: files are mounted, or there is no client yet */
 	uint64_t seed;
 	void (*left)(struct daemon *d, bool is_leaving);
@@ -106,10 +108,32 @@ static void on_view_retry(struct loop_timer *t)
 	apply_view(container_of(t, struct kubernetes, view_retry));
 }
 
+static const char *recall(void *ctx, const struct addr *a, bool *ret_is_own)
+{
+	return memory_owner(ctx, a, ret_is_own);
+}
+
+/* Before the first view is written over what the earlier daemon left. */
+static void begin_to_recall(struct kubernetes *k)
+{
+	if (memory_open(k->daemon->pin_directory, k->daemon->config.node, &k->memory) == 0)
+		source_set_recall(k->source, recall, k->memory);
+}
+
+static void end_to_recall(struct kubernetes *k)
+{
+	if (k->source)
+		source_set_recall(k->source, NULL, NULL);
+	memory_close(k->memory);
+	k->memory = NULL;
+}
+
 static void on_view_changed(void *ctx, struct view *v)
 {
 	struct kubernetes *k = ctx;
 
+	if (k->memory)
+		end_to_recall(k);
 	view_unref(k->wanted);
 	k->wanted = view_ref(v);
 	apply_view(k);
@@ -457,6 +481,7 @@ int kubernetes_start(struct daemon *d)
 	if (r == 0)
 		r = loop_timer_set(d->loop, &k->ready_tick, instant_add_ms(loop_now(d->loop), READY_TICK_MS));
 	if (r == 0) {
+		begin_to_recall(k);
 		ask_for_certificate(k);
 		on_source_changed(k);
 	}
@@ -475,6 +500,7 @@ void kubernetes_stop(struct daemon *d)
 	identity_destroy(k->identity);
 	leave_destroy(k->leave);
 	enrol_destroy(k->enrol);
+	end_to_recall(k);
 	source_destroy(k->source);
 	if (d->loop) {
 		loop_timer_clear(d->loop, &k->view_retry);

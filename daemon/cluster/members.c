@@ -217,17 +217,18 @@ void members_clear_node(struct members *m, struct node *n)
 	n->addresses_count = n->ranges_count = 0;
 }
 
-static bool had_address(const struct node *n, const struct addr *a)
+/* As it was before, with what was settled of it; NULL: it is new. */
+static const struct node_address *find_address(const struct node *n, const struct addr *a)
 {
 	for (size_t i = 0; i < n->addresses_count; i++) {
 		if (addr_equal(&n->addresses[i].addr, a))
-			return n->addresses[i].is_owner;
+			return &n->addresses[i];
 	}
-	return false;
+	return NULL;
 }
 
 int members_set_node(struct members *m, struct node *n, const struct addr *addresses, size_t addresses_count, const struct prefix *ranges,
-                     size_t ranges_count)
+                     size_t ranges_count, uint32_t told)
 {
 	struct node_address *copies = calloc(addresses_count + 1, sizeof(*copies));
 	struct prefix *range_copies = calloc(ranges_count + 1, sizeof(*range_copies));
@@ -237,10 +238,17 @@ int members_set_node(struct members *m, struct node *n, const struct addr *addre
 		free(range_copies);
 		return -ENOMEM;
 	}
-	for (size_t i = 0; i < addresses_count; i++)
-		copies[i] = (struct node_address){ .addr = addresses[i], .node = n, .is_owner = had_address(n, &addresses[i]) };
+	for (size_t i = 0; i < addresses_count; i++) {
+		const struct node_address *before = find_address(n, &addresses[i]);
+
+		copies[i] = (struct node_address){
+			.addr = addresses[i], .node = n, .since = before ? before->since : told, .is_owner = before && before->is_owner
+		};
+	}
 	if (ranges_count > 0)
 		memcpy(range_copies, ranges, ranges_count * sizeof(*ranges));
+	if (n->ranges_count != ranges_count || (ranges_count > 0 && memcmp(n->ranges, ranges, ranges_count * sizeof(*ranges)) != 0))
+		n->ranges_since = told;
 	members_clear_node(m, n);
 	n->addresses = copies;
 	n->addresses_count = addresses_count;

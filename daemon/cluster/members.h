@@ -25,7 +25,8 @@ struct node_address {
 	struct chain chain;
 	struct addr addr;
 	struct node *node;
-	bool is_owner; /* settled: no other node has it */
+	uint32_t since; /* settlement.told when it said so first */
+	bool is_owner;  /* settled: no other node has it */
 };
 
 struct node {
@@ -46,6 +47,7 @@ struct node {
 	size_t addresses_count;
 	struct prefix *ranges;
 	size_t ranges_count;
+	uint32_t ranges_since;             /* settlement.told when it had them first */
 	char record_uid[MEMBER_UID_BYTES]; /* of the Node that its record is owned by */
 	char record_hash[MEMBER_HASH_BYTES];
 	uint16_t record_port;
@@ -111,9 +113,9 @@ struct node *members_node(const struct members *m, const char *name); /* NULL: n
 struct node *members_need_node(struct members *m, const char *name);
 /* Frees it where nothing is known of it any more. */
 void members_drop_node(struct members *m, struct node *n);
-/* Takes copies. 0, or -ENOMEM with all as it was. */
+/* Takes copies; told: of what is new in them. 0, or -ENOMEM with all as it was. */
 int members_set_node(struct members *m, struct node *n, const struct addr *addresses, size_t addresses_count, const struct prefix *ranges,
-                     size_t ranges_count);
+                     size_t ranges_count, uint32_t told);
 void members_clear_node(struct members *m, struct node *n); /* no addresses, no ranges */
 
 struct space *members_space(const struct members *m, const char *name);

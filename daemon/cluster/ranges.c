@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cluster/ranges.h"
 
+#include "cluster/elect.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

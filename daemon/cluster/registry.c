@@ -234,8 +234,9 @@ static int put_node(struct registry *r, const struct object *o, struct judged *j
 	    n->created_s != created_s) {
 		bool has_other_ranges = !n->is_known || !has_same_ranges(n, ranges, ranges_count);
 
+		r->s.told += r->s.view != NULL;
 		mark_rivals(r, n);
-		if (members_set_node(&r->s.members, n, addresses, addresses_count, ranges, ranges_count) < 0) {
+		if (members_set_node(&r->s.members, n, addresses, addresses_count, ranges, ranges_count, r->s.told) < 0) {
 			members_drop_node(&r->s.members, n);
 			return -ENOMEM;
 		}
@@ -708,6 +709,12 @@ int registry_apply(struct registry *r, const struct registry_settings *s)
 	r->s.is_ranged_dirty = true;
 	mark_pods_in(r, NULL);
 	return 0;
+}
+
+void registry_set_recall(struct registry *r, registry_recall_fn recall, void *ctx)
+{
+	r->s.recall = recall;
+	r->s.recall_ctx = ctx;
 }
 
 int registry_set_namespace(struct registry *r, const char *culvert_namespace)

@@ -41,6 +41,11 @@ void registry_destroy(struct registry *r); /* NULL is welcome */
 /* New settings, of the same self. 0, or -ENOMEM with the old ones in force. */
 int registry_apply(struct registry *r, const struct registry_settings *s);
 
+/* What an earlier daemon knew of an address: the name of the node that had it, itself or by a pod; lives until the next call. NULL: nothing. */
+typedef const char *(*registry_recall_fn)(void *ctx, const struct addr *a, bool *ret_is_own);
+/* It is asked for addresses that several claim, until the first view is made. */
+void registry_set_recall(struct registry *r, registry_recall_fn recall, void *ctx);
+
 /* Where it becomes known only later. Before the first pods are put. 0 or -ENOMEM. */
 int registry_set_namespace(struct registry *r, const char *culvert_namespace);
 

@@ -2,6 +2,7 @@
 #include "cluster/settle.h"
 
 #include "base/hash.h"
+#include "cluster/elect.h"
 #include "cluster/ranges.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 enum { DAEMONS_MAX = 4 }; /* of a node: one, and those that it takes the place of */
 
 /* What is judged together, and what is refused by it, has a key. */
-enum { KEY_NODE = 2, KEY_NODE_ADDRESS = 3, KEY_ADDRESS = 4 }; /* 1 is that of ranges */
+enum { KEY_NODE = 2, KEY_ADDRESS = 4 }; /* 1 is that of ranges, 3 of elect */
 
 bool node_is_enrolled(const struct node *n)
 {
@@ -52,52 +53,6 @@ static int set(const struct edit *edit, const struct prefix *p, const struct vie
 }
 
 /* --- nodes --- */
-
-bool node_is_older(const struct node *a, const struct node *b)
-{
-	return a->created_s != b->created_s ? a->created_s < b->created_s : strcmp(a->uid, b->uid) < 0;
-}
-
-/* The pod that has a already, on another node than n; NULL: none. A node can say of itself what it likes, and so would have whatever is sent to
- * another's pod. */
-static const struct pod *find_holder(const struct settlement *s, const struct addr *a, const struct node *n)
-{
-	for (const struct claim *c = members_claim(&s->members, a); c; c = claim_next(c)) {
-		if (c->is_owner && claim_pod(c)->node->is_known && claim_pod(c)->node != n)
-			return claim_pod(c);
-	}
-	return NULL;
-}
-
-static void elect_node(struct settlement *s, const struct addr *a)
-{
-	uint64_t key = key_of_address(a, KEY_NODE_ADDRESS);
-	char text[ADDR_TEXT_BYTES], object[REFUSAL_OBJECT_BYTES];
-	struct node_address *best = NULL;
-
-	for (struct node_address *at = members_node_address(&s->members, a); at; at = node_address_next(at)) {
-		if (!at->is_owner && find_holder(s, a, at->node))
-			continue;
-		if (!best || at->is_owner > best->is_owner || (at->is_owner == best->is_owner && node_is_older(at->node, best->node)))
-			best = at;
-	}
-	refusals_begin(&s->refusals, key);
-	for (struct node_address *at = members_node_address(&s->members, a); at; at = node_address_next(at)) {
-		const struct pod *holder = best ? NULL : find_holder(s, a, at->node); /* of none, all have one */
-
-		at->is_owner = at == best;
-		if (at == best)
-			continue;
-		(void)snprintf(object, sizeof(object), "node %.120s", at->node->name);
-		if (holder)
-			settle_refuse(s, key, object, "status.addresses: %s is taken already, by pod %.50s/%.60s on node %.120s",
-			              addr_print(a, text), holder->space->name, pod_name(holder), holder->node->name);
-		else
-			settle_refuse(s, key, object, "status.addresses: %s is node %.120s's already", addr_print(a, text),
-			              best->node->name);
-	}
-	refusals_end(&s->refusals, key);
-}
 
 /* The node whose own a is; NULL: none's. */
 static const struct node *find_own(const struct settlement *s, const struct addr *a)
@@ -269,17 +224,6 @@ static bool is_reserved(const struct settlement *s, const struct addr *a)
 	return false;
 }
 
-static bool is_better(const struct claim *a, const struct claim *b)
-{
-	const struct pod *x = claim_pod(a), *y = claim_pod(b);
-
-	if (x->is_leaving != y->is_leaving)
-		return y->is_leaving;
-	if (a->is_owner != b->is_owner)
-		return a->is_owner;
-	return x->created_s != y->created_s ? x->created_s < y->created_s : x->uid_hash < y->uid_hash;
-}
-
 static void refuse_claim(struct settlement *s, const struct claim *c, const char *why, const char *whose)
 {
 	const struct pod *p = claim_pod(c);
@@ -377,7 +321,7 @@ static int settle_address(const struct edit *edit, const struct addr *a, struct 
 		if (!n->is_in_view) {
 			is_early |= !n->was_known;
 			c->is_owner = false;
-		} else if (!best || is_better(c, best)) {
+		} else if (!best || elect_is_better(s, c, best)) {
 			best = c;
 		}
 	}

@@ -440,6 +440,11 @@ static int reserve(const struct registry_settings *from, struct registry_setting
 	return 0;
 }
 
+void source_set_recall(struct source *s, registry_recall_fn recall, void *ctx)
+{
+	registry_set_recall(s->registry, recall, ctx);
+}
+
 int source_apply(struct source *s, const struct registry_settings *settings)
 {
 	struct registry_settings whole;

@@ -38,6 +38,8 @@ struct source_ops {
  * No callback comes from here. 0 or -errno. */
 int source_create(struct loop *loop, const struct source_settings *s, const struct source_ops *ops, void *ctx, struct source **ret);
 void source_destroy(struct source *s); /* NULL is welcome */
+/* Who had an address before: asked until the first view (registry_set_recall). */
+void source_set_recall(struct source *s, registry_recall_fn recall, void *ctx);
 /* Another mode, other prefixes. 0, or -ENOMEM with the old ones in force. */
 int source_apply(struct source *s, const struct registry_settings *settings);
 

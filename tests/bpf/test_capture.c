@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The private namespace and the capture module over real devices, in a network and a mount namespace of the test's own. */
 #include "edge/capture.h"
+#include "edge/memory.h"
 #include "edge/netns.h"
 
 #include "shared.h"
@@ -678,6 +679,39 @@ static size_t count_keys(int fd)
 	return count;
 }
 
+static const char *owner_of(struct memory *m, const char *text, bool *ret_is_own)
+{
+	struct addr a = address(text);
+
+	return memory_owner(m, &a, ret_is_own);
+}
+
+static void what_a_daemon_knew_is_remembered(void **state)
+{
+	struct view *v = make_view("10.2.0.0/16");
+	struct memory *m;
+	bool is_own;
+
+	(void)state;
+	assert_int_equal(memory_open(PINS, "node1", &m), -ENOENT);
+	start();
+	assert_int_equal(capture_set_view(capture, v), 0);
+	stop();
+	assert_int_equal(memory_open(PINS, "node1", &m), 0);
+	assert_string_equal(owner_of(m, "10.2.0.5", &is_own), "node2");
+	assert_false(is_own);
+	assert_string_equal(owner_of(m, "10.1.0.5", &is_own), "node1");
+	assert_false(is_own);
+	assert_string_equal(owner_of(m, "192.168.0.2", &is_own), "node2");
+	assert_true(is_own);
+	assert_string_equal(owner_of(m, "192.168.0.1", &is_own), "node1");
+	assert_true(is_own);
+	assert_null(owner_of(m, "10.9.0.1", &is_own)); /* the pod space */
+	assert_null(owner_of(m, "8.8.8.8", &is_own));
+	memory_close(m);
+	view_unref(v);
+}
+
 static void the_api_servers_are_those_that_were_said_last(void **state)
 {
 	struct endpoint list[CAPTURE_API_SERVERS_MAX];
@@ -828,6 +862,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_restart_replaces_the_programs_under_their_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_first_start_learns_unless_told_otherwise, setup, teardown),
 		cmocka_unit_test_setup_teardown(settings_are_applied_at_a_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_a_daemon_knew_is_remembered, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_api_servers_are_those_that_were_said_last, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_view_says_who_is_where, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_pair_grows_with_the_uplinks, setup, teardown),

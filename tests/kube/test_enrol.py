@@ -174,6 +174,29 @@ def test_what_contradicts_is_refused_and_listed(mesh):
     wait_for(lambda: not mesh.one.cluster()["refusals"], "nothing to be refused any more")
 
 
+def test_a_node_that_keeps_up_a_false_address_gets_it_from_no_daemon_that_starts(mesh):
+    def says(addresses):
+        node = mesh.api.get("v1", "nodes", "node2")
+        node["status"]["addresses"] = addresses
+        mesh.api.replace("v1", "nodes", node, part="status")
+
+    def refusal():
+        return {entry["object"]: entry["text"] for entry in mesh.one.cluster()["refusals"]}.get("node node2", "")
+
+    usual = mesh.api.get("v1", "nodes", "node2")["status"]["addresses"]
+    says([*usual, {"type": "InternalIP", "address": mesh.net.a1.v4}])
+    try:
+        wait_for(lambda: f"{mesh.net.a1.v4} is taken already" in refusal(), "it to be refused")
+        assert mesh.one.end() == 0
+        mesh.one.start()
+        mesh.wait_enrolled()
+        assert f"{mesh.net.a1.v4} is taken already, by pod default/{mesh.net.a1.name} on node node1" in refusal()
+        meets_encrypted(mesh, mesh.net.a1, mesh.net.b1)
+    finally:
+        says(usual)
+    wait_for(lambda: not refusal(), "nothing to be refused any more")
+
+
 def test_a_node_with_another_mode_is_named(mesh):
     mesh.two.write_config(capture={"mode": "permissive"})
     try:

@@ -702,6 +702,122 @@ static void a_nodes_address_is_no_pods(void **state)
 	end(&t);
 }
 
+/* What an earlier daemon knew: pairs of an address and its node, "=" before one that is the node's own. */
+static const char *recall(void *ctx, const struct addr *a, bool *ret_is_own)
+{
+	for (const char *const *at = ctx; *at; at += 2) {
+		struct addr known = addr(at[0]);
+
+		if (!addr_equal(&known, a))
+			continue;
+		*ret_is_own = at[1][0] == '=';
+		return at[1] + *ret_is_own;
+	}
+	return NULL;
+}
+
+static void claims_that_a_daemon_finds_at_its_start_are_as_the_one_before_knew_them(void **state)
+{
+	static const char *known[] = { "10.1.0.5", "n1", "10.1.0.6", "n3", "172.30.0.1", "=n1", "172.30.0.3", "=n3", NULL };
+
+	(void)state;
+	for (int has_memory = 0; has_memory < 2; has_memory++) {
+		struct told t;
+
+		begin(&t);
+		if (has_memory)
+			registry_set_recall(t.registry, recall, (void *)known);
+		put_node(&t, .name = "n1", .addresses = "172.30.0.1", .created_s = 10);
+		/* It is older than n3, keeps pods that are older, and says that it has what others have. */
+		put_node(&t, .name = "n2", .addresses = "172.30.0.2 10.1.0.5 172.30.0.3", .created_s = 5);
+		put_node(&t, .name = "n3", .addresses = "172.30.0.3", .created_s = 20);
+		put_pod(&t, .name = "shop/web", .node = "n1", .addresses = "10.1.0.5", .created_s = 100);
+		put_pod(&t, .name = "shop/cart", .node = "n3", .addresses = "10.1.0.6", .created_s = 100);
+		put_pod(&t, .name = "evil/old", .node = "n2", .addresses = "10.1.0.6", .created_s = 50);
+		put_pod(&t, .name = "evil/node", .node = "n2", .addresses = "172.30.0.1", .created_s = 50);
+		publish(&t);
+		assert_string_equal(whose(&t, "10.1.0.5"), has_memory ? "n1" : "=n2");
+		assert_string_equal(whose(&t, "10.1.0.6"), has_memory ? "n3" : "n2");
+		assert_string_equal(whose(&t, "172.30.0.3"), has_memory ? "=n3" : "=n2");
+		assert_string_equal(whose(&t, "172.30.0.1"), "=n1");
+		/* From then on who has it keeps it, and what was known before is not asked any more. */
+		registry_set_recall(t.registry, recall, (void *)(const char *[]){ "10.1.0.6", "n1", NULL });
+		put_pod(&t, .name = "evil/new", .node = "n1", .addresses = "10.1.0.6", .created_s = 1);
+		publish(&t);
+		assert_string_equal(whose(&t, "10.1.0.6"), has_memory ? "n3" : "n2");
+		end(&t);
+	}
+}
+
+static void what_is_remembered_is_no_claim(void **state)
+{
+	static const char *known[] = { "10.1.0.5", "n3", "172.30.0.2", "=n9", NULL };
+	struct told t;
+
+	(void)state;
+	begin(&t);
+	registry_set_recall(t.registry, recall, (void *)known);
+	put_two_nodes(&t);
+	put_pod(&t, .name = "shop/old", .node = "n1", .addresses = "10.1.0.5", .created_s = 100);
+	put_pod(&t, .name = "shop/new", .node = "n2", .addresses = "10.1.0.5", .created_s = 200);
+	publish(&t);
+	assert_string_equal(whose(&t, "10.1.0.5"), "n1");
+	assert_string_equal(whose(&t, "172.30.0.2"), "=n2");
+	end(&t);
+}
+
+/* Pods get the addresses of their node's range one after the other: a kubelet that says they are its node's would have them before. */
+static void a_free_address_of_another_nodes_range_is_its_pods_when_one_has_it(void **state)
+{
+	struct told t;
+
+	(void)state;
+	begin(&t);
+	put_node(&t, .name = "n1", .addresses = "172.30.0.1", .ranges = "10.9.1.0/24", .created_s = 20);
+	put_node(&t, .name = "n2", .addresses = "172.30.0.2", .ranges = "10.9.2.0/24", .created_s = 10);
+	publish(&t);
+	put_node(&t, .name = "n2", .addresses = "172.30.0.2 10.9.1.7 10.9.3.7", .ranges = "10.9.2.0/24", .created_s = 10);
+	publish(&t);
+	assert_string_equal(whose(&t, "10.9.1.7"), "=n2");
+	put_pod(&t, .name = "shop/web", .node = "n1", .addresses = "10.9.1.7");
+	publish(&t);
+	assert_string_equal(whose(&t, "10.9.1.7"), "n1");
+	assert_string_equal(t.last, "node n2: status.addresses: 10.9.1.7 is taken already, by pod shop/web on node n1");
+	assert_int_equal(view_node_by_name(t.view, "n2")->addresses_count, 2);
+	/* Not a pod of any other node, and not in a range that came to a node later. */
+	put_pod(&t, .name = "shop/far", .node = "n1", .addresses = "10.9.3.7");
+	put_node(&t, .name = "n3", .addresses = "172.30.0.3", .ranges = "10.9.3.0/24 172.30.0.0/24", .created_s = 30);
+	put_pod(&t, .name = "evil/node", .node = "n3", .addresses = "172.30.0.1");
+	put_pod(&t, .name = "evil/late", .node = "n3", .addresses = "10.9.3.7");
+	publish(&t);
+	assert_string_equal(whose(&t, "10.9.3.7"), "=n2");
+	assert_string_equal(whose(&t, "172.30.0.1"), "=n1");
+	/* Nobody's again, until the next pod has it. */
+	gone(&t, OBJECT_POD, "shop/web");
+	publish(&t);
+	assert_string_equal(whose(&t, "10.9.1.7"), "=n2");
+	put_pod(&t, .name = "shop/next", .node = "n1", .addresses = "10.9.1.7");
+	publish(&t);
+	assert_string_equal(whose(&t, "10.9.1.7"), "n1");
+	end(&t);
+}
+
+static void a_range_counts_at_a_daemons_start_where_its_node_is_the_older(void **state)
+{
+	(void)state;
+	for (int is_older = 0; is_older < 2; is_older++) {
+		struct told t;
+
+		begin(&t);
+		put_node(&t, .name = "n2", .addresses = "172.30.0.2 10.9.1.7", .created_s = 10);
+		put_node(&t, .name = "n1", .addresses = "172.30.0.1", .ranges = "10.9.1.0/24", .created_s = is_older ? 5 : 20);
+		put_pod(&t, .name = "shop/web", .node = "n1", .addresses = "10.9.1.7", .created_s = 100);
+		publish(&t);
+		assert_string_equal(whose(&t, "10.9.1.7"), is_older ? "n1" : "=n2");
+		end(&t);
+	}
+}
+
 /* A kubelet says what its node's addresses are: with another's pod among them it would get what is sent to that. */
 static void a_node_does_not_take_a_pods_address(void **state)
 {
@@ -1414,6 +1530,10 @@ int main(void)
 		cmocka_unit_test(an_address_of_two_nodes_is_the_older_ones),
 		cmocka_unit_test(a_nodes_address_is_no_pods),
 		cmocka_unit_test(a_node_does_not_take_a_pods_address),
+		cmocka_unit_test(claims_that_a_daemon_finds_at_its_start_are_as_the_one_before_knew_them),
+		cmocka_unit_test(what_is_remembered_is_no_claim),
+		cmocka_unit_test(a_free_address_of_another_nodes_range_is_its_pods_when_one_has_it),
+		cmocka_unit_test(a_range_counts_at_a_daemons_start_where_its_node_is_the_older),
 		cmocka_unit_test(a_kept_address_that_becomes_a_nodes_stays_the_nodes),
 		cmocka_unit_test(addresses_that_no_pod_can_have_are_refused),
 		cmocka_unit_test(ranges_mark_the_pod_space),
