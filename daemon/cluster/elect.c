@@ -76,10 +76,15 @@ static bool is_better_node(const struct node_address *a, const struct node_addre
 	return a->is_owner != b->is_owner ? a->is_owner : node_is_older(a->node, b->node);
 }
 
+static uint64_t key_of(const struct addr *a)
+{
+	return hash_bytes(a, sizeof(*a)) + KEY_NODE_ADDRESS;
+}
+
 void elect_node(struct settlement *s, const struct addr *a)
 {
 	const struct memory before = recall(s, a);
-	uint64_t key = hash_bytes(a, sizeof(*a)) + KEY_NODE_ADDRESS;
+	uint64_t key = key_of(a);
 	char text[ADDR_TEXT_BYTES], object[REFUSAL_OBJECT_BYTES];
 	struct node_address *best = NULL;
 
@@ -104,6 +109,14 @@ void elect_node(struct settlement *s, const struct addr *a)
 	refusals_end(&s->refusals, key);
 	for (struct node_address *at = members_node_address(&s->members, a); at; at = node_address_next(at))
 		at->is_owner = at == best;
+}
+
+void elect_forget(struct settlement *s, const struct addr *a)
+{
+	if (members_node_address(&s->members, a))
+		return;
+	refusals_begin(&s->refusals, key_of(a));
+	refusals_end(&s->refusals, key_of(a));
 }
 
 bool elect_is_better(const struct settlement *s, const struct claim *a, const struct claim *b)

@@ -13,6 +13,8 @@
 bool node_is_older(const struct node *a, const struct node *b);
 /* Settles which node's own a is, and refuses the others'. */
 void elect_node(struct settlement *s, const struct addr *a);
+/* A node does not say any more that a is its own: where none does, nobody's word on it is refused. */
+void elect_forget(struct settlement *s, const struct addr *a);
 /* Of two claims of one address. */
 bool elect_is_better(const struct settlement *s, const struct claim *a, const struct claim *b);
 

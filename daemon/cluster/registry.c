@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "cluster/elect.h"
 #include "cluster/settle.h"
 
 #include <errno.h>
@@ -196,6 +197,20 @@ static void mark_rivals(struct registry *r, const struct node *n)
 	}
 }
 
+/* What n says is its own, to look back at when it says something else. */
+static size_t copy_addresses(const struct node *n, struct addr ret[NODE_ADDRESSES_MAX])
+{
+	for (size_t i = 0; i < n->addresses_count; i++)
+		ret[i] = n->addresses[i].addr;
+	return n->addresses_count;
+}
+
+static void forget_addresses(struct registry *r, const struct addr *addresses, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		elect_forget(&r->s, &addresses[i]);
+}
+
 static bool has_same_addresses(const struct node *n, const struct addr *addresses, size_t count)
 {
 	if (n->addresses_count != count)
@@ -233,6 +248,8 @@ static int put_node(struct registry *r, const struct object *o, struct judged *j
 	if (!n->is_known || !has_same_addresses(n, addresses, addresses_count) || !has_same_ranges(n, ranges, ranges_count) ||
 	    n->created_s != created_s) {
 		bool has_other_ranges = !n->is_known || !has_same_ranges(n, ranges, ranges_count);
+		struct addr before[NODE_ADDRESSES_MAX];
+		size_t before_count = copy_addresses(n, before);
 
 		r->s.told += r->s.view != NULL;
 		mark_rivals(r, n);
@@ -240,6 +257,7 @@ static int put_node(struct registry *r, const struct object *o, struct judged *j
 			members_drop_node(&r->s.members, n);
 			return -ENOMEM;
 		}
+		forget_addresses(r, before, before_count);
 		mark_rivals(r, n);
 		members_mark_node(&r->s.members, n);
 		r->s.is_ranged_dirty |= has_other_ranges || n->created_s != created_s;
@@ -260,15 +278,20 @@ static int put_node(struct registry *r, const struct object *o, struct judged *j
 
 static void node_gone(struct registry *r, struct node *n)
 {
+	struct addr before[NODE_ADDRESSES_MAX];
+	size_t before_count;
+
 	members_mark_node(&r->s.members, n);
 	if (strcmp(n->name, r->s.self) == 0) {
 		/* We run on it still. It is enrolled no more, and its addresses stay told apart. */
 		n->uid[0] = '\0';
 		return;
 	}
+	before_count = copy_addresses(n, before);
 	mark_rivals(r, n);
 	mark_pods_of(r, n);
 	members_clear_node(&r->s.members, n);
+	forget_addresses(r, before, before_count);
 	n->is_known = false;
 	n->uid[0] = '\0';
 	r->s.members.nodes_known--;

@@ -836,6 +836,10 @@ static void a_node_does_not_take_a_pods_address(void **state)
 	assert_int_equal(view_node_by_name(t.view, "n2")->addresses_count, 2);
 	assert_string_equal(t.last, "node n2: status.addresses: fd10::5 is taken already, by pod shop/web on node n1");
 	assert_int_equal(registry_refusals(t.registry)->count, 2);
+	/* What a node does not say any more is not refused any more. */
+	put_node(&t, .name = "n2", .addresses = "172.30.0.2 fd30::2 10.1.0.5", .created_s = 20);
+	publish(&t);
+	assert_int_equal(registry_refusals(t.registry)->count, 1);
 	/* Not while it is terminating either, nor because the node says it again. */
 	put_pod(&t, .name = "shop/web", .node = "n1", .addresses = "10.1.0.5 fd10::5", .is_deleting = true);
 	put_node(&t, .name = "n2", .addresses = "172.30.0.2 10.1.0.5 fd10::5", .created_s = 20);
