@@ -5,6 +5,8 @@
 
 #include "flows.bpf.h"
 
+enum { SYN_BYTES_MIN = 40 /* IPv4 and TCP without options */ };
+
 /* Puts the headers of the SYN into the ring of the worker that is home to the peer. False: it can not be held. */
 static __noinline int give_syn(const struct edge *e)
 {
@@ -18,7 +20,7 @@ static __noinline int give_syn(const struct edge *e)
 	if (bpf_skb_load_bytes(e->skb, p->l4_offset + 12, &tcp_words, 1))
 		return false;
 	len = p->l4_offset - p->l3_offset + (tcp_words >> 4) * 4;
-	if (len < 40 || len > EDGE_SYN_BYTES)
+	if (len < SYN_BYTES_MIN || len > EDGE_SYN_BYTES)
 		return false;
 	ring = bpf_map_lookup_elem(&held, &worker);
 	if (!ring)
@@ -33,10 +35,9 @@ static __noinline int give_syn(const struct edge *e)
 	syn->seq_be = p->tcp_seq_be;
 	syn->len_bytes = (__u16)len;
 	syn->tcp_offset = (__u16)(p->l4_offset - p->l3_offset);
-	/* The verifier wants the bound on the very register that is used. */
+	/* The verifier wants both bounds on the very register that is used; older ones take no lower bound from a comparison with 0. */
 	asm volatile("" : "+r"(len));
-	len &= 0xff;
-	if (!len || len > EDGE_SYN_BYTES || bpf_skb_load_bytes(e->skb, p->l3_offset, syn->packet, (__u32)len)) {
+	if (len < SYN_BYTES_MIN || len > EDGE_SYN_BYTES || bpf_skb_load_bytes(e->skb, p->l3_offset, syn->packet, (__u32)len)) {
 		bpf_ringbuf_discard(syn, 0);
 		return false;
 	}
