@@ -16,6 +16,10 @@ add_custom_command(
 	COMMENT "Types of the kernel"
 	VERBATIM)
 
+set(layout "")
+if(CULVERT_LAYOUT)
+	set(layout "-DCULVERT_SHARED_VERSION=${CULVERT_LAYOUT}")
+endif()
 file(GLOB programs CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/bpf/*.bpf.c")
 set(skeletons "")
 foreach(program IN LISTS programs)
@@ -25,7 +29,7 @@ foreach(program IN LISTS programs)
 	add_custom_command(
 		OUTPUT "${generated}/${name}.bpf.o"
 		COMMAND "${CULVERT_BPF_CLANG}" -target bpf -mcpu=v2 -g -O2 -std=gnu17 -Wall -Wextra -Werror -Wno-missing-declarations
-			-Wno-unused-parameter "-fdebug-prefix-map=${CMAKE_SOURCE_DIR}/=" "-I${CMAKE_SOURCE_DIR}/bpf" -isystem "${generated}"
+			-Wno-unused-parameter ${layout} "-fdebug-prefix-map=${CMAKE_SOURCE_DIR}/=" "-I${CMAKE_SOURCE_DIR}/bpf" -isystem "${generated}"
 			-MD -MF "${generated}/${name}.d" -MT "${generated}/${name}.bpf.o" -c "${program}" -o "${generated}/${name}.dwarf.o"
 		COMMAND "${CULVERT_BPFTOOL}" gen object "${generated}/${name}.bpf.o" "${generated}/${name}.dwarf.o"
 		DEPENDS "${program}" "${generated}/vmlinux.h"

@@ -13,6 +13,9 @@ set(CMAKE_C_FLAGS_RELEASE "-O2 -g")
 set(CMAKE_C_FLAGS_DEBUG "-O0 -g3")
 
 add_compile_definitions(_GNU_SOURCE=)
+if(CULVERT_LAYOUT)
+	add_compile_definitions("CULVERT_SHARED_VERSION=${CULVERT_LAYOUT}")
+endif()
 
 add_library(culvert_flags INTERFACE)
 target_compile_options(culvert_flags INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror)
