@@ -25,7 +25,7 @@ import subprocess
 
 from images import PAUSE, TOOLS_IMAGE, make_culvert, make_pause, make_tools
 from lib import Failure, Namespace, run, wait_for
-from plane import PLANE_ADDRESS, POD_RANGE, POLL_S, SERVER_PORT, START_S, ControlPlane, cgroup_hierarchies, ending_with_us, programs, remove_cgroup
+from plane import PLANE_ADDRESS, PLANE_ADDRESS_V6, POLL_S, SERVER_PORT, START_S, ControlPlane, cgroup_hierarchies, ending_with_us, programs, remove_cgroup
 
 HERE = pathlib.Path(__file__).resolve().parent
 CHART = HERE.parent.parent / "deploy" / "chart"
@@ -36,7 +36,7 @@ class Node:
     def __init__(self, cluster, number):
         self.cluster, self.number = cluster, number
         self.name = f"n{number}"
-        self.address = f"10.250.0.1{number}"
+        self.address, self.address_v6 = f"10.250.0.1{number}", f"fd50::1{number}"
         self.folder = cluster.disk / self.name
         self.group = f"{cluster.name}-{self.name}"
         self._init = None
@@ -75,11 +75,12 @@ class Node:
         (folder / "kubelet.json").write_text(json.dumps({
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": str(plane.authority.crt())}},
-            "authorization": {"mode": "Webhook"}, "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{self.group}", "failSwapOn": False, "oomScoreAdj": 0,
+            "authorization": {"mode": "Webhook"}, "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{self.group}", "featureGates": plane.gates, "failSwapOn": False, "oomScoreAdj": 0,
             "clusterDNS": ["10.96.0.10"], "clusterDomain": "cluster.local", "syncFrequency": "2s", "registerNode": True,
             "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"}}))
         (folder / "kube-proxy.json").write_text(json.dumps({
-            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": "iptables", "clusterCIDR": POD_RANGE,
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": "iptables",
+            "clusterCIDR": ",".join(plane.pod_ranges), "featureGates": plane.gates,
             "clientConnection": {"kubeconfig": str(folder / "kube-proxy.kubeconfig")}, "hostnameOverride": self.name, "oomScoreAdj": 0,
             "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"}}))
 
@@ -90,6 +91,9 @@ class Node:
         # Somebody's metadata service is asked for at this address; nobody is there, and it is told at once.
         self.ns.ip(f"addr add {self.address}/24 dev eth0", "link set eth0 up", f"route add default via {PLANE_ADDRESS}", "route add unreachable 169.254.0.0/16")
         self.ns.sysctl(**{"net.ipv4.ip_forward": 1})
+        if self.cluster.is_dual_stack:
+            self.ns.ip(f"addr add {self.address_v6}/64 dev eth0 nodad", f"-6 route add default via {PLANE_ADDRESS_V6}")
+            self.ns.sysctl(**{"net.ipv6.conf.all.forwarding": 1})
         if self.has_servers():
             self.cluster.ns = self.ns
 
@@ -145,6 +149,24 @@ class Node:
     def run(self, *words, **options):
         return run(*self.command(*words), **options)
 
+    def pids(self, program):
+        return self.run("pidof", program, check=False).stdout.split()
+
+    def kill(self, program):
+        """All its processes at once; returns when they are gone."""
+        self.run("kill", "-9", *(gone := self.pids(program)))
+        wait_for(lambda: set(gone).isdisjoint(self.pids(program)), f"the end of {program} on {self.name}")
+
+    @contextlib.contextmanager
+    def kubelet_stopped(self):
+        """Nothing that ends on the node is started again meanwhile."""
+        (pid,) = self.pids("kubelet")
+        self.run("kill", "-STOP", pid)
+        try:
+            yield
+        finally:
+            self.run("kill", "-CONT", pid)
+
     def popen(self, *words, **options):
         """A process in the node's network with the machine's files; a child of ours, so that it is ended by its own id."""
         return self.ns.popen(*ending_with_us(*words), **options)
@@ -158,23 +180,30 @@ class Node:
         log = self.log("kubelet").splitlines() if (self.folder / "log" / "kubelet.log").exists() else ["no log of kubelet"]
         return "\n".join([self.name, json.dumps(conditions), (self.folder / "init.log").read_text(errors="replace")[-2000:], *log[-25:]])
 
-    def pod_range(self):
-        return wait_for(lambda: (self.cluster.api.find("v1", "nodes", self.name) or {"spec": {}})["spec"].get("podCIDR"), lambda: f"pods' range of {self.name}", START_S, POLL_S)
+    def pod_ranges(self):
+        """By family, IPv4 first."""
+        return wait_for(lambda: (self.cluster.api.find("v1", "nodes", self.name) or {"spec": {}})["spec"].get("podCIDRs"), lambda: f"pods' ranges of {self.name}",
+                        START_S, POLL_S)
+
+    def way_to_pods(self):
+        """For `ip`: how the others reach this node's pods."""
+        return [f"{'-6 ' if ':' in pods else ''}route replace {pods} via {node}" for pods, node in zip(self.pod_ranges(), (self.address, self.address_v6))]
 
     def configure_network(self):
         """What a CNI's own DaemonSet does: its list for containerd, and the ways to the other nodes' pods."""
         plugins = [{"type": "ptp", "ipMasq": False, "mtu": 1500,
-                    "ipam": {"type": "host-local", "ranges": [[{"subnet": self.pod_range()}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+                    "ipam": {"type": "host-local", "ranges": [[{"subnet": pods}] for pods in self.pod_ranges()],
+                             "routes": [{"dst": "::/0" if ":" in pods else "0.0.0.0/0"} for pods in self.pod_ranges()]}},
                    {"type": "portmap", "capabilities": {"portMappings": True}}]
         # Written in its place: containerd overlooks a file that comes by rename.
         (self.folder / "net.d" / "10-pods.conflist").write_text(json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}))
         self.add_routes()
-        self.cluster.wire.ip(f"route replace {self.pod_range()} via {self.address}")
+        self.cluster.wire.ip(*self.way_to_pods())
 
     def add_routes(self):
         for other in self.cluster.nodes.values():
             if other is not self:
-                self.ns.ip(f"route replace {other.pod_range()} via {other.address}")
+                self.ns.ip(*other.way_to_pods())
 
     def is_ready(self):
         node = self.cluster.api.find("v1", "nodes", self.name)
@@ -241,7 +270,7 @@ class Capture:
 
 
 class Cluster(ControlPlane):
-    def __init__(self, nodes=2, build=None, server_options=(), server_node=None):
+    def __init__(self, nodes=2, build=None, server_options=(), server_node=None, dual_stack=False):
         """build: the folder of a build of Culvert, whose image is then on the nodes. server_node: etcd, the API server and the controllers run on this node,
         and are off when it is; else they have a place of their own."""
         self.nodes = {}
@@ -250,7 +279,7 @@ class Cluster(ControlPlane):
         (self.node_programs,) = programs("node")
         (self.helm_programs,) = programs("helm")
         self._nodes_wanted = nodes
-        super().__init__(controllers=True, server_options=server_options)
+        super().__init__(controllers=True, server_options=server_options, dual_stack=dual_stack)
 
     def _build(self):
         self.disk = pathlib.Path("/tmp") / self.name

@@ -33,6 +33,14 @@ def bare_cluster():
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def full_cluster():
+    """Two nodes, on the first of which the API server runs; pods and Services have addresses of both families, and Culvert is installed."""
+    with Cluster(build=os.environ["CULVERT_BIN_DIR"], server_node="n1", dual_stack=True) as cluster:
+        cluster.install("--create-namespace")
+        yield cluster
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """The daemons' logs beside a failure of a test on nodes."""

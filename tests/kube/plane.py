@@ -44,10 +44,10 @@ from lib import RUN_NETNS, Failure, Namespace, run, wait_for  # noqa: E402
 PREFIX = "cvk"  # of every name on this machine: cvk<pid>-...
 MEMORY = pathlib.Path("/dev/shm")  # etcd writes through to its disk at every change
 SERVER_PORT = 6443
-SERVICE_RANGE = "10.96.0.0/16"
+SERVICE_RANGE, SERVICE_RANGE_V6 = "10.96.0.0/16", "fd96::/112"
 SERVICE_ADDRESS = "10.96.0.1"
-PLANE_ADDRESS = "10.250.0.1"  # where the nodes reach the server
-POD_RANGE = "10.244.0.0/16"
+PLANE_ADDRESS, PLANE_ADDRESS_V6 = "10.250.0.1", "fd50::1"  # where the nodes reach the server
+POD_RANGE, POD_RANGE_V6 = "10.244.0.0/16", "fd44::/48"
 START_S = 180  # a busy machine needs its time
 POLL_S = 0.2  # a question to the API server costs it a handshake
 
@@ -233,7 +233,8 @@ class Api:
 class ControlPlane:
     """etcd and kube-apiserver; with controllers=True also kube-controller-manager and kube-scheduler, which nodes and their pods need."""
 
-    def __init__(self, controllers=False, server_options=()):
+    def __init__(self, controllers=False, server_options=(), dual_stack=False):
+        """dual_stack: Services and, by the controllers, nodes' pods have addresses of both families."""
         self.bin, node = programs("kubernetes", "node")
         self.etcd_program = node / "bin" / "etcd"
         sweep()
@@ -241,6 +242,10 @@ class ControlPlane:
         self.folder = MEMORY / self.name
         self.has_controllers = controllers
         self.server_options = list(server_options)
+        self.is_dual_stack = dual_stack
+        self.gates = {"IPv6DualStack": True} if dual_stack else {}  # Kubernetes' features that are off by themselves
+        self.service_ranges = [SERVICE_RANGE, *([SERVICE_RANGE_V6] if dual_stack else [])]
+        self.pod_ranges = [POD_RANGE, *([POD_RANGE_V6] if dual_stack else [])]
         self._processes = {}
         self._closed = False
         self.wire = self.ns = None  # where the bridge is, and where the servers run
@@ -272,6 +277,9 @@ class ControlPlane:
         # The address that the server tells of itself; nodes come to it over this bridge.
         self.wire.ip("link add br0 type bridge", f"addr add {PLANE_ADDRESS}/24 dev br0", "link set br0 up")
         self.wire.sysctl(**{"net.ipv4.ip_forward": 1})
+        if self.is_dual_stack:
+            self.wire.ip(f"addr add {PLANE_ADDRESS_V6}/64 dev br0 nodad")
+            self.wire.sysctl(**{"net.ipv6.conf.all.forwarding": 1})
 
     # --- the processes
 
@@ -314,10 +322,13 @@ class ControlPlane:
         self.start("kube-apiserver", self.bin / "kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", f"--advertise-address={self.server_address}",
                    f"--secure-port={SERVER_PORT}", f"--tls-cert-file={authority.crt('server')}", f"--tls-private-key-file={authority.key('server')}",
                    f"--client-ca-file={authority.crt()}", "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={keys}",
-                   f"--service-account-signing-key-file={keys}", f"--service-cluster-ip-range={SERVICE_RANGE}", "--authorization-mode=Node,RBAC",
+                   f"--service-account-signing-key-file={keys}", f"--service-cluster-ip-range={','.join(self.service_ranges)}", "--authorization-mode=Node,RBAC",
                    "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true", f"--kubelet-client-certificate={authority.crt('kubelet-client')}",
-                   f"--kubelet-client-key={authority.key('kubelet-client')}", "--kubelet-preferred-address-types=InternalIP", "--v=1", *self.server_options)
+                   f"--kubelet-client-key={authority.key('kubelet-client')}", "--kubelet-preferred-address-types=InternalIP", "--v=1", *self._gate_options(), *self.server_options)
         self.wait_for_api()
+
+    def _gate_options(self):
+        return [f"--feature-gates={name}={str(is_on).lower()}" for name, is_on in self.gates.items()]
 
     def wait_for_api(self):
         def is_ready():
@@ -345,7 +356,8 @@ class ControlPlane:
         self.start("kube-controller-manager", self.bin / "kube-controller-manager", f"--kubeconfig={self.kubeconfig('controller-manager')}",
                    "--use-service-account-credentials=true", f"--service-account-private-key-file={self.folder / 'account.key'}",
                    f"--root-ca-file={authority.crt()}", "--leader-elect=false", f"--cluster-signing-cert-file={authority.crt()}",
-                   f"--cluster-signing-key-file={authority.key()}", "--allocate-node-cidrs=true", f"--cluster-cidr={POD_RANGE}", "--v=1")
+                   f"--cluster-signing-key-file={authority.key()}", "--allocate-node-cidrs=true", f"--cluster-cidr={','.join(self.pod_ranges)}", "--v=1",
+                   *self._gate_options())
         self.start("kube-scheduler", self.bin / "kube-scheduler", f"--kubeconfig={self.kubeconfig('scheduler')}", "--leader-elect=false", "--v=1")
         wait_for(lambda: self.api.find("v1", "serviceaccounts", "default", "default"), "the account of the namespace default", START_S, POLL_S)
 

@@ -3,11 +3,10 @@
 whatever dies. If the node's own traffic were refused while its daemon is dead, that would be a circle: no daemon without a pod, no pod without the webhook."""
 
 import contextlib
-import os
 
 import pytest
 
-from cluster import Cluster, is_pod_ready
+from cluster import is_pod_ready
 from lib import Failure, wait_for
 from plane import POD_RANGE, START_S
 from webhook import PORT, Webhook
@@ -16,14 +15,15 @@ POD_TO_POD = f"tcp and src net {POD_RANGE} and dst net {POD_RANGE}"
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(full_cluster):
     """etcd, the API server and a client on n1; the webhook and a server on n2."""
-    with Cluster(build=os.environ["CULVERT_BIN_DIR"], server_node="n1") as cluster:
-        cluster.install("--create-namespace")
-        cluster.run_pod("client", "n1")
-        cluster.run_pod("server", "n2", "nginx", "-g", "daemon off;")
-        cluster.webhook = Webhook(cluster, "n2")
-        yield cluster
+    cluster = full_cluster
+    cluster.run_pod("client", "n1")
+    cluster.run_pod("server", "n2", "nginx", "-g", "daemon off;")
+    cluster.webhook = Webhook(cluster, "n2")
+    yield cluster
+    cluster.webhook.remove()
+    cluster.delete_pods()
 
 
 def fetch(cluster):
@@ -44,17 +44,6 @@ def counted(cluster, node, name):
     return sum(int(entry["packets"]) for entry in cluster.status(node)["counters"] if entry["name"] == name and entry["is_clear"])
 
 
-@contextlib.contextmanager
-def without_kubelet(node):
-    """Nothing on the node is started again meanwhile."""
-    pid = node.run("pidof", "kubelet").stdout.strip()
-    node.run("kill", "-STOP", pid)
-    try:
-        yield
-    finally:
-        node.run("kill", "-CONT", pid)
-
-
 def test_while_the_webhook_is_away_no_pod_is_made(cluster):
     assert "culvert" not in cluster.webhook.admitted()
     with cluster.webhook.unreachable():
@@ -64,12 +53,12 @@ def test_while_the_webhook_is_away_no_pod_is_made(cluster):
 def test_the_daemon_beside_the_api_server_is_made_again(cluster):
     node, before = cluster.nodes["n1"], cluster.daemons()["n1"]["metadata"]
     server = cluster.pod("server")["status"]["podIP"]
-    with cluster.capture(POD_TO_POD) as plain, cluster.capture(f"tcp port {PORT} and src host {node.address}") as asked, without_kubelet(node):
-        node.run("kill", "-9", node.run("pidof", "culvertd").stdout.strip())
+    with cluster.capture(POD_TO_POD) as plain, cluster.capture(f"tcp port {PORT} and src host {node.address}") as asked, node.kubelet_stopped():
+        node.kill("culvertd")
         cluster.api.delete("v1", "pods", before["name"], "culvert", grace_s=0)
         made = wait_for(lambda: cluster.daemons().get("n1"), "a new pod for the daemon", START_S, 0.1)
         assert made["metadata"]["uid"] != before["uid"]
-        assert node.run("pidof", "culvertd", check=False).stdout == ""
+        assert not node.pids("culvertd")
         assert "culvert" in cluster.webhook.admitted()
         wait_for(asked.packets, "the API server's question on the wire")
         # That pods' connections are refused at the same time is what makes it worth something.
