@@ -155,10 +155,4 @@ static __always_inline enum edge_class passed_class(const struct flow_key *key, 
 	return v && v->edge_class < CLASS_COUNT ? v->edge_class : fallback;
 }
 
-static __always_inline int divert_flow(const struct edge *e, const struct flow_key *key)
-{
-	record_diverted(key, e->packet);
-	return divert();
-}
-
 #endif

@@ -113,7 +113,7 @@ struct peer_value {
 	__u64 ingress_strict_ns; /* and from then on none from them is taken */
 	__u64 wanted_ns;         /* when the daemon was asked for a tunnel last; written by the programs */
 	__u32 is_up;             /* a tunnel takes streams */
-	__u32 pad;
+	__u32 is_silent;         /* its tunnels get no answer: its pods' connections get none either */
 };
 _Static_assert(sizeof(struct peer_value) == 32, "layout of peer_value");
 
@@ -205,6 +205,7 @@ enum edge_class {
 	CLASS_LOOP,           /* out of our own veth and about to leave by an edge: a stale route */
 	CLASS_UNCLASSIFIABLE, /* pod to pod, but a fragment of TCP, or headers that can not be walked */
 	CLASS_JOINING,        /* both nodes are enrolled, but have not told each other yet */
+	CLASS_SILENT,         /* of a diverted flow whose other node does not answer: as lost as it would be on the wire */
 	CLASS_UNHELD,         /* diverted without being held: the daemon is behind with the SYNs that it was given */
 	CLASS_COUNT
 };

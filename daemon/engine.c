@@ -128,6 +128,14 @@ static void peer_up(void *ctx, const char *node, bool is_up)
 	w->engine->ops.peer_up(w->engine->ctx, node, is_up);
 }
 
+static void peer_silent(void *ctx, const char *node, bool is_silent)
+{
+	struct engine_worker *w = ctx;
+
+	if (view_home_worker(node, w->engine->settings.workers) == (uint32_t)(w - w->engine->workers))
+		w->engine->ops.peer_silent(w->engine->ctx, node, is_silent);
+}
+
 static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state said)
 {
 	struct engine_worker *w = ctx;
@@ -164,6 +172,7 @@ static const struct pool_ops pool_ops = { .connect_node = connect_node,
 	                                  .release_syn = release_syn,
 	                                  .answer_syn = answer_syn,
 	                                  .peer_up = peer_up,
+	                                  .peer_silent = peer_silent,
 	                                  .hear_peer = hear_peer,
 	                                  .drained = drained };
 

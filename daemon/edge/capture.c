@@ -392,6 +392,11 @@ int capture_set_peer_up(struct capture *c, const char *node, bool is_up)
 	return pairs_set_up(c->pairs, node, is_up);
 }
 
+int capture_set_peer_silent(struct capture *c, const char *node, bool is_silent)
+{
+	return pairs_set_silent(c->pairs, node, is_silent);
+}
+
 bool capture_is_peer_up(const struct capture *c, const char *node)
 {
 	return pairs_is_up(c->pairs, node);

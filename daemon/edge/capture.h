@@ -67,6 +67,8 @@ int capture_set_view(struct capture *c, struct view *v);
 const char *capture_view_fault(const struct capture *c);
 /* Whether a tunnel to the node is up (permissive, pairs that join, and the node's own traffic, decide by it). Any thread. 0 or -errno. */
 int capture_set_peer_up(struct capture *c, const char *node, bool is_up);
+/* Whether the node's tunnels get no answer: then its pods' connections get none from us either. Any thread. 0 or -errno. */
+int capture_set_peer_silent(struct capture *c, const char *node, bool is_silent);
 bool capture_is_peer_up(const struct capture *c, const char *node);
 /* The node has said what it knows of the pair; PAIR_NOT_ENROLLED only asks. Returns what holds now for what leaves here. Any thread. */
 enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said);

@@ -38,6 +38,7 @@ static const struct {
 	[CLASS_LOOP] = { "loop", false, { false, false }, { true, false } },
 	[CLASS_UNCLASSIFIABLE] = { "unclassifiable", true, { true, true }, { true, true } },
 	[CLASS_JOINING] = { "joining", true, { true, true }, { false, false } },
+	[CLASS_SILENT] = { "silent", false, { false, false }, { true, false } },
 	[CLASS_UNHELD] = { "unheld", false, { true, false }, { false, false } },
 };
 

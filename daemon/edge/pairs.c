@@ -10,6 +10,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -130,7 +131,7 @@ static int read_maps(struct pairs *p)
 			continue;
 		text.text[VIEW_NODE_NAME_BYTES - 1] = '\0';
 		insert(p, place, text.text);
-		value.is_up = 0;
+		value.is_up = value.is_silent = 0;
 		if (write_value(p, place, &value))
 			return -errno;
 	}
@@ -273,21 +274,35 @@ uint32_t pairs_node_id(const struct pairs *p, uint32_t place)
 	return place < EDGE_PEERS_MAX && p->at[place].name[0] ? p->at[place].node_id : 0;
 }
 
-int pairs_set_up(struct pairs *p, const char *node, bool is_up)
+/* Writes one of the figures of a node's value, which lies at offset. */
+static int set_figure(struct pairs *p, const char *node, size_t offset, bool is_so)
 {
-	uint32_t place;
+	uint32_t place, figure = is_so;
 	int code = 0;
 
 	(void)pthread_mutex_lock(&p->lock);
 	place = find(p, node);
-	if (place && !p->at[place].value.is_up == is_up) {
+	if (place) {
 		struct peer_value value = p->at[place].value;
+		uint8_t *at = (uint8_t *)&value + offset;
 
-		value.is_up = is_up;
-		code = write_value(p, place, &value);
+		if (memcmp(at, &figure, sizeof(figure))) {
+			memcpy(at, &figure, sizeof(figure));
+			code = write_value(p, place, &value);
+		}
 	}
 	(void)pthread_mutex_unlock(&p->lock);
 	return code;
+}
+
+int pairs_set_up(struct pairs *p, const char *node, bool is_up)
+{
+	return set_figure(p, node, offsetof(struct peer_value, is_up), is_up);
+}
+
+int pairs_set_silent(struct pairs *p, const char *node, bool is_silent)
+{
+	return set_figure(p, node, offsetof(struct peer_value, is_silent), is_silent);
 }
 
 bool pairs_is_up(struct pairs *p, const char *node)

@@ -23,6 +23,9 @@
 #endif
 
 /* The smallest that the kernel takes: after a cut of the wire a tunnel is back within about this time. */
+/* One or two are ordinary loss. */
+enum { UNANSWERED_RETRANSMITS = 3 };
+
 enum { TUNNEL_RTO_MAX_MS = 1000, KERNEL_RTO_MAX_MS = 120000 };
 
 static const char *congestion_control = "reno"; /* always in the kernel */
@@ -369,6 +372,14 @@ void sock_tune_tunnel(int fd, uint32_t user_timeout_ms)
 	(void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
 	(void)set_int(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, TUNNEL_RTO_MAX_MS);
+}
+
+bool sock_is_unanswered(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_retransmits >= UNANSWERED_RETRANSMITS;
 }
 
 bool sock_tune_silent_tunnel(int fd, uint32_t user_timeout_ms)

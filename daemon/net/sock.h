@@ -51,6 +51,8 @@ int sock_unacked_bytes(int fd);
 /* Options of a tunnel's socket: TCP_NODELAY, keepalive off (PING does it), TCP_USER_TIMEOUT user_timeout_ms, and retransmission that comes
  * back within a second or two after a cut where the kernel can (TCP_RTO_MAX_MS, since 6.15). What the kernel lacks is left out silently. */
 void sock_tune_tunnel(int fd, uint32_t user_timeout_ms);
+/* Has the kernel sent the same again several times, in vain? About 1.5 s after the peer or the wire has gone, where something is under way. */
+bool sock_is_unanswered(int fd);
 /* While the peer does not answer: where its window was closed when it fell silent, the kernel sends no data but probes, and gives up after
  * tcp_retries2 of them (15) whatever TCP_USER_TIMEOUT says. Spreads them over user_timeout_ms; true where it had to. sock_tune_tunnel takes it back. */
 bool sock_tune_silent_tunnel(int fd, uint32_t user_timeout_ms);

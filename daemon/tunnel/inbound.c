@@ -404,7 +404,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 		}
 		if (r != LINK_FRAME)
 			return false;
-		if (t->state == TUNNEL_SUSPECT)
+		if (t->state == TUNNEL_SUSPECT || t->is_silent)
 			tunnel_answers_again(t);
 		if (pool->delivery.stream &&
 		    (f.type != FRAME_DATA || f.stream != pool->delivery.stream->id || pool->delivery.stream->tunnel != t)) {

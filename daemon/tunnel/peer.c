@@ -176,14 +176,35 @@ void peer_assign(struct peer *p, struct stream *s)
 	peer_connect(p);
 }
 
-static void peer_tell_up(struct peer *p)
+/* A tunnel gets no answer, and no other does. */
+static bool peer_is_silent(const struct peer *p)
 {
-	bool is_up = peer_is_up(p);
+	bool is_silent = false;
 
-	if (is_up == p->is_told_up)
-		return;
-	p->is_told_up = is_up;
-	p->pool->ops->peer_up(p->pool->ctx, p->name, is_up);
+	list_for_each(at, &p->tunnels) {
+		const struct tunnel *t = container_of(at, struct tunnel, entry);
+
+		if (t->state == TUNNEL_CONNECTING)
+			continue;
+		if (!t->is_silent)
+			return false;
+		is_silent = true;
+	}
+	return is_silent;
+}
+
+static void peer_tell(struct peer *p)
+{
+	bool is_up = peer_is_up(p), is_silent = peer_is_silent(p);
+
+	if (is_up != p->is_told_up) {
+		p->is_told_up = is_up;
+		p->pool->ops->peer_up(p->pool->ctx, p->name, is_up);
+	}
+	if (is_silent != p->is_told_silent) {
+		p->is_told_silent = is_silent;
+		p->pool->ops->peer_silent(p->pool->ctx, p->name, is_silent);
+	}
 }
 
 static void peer_hand_over_waiting(struct peer *p, struct tunnel *t)
@@ -249,7 +270,7 @@ void peer_tunnel_up(struct peer *p, struct tunnel *t)
 	}
 	p->incarnation = t->incarnation;
 	peer_hand_over_waiting(p, t);
-	peer_tell_up(p);
+	peer_tell(p);
 }
 
 void peer_tunnel_changed(struct peer *p)
@@ -259,7 +280,7 @@ void peer_tunnel_changed(struct peer *p)
 	/* One that is better again takes what waited meanwhile. */
 	if (t)
 		peer_hand_over_waiting(p, t);
-	peer_tell_up(p);
+	peer_tell(p);
 	if (!t && p->is_wanted)
 		peer_connect(p);
 }
@@ -283,7 +304,7 @@ void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *te
 	}
 	if (list_is_empty(&p->tunnels))
 		p->heard = (struct frame_pair){ 0 };
-	peer_tell_up(p);
+	peer_tell(p);
 	if (p->is_wanted && peer_may_connect(p) && !peer_tunnel(p) && !peer_is_connecting(p) && !p->retry.heap_index)
 		peer_retry_later(p);
 	pool_check_drained(p->pool);

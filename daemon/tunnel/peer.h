@@ -25,6 +25,7 @@ struct peer {
 	uint32_t waiting_count;
 	bool is_wanted;        /* keep a tunnel: it had one or needs one */
 	bool is_told_up;       /* what the pool's owner was told last */
+	bool is_told_silent;   /* and of this */
 	uint32_t next_address; /* which of its addresses is tried next */
 	uint32_t failures;
 	struct loop_timer retry;

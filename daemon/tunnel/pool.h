@@ -30,6 +30,8 @@ struct pool_ops {
 	void (*answer_syn)(void *ctx, const struct syn *s, const struct syn_answer *answer);
 	/* The first tunnel to a node is up, or the last is gone. */
 	void (*peer_up)(void *ctx, const char *node, bool is_up);
+	/* The node's tunnels get no answer; one does again, or none is left. */
+	void (*peer_silent)(void *ctx, const char *node, bool is_silent);
 	/* The node has said what it holds true of the pair (PAIR_NOT_ENROLLED: nothing; also asked again and again). What holds now here. */
 	enum pair_state (*hear_peer)(void *ctx, const char *node, enum pair_state said);
 	/* After pool_drain: the last stream has ended, or the time is over and the rest was reset. */

@@ -401,9 +401,20 @@ static void tunnel_tune_links(struct tunnel *t, bool is_silent)
 
 void tunnel_answers_again(struct tunnel *t)
 {
-	tunnel_set_state(t, TUNNEL_UP);
-	t->is_ping_out = false;
-	log_info("peer answers again", L_TEXT("peer", t->peer->name), L_U64("streams", t->streams_count));
+	if (t->state == TUNNEL_SUSPECT) {
+		tunnel_set_state(t, TUNNEL_UP);
+		log_info("peer answers again", L_TEXT("peer", t->peer->name), L_U64("streams", t->streams_count));
+	}
+	t->is_ping_out = t->is_silent = false;
+	peer_tunnel_changed(t->peer);
+}
+
+/* Streams' pods must find out as they would without us. */
+static void tunnel_set_silent(struct tunnel *t, bool is_silent)
+{
+	if (is_silent == t->is_silent)
+		return;
+	t->is_silent = is_silent;
 	peer_tunnel_changed(t->peer);
 }
 
@@ -432,6 +443,8 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 		t->ping_sent = now;
 	}
 	tunnel_tune_links(t, t->is_ping_out && silent_ms >= ask_after_ms);
+	tunnel_set_silent(t, t->is_ping_out && silent_ms >= ask_after_ms &&
+	                             (sock_is_unanswered(light->source.fd) || silent_ms >= TUNNEL_SUSPECT_MS));
 	if (t->state == TUNNEL_UP && t->is_ping_out && silent_ms >= TUNNEL_SUSPECT_MS &&
 	    instant_elapsed_ns(t->ping_sent, now) >= TUNNEL_SUSPECT_MS * NS_PER_MS) {
 		tunnel_set_state(t, TUNNEL_SUSPECT);

@@ -86,6 +86,7 @@ struct tunnel {
 	uint64_t ping_token, pong_token;
 	struct instant ping_sent;
 	bool is_ping_out;
+	bool is_silent;  /* it gets no answer: for what is sent the kernel has tried several times, or it is suspect */
 	bool is_patient; /* a link's socket probes slowly: see sock_tune_silent_tunnel */
 	uint32_t rtt_us; /* smoothed; 0: not measured yet */
 };

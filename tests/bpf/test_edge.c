@@ -699,6 +699,29 @@ static void pods_inside_an_encapsulation_are_found(void **state)
 	}
 }
 
+/* As lost as on the wire, so that the pod's own kernel finds out. */
+static void a_node_that_does_not_answer_silences_its_flows(void **state)
+{
+	struct packet_buf syn = packet_tcp_frame("10.1.0.5", 40000, "10.2.0.7", 80, TCP_SYN);
+	struct packet_buf ack = packet_tcp_frame("10.1.0.5", 40000, "10.2.0.7", 80, TCP_ACK);
+	struct packet_buf rst = packet_tcp_frame("10.1.0.5", 40000, "10.2.0.7", 80, TCP_RST);
+
+	(void)state;
+	assert_int_equal(fixture_egress(&f, &syn, FROM_POD), REDIRECT);
+	f.peers[PEER].is_silent = 1;
+	fixture_set_peer(&f, PEER, true);
+	fixture_forget_counts(&f);
+	assert_int_equal(fixture_egress(&f, &ack, FROM_POD), SHOT);
+	assert_true(fixture_counted(&f, CLASS_SILENT, EDGE_EGRESS, EDGE_DROP, ack.len_bytes));
+	assert_int_equal(fixture_egress(&f, &rst, FROM_POD), REDIRECT);
+	assert_true(fixture_counted(&f, CLASS_TUNNEL, EDGE_EGRESS, EDGE_PASS, rst.len_bytes));
+	/* A new connection is the daemon's business. */
+	assert_int_equal(fixture_egress(&f, &syn, FROM_POD), REDIRECT);
+	f.peers[PEER].is_silent = 0;
+	fixture_set_peer(&f, PEER, true);
+	assert_int_equal(fixture_egress(&f, &ack, FROM_POD), REDIRECT);
+}
+
 static void a_pods_device_that_looks_like_an_edge(void **state)
 {
 	struct packet_buf syn = packet_tcp_frame("10.2.0.5", 40000, "10.1.0.5", 80, TCP_SYN);
@@ -747,6 +770,7 @@ int main(void)
 		cmocka_unit_test_setup(other_protocols_pass_and_are_counted, reset),
 		cmocka_unit_test_setup(icmp_errors_that_answer_our_sockets_are_diverted, reset),
 		cmocka_unit_test_setup(pods_inside_an_encapsulation_are_found, reset),
+		cmocka_unit_test_setup(a_node_that_does_not_answer_silences_its_flows, reset),
 		cmocka_unit_test_setup(a_pods_device_that_looks_like_an_edge, reset),
 		cmocka_unit_test_setup(settings_of_another_version_are_left_alone, reset),
 	};

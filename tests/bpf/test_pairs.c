@@ -167,6 +167,10 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	assert_int_equal(pairs_set_up(pairs, "node2", true), 0);
 	joined_ns = value_of("node2").egress_strict_ns;
 	assert_int_equal(value_of("node2").is_up, 1);
+	assert_int_equal(pairs_set_silent(pairs, "node2", true), 0);
+	assert_true(value_of("node2").is_silent == 1 && value_of("node2").is_up == 1);
+	assert_int_equal(pairs_set_silent(pairs, "node2", false), 0);
+	assert_true(value_of("node2").is_silent == 0 && value_of("node2").is_up == 1);
 	assert_int_equal(pairs_set_up(pairs, "node2", false), 0);
 	assert_int_equal(value_of("node2").is_up, 0);
 	assert_int_equal(value_of("node2").egress_strict_ns, joined_ns);

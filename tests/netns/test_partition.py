@@ -4,6 +4,7 @@ with that reason."""
 
 import contextlib
 import signal
+import socket
 import threading
 import time
 
@@ -74,6 +75,29 @@ def test_a_cut_of_30_s_under_load_loses_no_stream_and_no_byte():
             assert read_exactly(other, 10) == b"still here"
         for daemon in mesh.daemons:
             assert set(daemon.ended()) <= {"finished"}
+
+
+def test_pods_find_out_that_the_other_node_is_gone(mesh):
+    """By their own keepalive and their own timeout, each on its side; and what was only cut for a moment goes on."""
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with contextlib.ExitStack() as stack:
+        probing, there = open_pair(a1, b1, 4, stack)
+        for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 4)):
+            probing.setsockopt(socket.IPPROTO_TCP, option, value)
+        probing.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _, writing = open_pair(a1, b1, 6, stack)
+        writing.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 4000)
+        patient = open_pair(b1, a1, 4, stack)
+        mesh.net.cut(mesh.net.b)
+        # what its own node took before that found out is not missed by the pod's kernel, so it writes on
+        wait_for(lambda: outcome(writing.send, b"is anybody there?") == "ETIMEDOUT", "the writer to find out")
+        assert ending(probing) == "ETIMEDOUT"
+        for daemon in mesh.daemons:
+            assert daemon.counters()["silent", "out", "refused"] > 0
+        mesh.net.cut(mesh.net.b, False)
+        for one, other in (patient, patient[::-1]):
+            one.sendall(b"still here")
+            assert read_exactly(other, 10) == b"still here"
 
 
 @pytest.fixture(scope="module")

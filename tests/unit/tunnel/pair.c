@@ -106,6 +106,14 @@ static void peer_up(void *ctx, const char *node, bool is_up)
 }
 
 /* As edge/pairs does it, without its times. */
+static void peer_silent(void *ctx, const char *node, bool is_silent)
+{
+	struct side *s = ctx;
+
+	assert(!strcmp(node, node_names[!s->index]));
+	s->silents += is_silent ? 1 : -1;
+}
+
 static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state said)
 {
 	struct side *s = ctx;
@@ -130,6 +138,7 @@ static const struct pool_ops ops = { .connect_node = connect_node,
 	                             .release_syn = release_syn,
 	                             .answer_syn = answer_syn,
 	                             .peer_up = peer_up,
+	                             .peer_silent = peer_silent,
 	                             .hear_peer = hear_peer,
 	                             .drained = drained };
 

@@ -410,7 +410,12 @@ static void a_peer_silent_for_peer_timeout_is_given_up(void **state)
 	say(client, "x");
 	expect_text(server, "x");
 	pair.side[1].is_cut = true;
-	pair_advance_s(&pair, 125);
+	pair_advance_s(&pair, 9);
+	assert_int_equal(pair.side[0].silents, 0);
+	pair_advance_s(&pair, 6);
+	assert_int_equal(pair.side[0].silents, 1); /* pods' kernels may find out */
+	pair_advance_s(&pair, 110);
+	assert_int_equal(pair.side[0].silents, 0); /* nobody is left to find out */
 	assert_int_equal(wait_readable(client), -ECONNRESET);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_PEER_TIMEOUT], 1);
 	pair.side[1].is_cut = false;
