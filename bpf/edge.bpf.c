@@ -111,7 +111,7 @@ static __always_inline int judge_egress(struct edge *e, int result)
 	    (bpf_map_lookup_elem(&flows, &quoted) || has_socket(e, &quoted, p->is_v6)))
 		return divert();
 	if (is_bypass(e))
-		return config->mode == EDGE_PERMISSIVE ? pass(CLASS_BYPASS) : drop(CLASS_BYPASS);
+		return mode_of(e) == EDGE_PERMISSIVE ? pass(CLASS_BYPASS) : drop(CLASS_BYPASS);
 	return count_other(e);
 }
 

@@ -61,7 +61,7 @@ static __always_inline int egress_tcp_ours(const struct edge *e, bool is_syn)
  * that admits our own pod refusing would be a circle, so only lockdown does. */
 static __always_inline int egress_tcp_host(const struct edge *e, const struct flow_key *key, bool is_syn)
 {
-	bool is_lockdown = e->config->mode == EDGE_LOCKDOWN;
+	bool is_lockdown = mode_of(e) == EDGE_LOCKDOWN;
 	const struct packet *p = e->packet;
 	enum pair pair = pair_of(e, &e->dest);
 	enum edge_class class = e->dest.kind == NET_POD && pair == PAIR_NONE ? CLASS_NOT_ENROLLED : CLASS_HOST;
@@ -81,7 +81,7 @@ static __always_inline int egress_tcp_host(const struct edge *e, const struct fl
 	if (e->origin == ORIGIN_EDGE && !(e->has_ct && is_known_to_netfilter(e, key)))
 		is_possible = false;
 	/* In the clear the far side would refuse it as a pod's. */
-	is_as_pod = e->config->mode == EDGE_STRICT && pair == PAIR_JOINED && (e->source.flags & NET_IN_POD_RANGE);
+	is_as_pod = mode_of(e) == EDGE_STRICT && pair == PAIR_JOINED && (e->source.flags & NET_IN_POD_RANGE);
 	if (!is_lockdown && !is_as_pod && is_syn_again(e->packet, bpf_map_lookup_elem(&passed, key)))
 		return pass(class);
 	if (is_possible && (is_lockdown || is_as_pod || is_peer_up(e->dest.peer)) &&
@@ -140,8 +140,8 @@ static __always_inline int egress_tcp_pod(const struct edge *e, const struct flo
 			return pass(class);
 		/* Dropped in silence, so that the client's kernel tries again until the view knows better. */
 		if (is_space)
-			return config->mode == EDGE_PERMISSIVE ? pass_flow(e, key, CLASS_UNKNOWN) : drop(CLASS_UNKNOWN);
-		if (config->mode == EDGE_PERMISSIVE)
+			return mode_of(e) == EDGE_PERMISSIVE ? pass_flow(e, key, CLASS_UNKNOWN) : drop(CLASS_UNKNOWN);
+		if (mode_of(e) == EDGE_PERMISSIVE)
 			return egress_syn_permissive(e, key);
 		if (!is_daemon_alive(e->dest.worker, config->workers, e->packet->is_v6))
 			return drop(CLASS_REFUSED);
@@ -150,11 +150,11 @@ static __always_inline int egress_tcp_pod(const struct edge *e, const struct flo
 
 	if (class >= 0)
 		return pass(class);
-	if (config->mode != EDGE_LOCKDOWN && is_to_learn(config, key)) {
+	if (mode_of(e) != EDGE_LOCKDOWN && is_to_learn(config, key)) {
 		record_passed(key, e->packet, CLASS_OLDER);
 		return pass(CLASS_OLDER);
 	}
-	if (config->mode == EDGE_PERMISSIVE)
+	if (mode_of(e) == EDGE_PERMISSIVE)
 		return pass(is_space ? CLASS_UNKNOWN : CLASS_OLDER);
 	return is_space ? drop(CLASS_UNKNOWN) : reset();
 }
@@ -165,9 +165,9 @@ static __always_inline int egress_tcp_to_node(const struct edge *e, const struct
 	enum edge_class class = pair_of(e, &e->dest) == PAIR_NONE ? CLASS_NOT_ENROLLED : CLASS_TO_NODE;
 
 	/* Lockdown leaves pods the API server alone, which has TLS of its own: without it there is no DNS and no controller. */
-	if (e->config->mode == EDGE_LOCKDOWN && !is_api_server(e->packet->dest, e->packet->dest_port_be))
+	if (mode_of(e) == EDGE_LOCKDOWN && !is_api_server(e->packet->dest, e->packet->dest_port_be))
 		return is_syn ? drop(CLASS_REFUSED) : reset();
-	if (e->config->mode == EDGE_LOCKDOWN && !is_syn)
+	if (mode_of(e) == EDGE_LOCKDOWN && !is_syn)
 		return pass(class);
 	if (is_syn)
 		return pass_flow(e, key, class);

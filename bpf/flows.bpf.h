@@ -114,8 +114,8 @@ static __always_inline bool is_syn_again(const struct packet *p, const struct fl
 /* The class in which a flow that was let pass goes on where no new one would be, or -1: it does not. */
 static __always_inline int class_of_older(const struct edge *e, const struct flow_value *record)
 {
-	if (!record || record->edge_class >= CLASS_COUNT || e->config->mode == EDGE_LOCKDOWN ||
-	    (e->config->is_older_reset && e->config->mode == EDGE_STRICT))
+	if (!record || record->edge_class >= CLASS_COUNT || mode_of(e) == EDGE_LOCKDOWN ||
+	    (e->config->is_older_reset && mode_of(e) == EDGE_STRICT))
 		return -1;
 	switch (record->edge_class) {
 	case CLASS_NOT_ENROLLED:

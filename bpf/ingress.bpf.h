@@ -68,14 +68,14 @@ static __always_inline int ingress_tcp_pod(const struct edge *e, const struct fl
 	class = class_of_older(e, record);
 	if (class >= 0 && (!is_syn || is_syn_again(e->packet, record)))
 		return pass(class);
-	if (config->mode == EDGE_PERMISSIVE && is_syn)
+	if (mode_of(e) == EDGE_PERMISSIVE && is_syn)
 		return pass_flow(e, key, is_space ? CLASS_UNKNOWN : CLASS_PERMISSIVE);
-	if (config->mode != EDGE_LOCKDOWN && !is_syn) {
+	if (mode_of(e) != EDGE_LOCKDOWN && !is_syn) {
 		if (is_to_learn(config, key) && !bpf_map_lookup_elem(&flows, key)) {
 			record_passed(key, e->packet, CLASS_OLDER);
 			return pass(CLASS_OLDER);
 		}
-		if (config->mode == EDGE_PERMISSIVE)
+		if (mode_of(e) == EDGE_PERMISSIVE)
 			return pass(is_space ? CLASS_UNKNOWN : CLASS_OLDER);
 	}
 	return drop(is_space ? CLASS_UNKNOWN : CLASS_REFUSED);
@@ -95,7 +95,7 @@ static __always_inline bool is_with_api_server(const struct edge *e, bool is_syn
 static __always_inline int ingress_tcp_node(const struct edge *e, const struct flow_key *key, bool is_syn, enum edge_class class,
                                             enum edge_class answers)
 {
-	if (e->config->mode == EDGE_LOCKDOWN)
+	if (mode_of(e) == EDGE_LOCKDOWN)
 		return is_with_api_server(e, is_syn) ? pass(CLASS_TO_NODE) : drop(CLASS_REFUSED);
 	if (is_syn)
 		return pass_flow(e, key, class);
@@ -125,8 +125,8 @@ static __always_inline int ingress_tcp(const struct edge *e)
 		return ingress_tcp_pod(e, &key, is_syn);
 	case NET_NODE:
 		if (pair_of(e, &e->source) == PAIR_NONE)
-			return e->config->mode == EDGE_LOCKDOWN && !is_with_api_server(e, is_syn) ? drop(CLASS_REFUSED)
-			                                                                          : pass(CLASS_NOT_ENROLLED);
+			return mode_of(e) == EDGE_LOCKDOWN && !is_with_api_server(e, is_syn) ? drop(CLASS_REFUSED)
+			                                                                     : pass(CLASS_NOT_ENROLLED);
 		return ingress_tcp_node(e, &key, is_syn, CLASS_HOST, CLASS_TO_NODE);
 	case NET_OUTSIDE:
 		if (is_syn)

@@ -10,7 +10,7 @@ static __always_inline int tcp_not_joined(const struct edge *e, const struct flo
 {
 	enum edge_class class = pair == PAIR_JOINING ? CLASS_JOINING : other->kind == NET_POD_SPACE ? CLASS_UNKNOWN : CLASS_NOT_ENROLLED;
 
-	if (e->config->mode == EDGE_LOCKDOWN)
+	if (mode_of(e) == EDGE_LOCKDOWN)
 		return drop(CLASS_REFUSED);
 	if (is_syn_of(e->packet))
 		return pass_flow(e, key, class);

@@ -44,6 +44,14 @@ enum action {
 
 #define ACTION_BITS 8
 
+/* While it changes the two directions are apart, so that what another node still sends is taken. */
+static __always_inline __u32 mode_of(const struct edge *e)
+{
+	if (e->direction == EDGE_INGRESS && e->config->ingress_mode)
+		return e->config->ingress_mode - 1;
+	return e->config->mode;
+}
+
 static __always_inline int leave(void)
 {
 	return ACTION_LEAVE;
@@ -191,7 +199,7 @@ static __always_inline bool is_excluded(const struct edge *e, const struct packe
 {
 	__u16 port;
 
-	if ((source->flags | dest->flags) & NET_OPTED_OUT && e->config->mode != EDGE_LOCKDOWN)
+	if ((source->flags | dest->flags) & NET_OPTED_OUT && mode_of(e) != EDGE_LOCKDOWN)
 		return true;
 	if (!e->config->has_excludes)
 		return false;

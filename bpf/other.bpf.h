@@ -14,7 +14,7 @@ static __always_inline int judge_unclassifiable(const struct edge *e)
 	if (is_excluded(e, e->packet, &e->source, &e->dest, false))
 		return pass(CLASS_EXCLUDED);
 	/* It may belong to a flow that passes. */
-	if (e->config->mode == EDGE_PERMISSIVE || (e->config->mode == EDGE_STRICT && pair == PAIR_JOINING))
+	if (mode_of(e) == EDGE_PERMISSIVE || (mode_of(e) == EDGE_STRICT && pair == PAIR_JOINING))
 		return pass(CLASS_UNCLASSIFIABLE);
 	return drop(CLASS_UNCLASSIFIABLE);
 }
@@ -59,7 +59,7 @@ static __always_inline bool is_bypass(const struct edge *e)
 		return true;
 	flow_of(inner, EDGE_EGRESS, &key);
 	if (bpf_map_lookup_elem(&passed, &key))
-		return e->config->mode == EDGE_LOCKDOWN;
+		return mode_of(e) == EDGE_LOCKDOWN;
 	if (!is_syn && is_to_learn(e->config, &key) && !bpf_map_lookup_elem(&flows, &key)) {
 		record_passed(&key, inner, CLASS_OLDER);
 		return false;

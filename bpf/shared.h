@@ -51,7 +51,7 @@ enum edge_mode { EDGE_PERMISSIVE, EDGE_STRICT, EDGE_LOCKDOWN };
 /* settings, one element. */
 struct edge_config {
 	__u32 version;        /* 0: not written yet, every packet is left alone */
-	__u32 mode;           /* enum edge_mode */
+	__u32 mode;           /* enum edge_mode; of what leaves */
 	__u32 veth_ifindex;   /* host end of the pair; a dead index drops what is redirected */
 	__s32 netns_id;       /* of the private namespace as the node's sees it; negative: none */
 	__u64 learn_until_ns; /* bpf_ktime_get_ns; 0: nothing is learned */
@@ -63,7 +63,8 @@ struct edge_config {
 	__u8 is_holding;     /* a SYN goes to the daemon, and into the private namespace only when the far side has connected */
 	__u8 host_mac[6];
 	__u8 private_mac[6];
-	__u8 pad2[4];
+	__u8 ingress_mode; /* of what arrives, and 1; 0: the same mode */
+	__u8 pad2[3];
 };
 _Static_assert(sizeof(struct edge_config) == 48, "layout of edge_config");
 

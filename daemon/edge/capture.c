@@ -8,6 +8,7 @@
 #include "edge/edges.h"
 #include "edge/excludes.h"
 #include "edge/fault.h"
+#include "edge/mode.h"
 #include "edge/nets.h"
 #include "edge/pairs.h"
 #include "edge/pins.h"
@@ -36,6 +37,8 @@ struct capture {
 
 	char pin_directory[PATH_BYTES];
 	struct edge_config config;
+	enum edge_mode mode_wanted;
+	struct loop_timer mode_timer; /* while what leaves and what arrives have modes apart */
 	struct programs programs;
 	struct pairs *pairs;
 	struct nets *nets;
@@ -66,6 +69,37 @@ static int write_config(struct capture *c)
 	return bpf_map_update_elem(bpf_map__fd(c->programs.edge->maps.settings), &zero, &c->config, BPF_ANY) ? -errno : 0;
 }
 
+static const char *mode_text(enum edge_mode mode)
+{
+	return mode == EDGE_PERMISSIVE ? "permissive" : mode == EDGE_STRICT ? "strict" : "lockdown";
+}
+
+static void on_mode_timer(struct loop_timer *t)
+{
+	struct capture *c = container_of(t, struct capture, mode_timer);
+	int code;
+
+	mode_finish(&c->config, c->mode_wanted);
+	code = write_config(c);
+	if (code) {
+		log_error("the mode is not in force for both directions", L_ERRNO(code));
+		(void)loop_timer_set(c->loop, t, instant_add_ms(loop_now(c->loop), MODE_APART_MS));
+	} else {
+		log_info("the mode is in force for what leaves and what arrives", L_TEXT("mode", mode_text(c->mode_wanted)));
+	}
+}
+
+/* What of the mode is in force at once is written already. */
+static void wait_for_rest_of_mode(struct capture *c, bool is_apart)
+{
+	loop_timer_clear(c->loop, &c->mode_timer);
+	if (!is_apart)
+		return;
+	(void)loop_timer_set(c->loop, &c->mode_timer, instant_add_ms(loop_now(c->loop), MODE_APART_MS));
+	log_info("the mode changes: the other direction follows in a minute", L_TEXT("mode", mode_text(c->mode_wanted)),
+	         L_TEXT("leaves", mode_text(mode_egress(&c->config))), L_TEXT("arrives", mode_text(mode_ingress(&c->config))));
+}
+
 static enum edge_mode mode_of(enum capture_mode mode)
 {
 	switch (mode) {
@@ -84,9 +118,9 @@ static int apply_settings(struct capture *c, const struct capture_settings *s)
 {
 	struct edge_bpf *edge = c->programs.edge;
 	struct edge_config before = c->config;
+	bool is_apart = mode_begin(&c->config, mode_of(s->mode));
 	int code;
 
-	c->config.mode = mode_of(s->mode);
 	c->config.is_older_reset = s->is_older_reset;
 	c->config.is_holding = s->is_faithful;
 	if (s->is_older_reset)
@@ -95,9 +129,13 @@ static int apply_settings(struct capture *c, const struct capture_settings *s)
 	code = excludes_write(bpf_map__fd(edge->maps.exclude_nets), bpf_map__fd(edge->maps.exclude_ports), s->exclude, s->exclude_count);
 	if (!code)
 		code = write_config(c);
-	if (code)
+	if (code) {
 		c->config = before;
-	return code;
+		return code;
+	}
+	c->mode_wanted = mode_of(s->mode);
+	wait_for_rest_of_mode(c, is_apart);
+	return 0;
 }
 
 /* the view */
@@ -228,8 +266,13 @@ static int load(struct capture *c, const struct capture_settings *s, char error[
 	if (c->programs.is_reused) {
 		c->config.learn_until_ns = pinned.learn_until_ns;
 		c->config.is_enrolled = pinned.is_enrolled;
-	} else if (!c->programs.had_maps) {
-		c->config.learn_until_ns = monotonic_ns() + EDGE_LEARN_NS;
+		/* The mode that is in force, from which to go to the one that is wanted. */
+		c->config.mode = pinned.mode;
+		c->config.ingress_mode = pinned.ingress_mode;
+	} else {
+		mode_finish(&c->config, mode_of(s->mode));
+		if (!c->programs.had_maps)
+			c->config.learn_until_ns = monotonic_ns() + EDGE_LEARN_NS;
 	}
 
 	code = pairs_create(bpf_map__fd(edge->maps.peers), bpf_map__fd(edge->maps.peer_names), !c->programs.is_reused, s->has_records,
@@ -266,6 +309,7 @@ int capture_create(const struct capture_settings *s, struct edge_netns *n, struc
 	c->on_want_tunnel = on_want_tunnel;
 	c->ctx = ctx;
 	c->ring_source.fd = -1;
+	c->mode_timer.on_expire = on_mode_timer;
 	c->view_log = (struct log_limit){ .interval_ns = 60 * NS_PER_S, .burst = 5 };
 	(void)snprintf(c->pin_directory, sizeof(c->pin_directory), "%s", s->pin_directory);
 	code = load(c, s, error);
@@ -303,6 +347,7 @@ void capture_destroy(struct capture *c)
 {
 	if (!c)
 		return;
+	loop_timer_clear(c->loop, &c->mode_timer);
 	edges_destroy(c->edges);
 	if (c->ring_source.fd >= 0)
 		loop_remove(c->loop, &c->ring_source);

@@ -74,7 +74,8 @@ bool capture_is_peer_up(const struct capture *c, const char *node);
 enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said);
 /* Where the cluster's API server listens: lockdown leaves pods the way there. At most CAPTURE_API_SERVERS_MAX. 0 or -errno, logged. */
 int capture_set_api_servers(struct capture *c, const struct endpoint *endpoints, size_t count);
-/* New settings at a reload (mode, older_flows, exclude). 0 or -errno; the old ones stay on an error. */
+/* New settings at a reload (mode, older_flows, exclude). Another mode, also than the one that an earlier daemon left, comes into force in one
+ * direction at once and in the other a minute later (edge/mode.h). 0 or -errno; the old ones stay on an error. */
 int capture_apply(struct capture *c, const struct capture_settings *s, char error[EDGE_ERROR_BYTES]);
 
 /* One counter of the kernel: packets and bytes of a class and a direction. */

@@ -216,6 +216,36 @@ static void what_arrives(void **state)
 	RUN(list);
 }
 
+static void a_mode_may_come_in_one_direction_first(void **state)
+{
+	struct packet_buf out = packet_tcp_frame("10.1.0.5", 40000, "192.168.0.2", 30080, TCP_SYN);
+	struct packet_buf in = packet_tcp_frame("10.2.0.5", 40000, "192.168.0.1", 30080, TCP_SYN);
+
+	(void)state;
+	/* Strict to lockdown, then back. */
+	fixture_set_mode(&f, EDGE_LOCKDOWN);
+	f.config.ingress_mode = EDGE_STRICT + 1;
+	fixture_write_config(&f);
+	assert_int_equal(fixture_egress(&f, &out, FROM_POD), SHOT);
+	assert_int_equal(fixture_ingress(&f, &in), LEAVE);
+	fixture_set_mode(&f, EDGE_STRICT);
+	f.config.ingress_mode = EDGE_LOCKDOWN + 1;
+	fixture_write_config(&f);
+	assert_int_equal(fixture_egress(&f, &out, FROM_POD), LEAVE);
+	assert_int_equal(fixture_ingress(&f, &in), SHOT);
+	/* Permissive comes to what arrives first. */
+	f.config.ingress_mode = EDGE_PERMISSIVE + 1;
+	fixture_write_config(&f);
+	out = packet_tcp_frame("10.1.0.5", 40000, "10.2.0.5", 80, TCP_SYN);
+	in = packet_tcp_frame("10.2.0.5", 40000, "10.1.0.5", 80, TCP_SYN);
+	assert_int_equal(fixture_egress(&f, &out, FROM_POD), REDIRECT);
+	assert_int_equal(fixture_ingress(&f, &in), LEAVE);
+	f.config.ingress_mode = 0;
+	fixture_write_config(&f);
+	in = packet_tcp_frame("10.2.0.5", 40001, "10.1.0.5", 80, TCP_SYN);
+	assert_int_equal(fixture_ingress(&f, &in), SHOT);
+}
+
 static void an_api_server_on_a_node_is_reached_in_every_mode(void **state)
 {
 	static const struct scenario list[] = {
@@ -758,6 +788,7 @@ int main(void)
 		cmocka_unit_test_setup(a_syn_that_leaves, reset),
 		cmocka_unit_test_setup(a_packet_of_no_flow_that_leaves, reset),
 		cmocka_unit_test_setup(what_arrives, reset),
+		cmocka_unit_test_setup(a_mode_may_come_in_one_direction_first, reset),
 		cmocka_unit_test_setup(an_api_server_on_a_node_is_reached_in_every_mode, reset),
 		cmocka_unit_test_setup(the_hosts_traffic_is_diverted_while_its_tunnel_is_up, reset),
 		cmocka_unit_test_setup(a_connection_in_the_clear_keeps_its_class, reset),
