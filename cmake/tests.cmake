@@ -65,3 +65,11 @@ foreach(source IN LISTS sources)
 	add_executable(kube_${name} "${source}")
 	target_link_libraries(kube_${name} PRIVATE culvert_flags culvert_kube)
 endforeach()
+
+# tests/guest/NAME.c: guest_NAME, a program that runs in the guests.
+file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/guest/*.c")
+foreach(source IN LISTS sources)
+	cmake_path(GET source STEM name)
+	add_executable(guest_${name} "${source}")
+	target_link_libraries(guest_${name} PRIVATE culvert_flags culvert_bpf)
+endforeach()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # deps.sh [GROUP...] - checks that this machine can run Culvert, and installs what is missing, by package name.
 #
-# Groups: build, demo, test, kube, bench; without any: build. Says nothing where all is there. Where something can not be had it prints one sentence
+# Groups: build, demo, test, kube, guest, bench; without any: build. Says nothing where all is there. Where something can not be had it prints one sentence
 # and ends with 1. The demo, the tests and the benchmarks call it first.
 set -u
 
@@ -12,6 +12,7 @@ DEMO=(iproute2 iptables nftables nginx-light curl tcpdump iperf3 procps util-lin
 TEST=(git libcmocka-dev python3 python3-pytest python3-cryptography iproute2 iptables nftables nginx-light curl tcpdump iperf3 haproxy socat conntrack ethtool
 	iputils-ping procps util-linux openssl libclang-rt-dev llvm clang-format clang-tidy)
 KUBE=(python3-yaml busybox-static rsync make binutils dpkg-dev strace openssl)
+GUEST=(qemu-system-x86 e2fsprogs busybox-static xz-utils binutils)
 BENCH=(iproute2 iptables nftables iperf3 haproxy socat procps util-linux openssl python3)
 
 die()
@@ -27,8 +28,9 @@ for group in "${@:-build}"; do
 	demo) wanted+=("${DEMO[@]}") ;;
 	test) wanted+=("${TEST[@]}") ;;
 	kube) wanted+=("${KUBE[@]}") ;;
+	guest) wanted+=("${GUEST[@]}") ;;
 	bench) wanted+=("${BENCH[@]}") ;;
-	*) die "there is no group \"$group\"; there are build, demo, test, kube and bench" ;;
+	*) die "there is no group \"$group\"; there are build, demo, test, kube, guest and bench" ;;
 	esac
 done
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, fidelity, kube, fuzz, asan, tsan; without any, all of them
-# but kube, which takes a quarter of an hour, and longer the first time.
+# run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, fidelity, kube, guest, fuzz, asan, tsan; without any, all of them
+# but kube, which takes a quarter of an hour, and longer the first time, and guest, which emulates other kernels.
 #
 # Installs what is missing, builds what a suite needs, names each skip with its reason and each failure with its log, and ends with the line
 # "N passed, N failed, N skipped". Ends with 0 only where something ran and nothing failed.
@@ -36,7 +36,7 @@ for word in "$@"; do
 	all) suites+=("${ALL_SUITES[@]}") ;;
 	*)
 		if ! declare -F "suite_$word" > /dev/null; then
-			echo "run.sh: there is no suite \"$word\"; there are ${ALL_SUITES[*]} kube" >&2
+			echo "run.sh: there is no suite \"$word\"; there are ${ALL_SUITES[*]} kube guest" >&2
 			exit 2
 		fi
 		suites+=("$word")

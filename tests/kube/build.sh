@@ -30,6 +30,9 @@ HELM_GO_LEAST=1.21
 # Raised when a recipe below changes, so that older results are not taken for it.
 RECIPE=1
 
+ROOT=$(cd "$(dirname "$0")/../.." && pwd)
+. "$ROOT/tests/lib/debian.sh"
+
 CACHE=${CULVERT_CACHE:-${HOME:?}/.cache/culvert}
 JOBS=${CULVERT_JOBS:-$(nproc)}
 KUBERNETES=$CACHE/kubernetes-$KUBERNETES_VERSION-$RECIPE
@@ -47,62 +50,20 @@ die()
 	exit 1
 }
 
-unreachable()
-{
-	say "$* can not be fetched here"
-	exit 77
-}
-
-# apt_setup WORK [SUITE]: apt with lists of its own, so that a suite and its sources are known here and the machine's settings stay as they are.
-apt_setup()
-{
-	local work=$1 mirror
-
-	[ ! -e "$work/apt/ready" ] || return 0
-	mirror=$(apt-get indextargets --format '$(LABEL) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian main //p' | sort -u | head -n 1)
-	[ -n "$mirror" ] || die "apt knows no mirror of Debian"
-	mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
-	printf '%s\n' "deb-src $mirror $SUITE main" "deb $mirror $SUITE main" "deb $mirror ${2:-$GO_SUITE} main" > "$work/apt/sources.list"
-	run_apt "$work" update || unreachable "Debian's list of packages"
-	: > "$work/apt/ready"
-}
-
-run_apt()
-{
-	local work=$1
-	shift
-
-	apt-get -q -o "Dir::Etc::SourceList=$work/apt/sources.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$work/apt/lists" \
-		-o "Dir::Cache=$work/apt/cache" -o APT::Sandbox::User=root "$@" >&2
-}
-
-# extract WORK ROOT PACKAGE...: the files of packages, without installing them.
-extract()
-{
-	local work=$1 root=$2 file
-	shift 2
-
-	mkdir -p "$work/debs" "$root"
-	(cd "$work/debs" && run_apt "$work" download "$@") || unreachable "$*"
-	for file in "$@"; do
-		dpkg-deb -x "$work/debs/${file%%[=/]*}"_*.deb "$root"
-	done
-}
-
 build_kubernetes()
 {
 	local work=$KUBERNETES.work source
 
 	source=$work/source
 	mkdir -p "$work"
-	apt_setup "$work"
+	debian_lists "$work" "deb-src:$SUITE" "deb:$SUITE" "deb:$GO_SUITE"
 	if [ ! -e "$work/go.ready" ]; then
-		extract "$work" "$work/go" "golang-$GO_VERSION-go/$GO_SUITE" "golang-$GO_VERSION-src/$GO_SUITE"
+		debian_extract "$work" "$work/go" "golang-$GO_VERSION-go/$GO_SUITE" "golang-$GO_VERSION-src/$GO_SUITE"
 		: > "$work/go.ready"
 	fi
 	if [ ! -e "$work/source.ready" ]; then
 		rm -rf "$source"
-		(cd "$work" && run_apt "$work" source --download-only "kubernetes=$KUBERNETES_SOURCE") || unreachable "the source of Kubernetes"
+		(cd "$work" && debian_apt "$work" source --download-only "kubernetes=$KUBERNETES_SOURCE") || unreachable "the source of Kubernetes"
 		(cd "$work" && dpkg-source --no-check -x "kubernetes_$KUBERNETES_SOURCE.dsc" "$source" >&2)
 		mkdir -p "$source/.go/src/k8s.io"
 		ln -s ../../.. "$source/.go/src/k8s.io/kubernetes"
@@ -139,9 +100,9 @@ build_node()
 	local work=$NODE.work
 
 	mkdir -p "$work"
-	apt_setup "$work"
+	debian_lists "$work" "deb-src:$SUITE" "deb:$SUITE" "deb:$GO_SUITE"
 	rm -rf "$work/root"
-	extract "$work" "$work/root" "${NODE_PACKAGES[@]}"
+	debian_extract "$work" "$work/root" "${NODE_PACKAGES[@]}"
 	rm -rf "$NODE.new"
 	mkdir -p "$NODE.new/bin" "$NODE.new/cni"
 	find "$work/root/usr/bin" "$work/root/usr/sbin" -type f -exec cp -t "$NODE.new/bin" {} +
@@ -165,8 +126,8 @@ build_helm()
 	mkdir -p "$work/bin"
 	PATH=$PATH:/usr/local/go/bin:/usr/lib/go/bin
 	if ! is_go_recent; then
-		apt_setup "$work" "$HELM_GO_SUITE"
-		extract "$work" "$work/go" "golang-$HELM_GO_VERSION-go/$HELM_GO_SUITE" "golang-$HELM_GO_VERSION-src/$HELM_GO_SUITE"
+		debian_lists "$work" "deb:$SUITE" "deb:$HELM_GO_SUITE"
+		debian_extract "$work" "$work/go" "golang-$HELM_GO_VERSION-go/$HELM_GO_SUITE" "golang-$HELM_GO_VERSION-src/$HELM_GO_SUITE"
 		export GOROOT=$work/go/usr/lib/go-$HELM_GO_VERSION
 		PATH=$GOROOT/bin:$PATH
 	fi

@@ -162,6 +162,21 @@ suite_kube()
 	esac
 }
 
+# Other kernels than this machine's, in an emulator.
+suite_guest()
+{
+	local log=$LOGS/guest-parts.log
+
+	build_preset guest release || return
+	"$ROOT/deploy/deps.sh" guest || { report_add fail guest "packages"; return; }
+	run_quietly "$log" "$ROOT/tests/guest/build.sh"
+	case $? in
+	0) run_pytest guest release guest ;;
+	77) report_add skip guest "all of it" "$(tail -n 1 "$log")" ;;
+	*) report_add fail guest "what guests are made of" "$log" ;;
+	esac
+}
+
 # What programs notice, with Culvert and without it.
 suite_fidelity()
 {
