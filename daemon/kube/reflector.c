@@ -33,6 +33,11 @@ enum { SILENT_WATCHES = 2 };
  * | WATCHING  | a version is known from which to go on | events                        | WATCHING (an orderly end), WAITING            | */
 enum state { STATE_WAITING, STATE_LISTING, STATE_WATCHING };
 
+/* A watch tells by its place whether it is the one that counts, or the one that is to follow it. */
+struct place {
+	struct reflector *reflector;
+};
+
 struct reflector {
 	struct loop *loop;
 	struct kube_client *client;
@@ -67,6 +72,13 @@ struct reflector {
 	bool is_server_fault;                 /* it ended the watch by an event, and what is known is still good */
 	uint32_t retry_after_ms;              /* said with it */
 	struct instant watch_began_at;
+	uint32_t watch_s; /* the server was asked to end it after */
+	struct place places[2];
+	unsigned at;            /* the place of the watch that counts */
+	struct kube_call *next; /* seamless: it is to take the place of this one */
+	char next_version[VERSION_BYTES];
+	bool is_seamless;
+	struct loop_timer seam;  /* the next one is to be begun */
 	unsigned silent_watches; /* in a row that ended for silence, without so much as a bookmark */
 
 	char fault[KUBE_ERROR_BYTES];  /* why on_data refused */
@@ -185,16 +197,23 @@ static void failed_status(struct reflector *r, const struct kube_answer *answer)
 
 /* ---- Requests ---- */
 
-static void send_request(struct reflector *r, const char *query, uint32_t silence_ms, const struct kube_handler *handler)
+static int ask(struct reflector *r, const char *query, uint32_t silence_ms, const struct kube_handler *handler, void *ctx,
+               struct kube_call **ret)
 {
 	struct kube_request request = { .method = "GET", .silence_ms = silence_ms };
 	char path[PATH_BYTES];
-	int rc;
 
 	(void)snprintf(path, sizeof(path), "%s?%s%s%s", r->path, r->selector ? r->selector : "", r->selector ? "&" : "", query);
 	request.path = path;
+	return kube_send(r->client, &request, handler, ctx, ret);
+}
+
+static void send_request(struct reflector *r, const char *query, uint32_t silence_ms, const struct kube_handler *handler, void *ctx)
+{
+	int rc;
+
 	r->fault[0] = '\0';
-	rc = kube_send(r->client, &request, handler, r, &r->call);
+	rc = ask(r, query, silence_ms, handler, ctx, &r->call);
 	if (rc < 0) {
 		r->call = NULL;
 		failed(r, strerror(-rc), 0);
@@ -388,7 +407,7 @@ static void start_list(struct reflector *r)
 	else
 		(void)snprintf(query, sizeof(query), "resourceVersion=%s", escaped);
 	list_split_init(&r->list, message_list_name(r->kind), &list_ops, r);
-	send_request(r, query, REFLECTOR_LIST_SILENCE_MS, &handler);
+	send_request(r, query, REFLECTOR_LIST_SILENCE_MS, &handler, r);
 }
 
 /* ---- Watches ---- */
@@ -459,12 +478,24 @@ static void watch_refused(void *ctx, const char *text)
 
 static const struct watch_split_ops watch_ops = { watch_event, watch_refused };
 
-static void watch_opened(void *ctx)
+static void seam_later(struct reflector *r, uint64_t ms)
 {
-	struct reflector *r = ctx;
+	if (r->is_seamless)
+		(void)loop_timer_set(r->loop, &r->seam, instant_add_ms(loop_now(r->loop), ms));
+}
 
+static void drop_next(struct reflector *r)
+{
+	kube_cancel(r->next);
+	r->next = NULL;
+	loop_timer_clear(r->loop, &r->seam);
+}
+
+static void watch_began(struct reflector *r)
+{
 	r->is_watch_open = true;
 	r->watch_began_at = loop_now(r->loop);
+	seam_later(r, (uint64_t)r->watch_s * 1000 - REFLECTOR_SEAM_MS);
 	r->counts.watches++;
 	if (r->is_version_fresh)
 		set_watching(r);
@@ -472,11 +503,49 @@ static void watch_opened(void *ctx)
 		(void)loop_timer_set(r->loop, &r->timer, instant_add_ms(loop_now(r->loop), PROOF_MS));
 }
 
+/* The next watch is open: it takes over where both are at the same version, so that nothing comes twice, or not at all. */
+static void next_opened(struct reflector *r)
+{
+	if (strcmp(r->next_version, r->version) != 0 || !watch_split_is_between(&r->watch)) {
+		drop_next(r);
+		seam_later(r, REFLECTOR_SEAM_AGAIN_MS);
+		return;
+	}
+	kube_cancel(r->call);
+	r->call = r->next;
+	r->next = NULL;
+	r->at = !r->at;
+	watch_split_done(&r->watch);
+	watch_split_init(&r->watch, &watch_ops, r);
+	if (instant_elapsed_ns(r->watch_began_at, loop_now(r->loop)) >= REFLECTOR_WATCH_GOOD_MS * NS_PER_MS)
+		backoff_good(&r->backoff);
+	r->is_version_fresh = false;
+	watch_began(r);
+}
+
+static bool is_current(const struct place *p)
+{
+	return p == &p->reflector->places[p->reflector->at];
+}
+
+static void watch_opened(void *ctx)
+{
+	const struct place *p = ctx;
+
+	if (is_current(p))
+		watch_began(p->reflector);
+	else
+		next_opened(p->reflector);
+}
+
 static bool watch_data(void *ctx, const void *data, size_t len_bytes)
 {
-	struct reflector *r = ctx;
+	const struct place *p = ctx;
+	struct reflector *r = p->reflector;
 	int rc;
 
+	if (!is_current(p))
+		return false;
 	r->counts.bytes += len_bytes;
 	rc = watch_split_feed(&r->watch, data, len_bytes);
 	if (rc == -EBADMSG)
@@ -493,14 +562,14 @@ static void expired(struct reflector *r)
 	failed(r, "the watch fell behind what the API server still knows; listing again", relist_delay(r));
 }
 
-static void watch_done(void *ctx, const struct kube_answer *answer)
+static void watch_ended(struct reflector *r, const struct kube_answer *answer)
 {
-	struct reflector *r = ctx;
 	uint64_t ran_ms = r->is_watch_open ? instant_elapsed_ns(r->watch_began_at, loop_now(r->loop)) / NS_PER_MS : 0;
 	bool is_whole = watch_split_is_between(&r->watch);
 	char text[KUBE_ERROR_BYTES + PATH_TEXT_BYTES];
 
 	r->call = NULL;
+	drop_next(r);
 	r->is_version_fresh = false;
 	loop_timer_clear(r->loop, &r->timer);
 	watch_split_done(&r->watch);
@@ -531,19 +600,54 @@ static void watch_done(void *ctx, const struct kube_answer *answer)
 	}
 }
 
+static void watch_done(void *ctx, const struct kube_answer *answer)
+{
+	const struct place *p = ctx;
+
+	if (is_current(p)) {
+		watch_ended(p->reflector, answer);
+		return;
+	}
+	/* Refused, or it broke: this one goes on, and says at its end what is so then. */
+	p->reflector->next = NULL;
+	seam_later(p->reflector, REFLECTOR_SEAM_AGAIN_MS);
+}
+
+static const struct kube_handler watch_handler = { watch_opened, watch_data, watch_done };
+
+/* The query of a watch that goes on at version. */
+static void query_watch(struct reflector *r, char query[QUERY_BYTES])
+{
+	char version[3 * VERSION_BYTES + 1];
+
+	text_percent(r->version, version, sizeof(version));
+	r->watch_s = backoff_between(&r->backoff, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S);
+	(void)snprintf(query, QUERY_BYTES, "watch=1&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%u", version, r->watch_s);
+}
+
+static void seam_expired(struct loop_timer *t)
+{
+	struct reflector *r = container_of(t, struct reflector, seam);
+	char query[QUERY_BYTES];
+
+	query_watch(r, query);
+	memcpy(r->next_version, r->version, sizeof(r->next_version));
+	if (ask(r, query, REFLECTOR_WATCH_SILENCE_MS, &watch_handler, &r->places[!r->at], &r->next) < 0) {
+		r->next = NULL;
+		seam_later(r, REFLECTOR_SEAM_AGAIN_MS);
+	}
+}
+
 static void start_watch(struct reflector *r)
 {
-	static const struct kube_handler handler = { watch_opened, watch_data, watch_done };
-	char query[QUERY_BYTES], version[3 * VERSION_BYTES + 1];
+	char query[QUERY_BYTES];
 
 	r->state = STATE_WATCHING;
 	r->is_watch_open = r->is_expired = r->is_server_fault = false;
 	r->retry_after_ms = 0;
-	text_percent(r->version, version, sizeof(version));
-	(void)snprintf(query, sizeof(query), "watch=1&allowWatchBookmarks=true&resourceVersion=%s&timeoutSeconds=%u", version,
-	               backoff_between(&r->backoff, REFLECTOR_WATCH_MIN_S, REFLECTOR_WATCH_MAX_S));
+	query_watch(r, query);
 	watch_split_init(&r->watch, &watch_ops, r);
-	send_request(r, query, REFLECTOR_WATCH_SILENCE_MS, &handler);
+	send_request(r, query, REFLECTOR_WATCH_SILENCE_MS, &watch_handler, &r->places[r->at]);
 }
 
 /* ---- What others call ---- */
@@ -566,6 +670,9 @@ int reflector_create(struct loop *loop, struct kube_client *client, const struct
 	r->backoff.random = s->seed;
 	r->needs_list = true;
 	r->timer.on_expire = timer_expired;
+	r->seam.on_expire = seam_expired;
+	r->is_seamless = s->is_seamless;
+	r->places[0].reflector = r->places[1].reflector = r;
 	r->listener.credentials_changed = credentials_changed;
 	list_init(&r->listener.link);
 	r->counts.since_s = (int64_t)time(NULL);
@@ -589,6 +696,7 @@ void reflector_destroy(struct reflector *r)
 	if (!r)
 		return;
 	kube_cancel(r->call);
+	drop_next(r);
 	if (list_is_linked(&r->listener.link))
 		kube_client_unlisten(&r->listener);
 	loop_timer_clear(r->loop, &r->timer);

@@ -15,6 +15,9 @@ struct reflector_settings {
 	const char *selector; /* a query such as "fieldSelector=..." (escaped), or NULL */
 	/* Of lists, which then come from the store; 0: no pages, from the API server's watch cache, which is cheap for it (resourceVersion=0). */
 	uint32_t page_items;
+	/* The next watch is opened before this one ends, and this one stays where the next is refused: rights that go a moment before what is
+	 * followed are no gap. For what seldom changes: the next one must begin where this one is. */
+	bool is_seamless;
 	uint64_t seed; /* of the jitter: another one on each node and for each kind */
 };
 
@@ -27,6 +30,8 @@ enum {
 	REFLECTOR_WATCH_SILENCE_MS = 150000, /* bookmarks come each minute; two that are missed mean that nobody is there */
 	REFLECTOR_LIST_SILENCE_MS = 65000,   /* the API server gives up after a minute */
 	REFLECTOR_WATCH_GOOD_MS = 30000,     /* a watch that ran so long ends the row of failures before it */
+	REFLECTOR_SEAM_MS = 30000,           /* so long before the end of a seamless watch the next one is begun */
+	REFLECTOR_SEAM_AGAIN_MS = 5000,      /* where it can not be had */
 	REFLECTOR_WATCH_SHORT_MS = 5000,     /* one that ended within this counts as a failure, however orderly */
 	REFLECTOR_FORBIDDEN_MIN_MS = 15000,  /* rights come by hand, so a try every now and then is enough */
 	REFLECTOR_FORBIDDEN_MAX_MS = 30000,

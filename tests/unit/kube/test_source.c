@@ -390,12 +390,91 @@ static void test_the_end_of_a_namespace_of_ours_is_an_end(void **state)
 	assert_true(source_is_ending(source));
 }
 
+/* The watch of namespaces that is to follow the one that runs: begun before that ends. */
+static struct kube_call *wait_for_next_watch(const struct kube_call *runs)
+{
+	for (unsigned s = 0; s < 600; s++) {
+		for (int i = 0; i < CALLS; i++) {
+			if (&calls[i] != runs && calls[i].is_running &&
+			    strncmp(calls[i].path, NAMESPACES "?watch", strlen(NAMESPACES "?watch")) == 0)
+				return &calls[i];
+		}
+		clock_fake_advance(&fake_clock, NS_PER_S);
+		assert_int_equal(loop_run_once(loop, 0), 0);
+	}
+	fail_msg("no next watch is begun");
+	return NULL;
+}
+
+static void refuses(struct kube_call *call)
+{
+	struct kube_call ended = *call;
+
+	call->is_running = false;
+	ended.handler.on_done(ended.ctx, &(struct kube_answer){ .status = 403, .text = "no right any more", .body = "" });
+}
+
+static void bring_space(struct kube_call *call, const char *type, const char *name, bool is_deleting)
+{
+	struct bytes b = { 0 }, object = { 0 };
+
+	put_space(&object, name, is_deleting);
+	put_event(&b, type, "Namespace", &object);
+	assert_true(call->handler.on_data(call->ctx, b.data, b.len));
+	bytes_done(&b);
+}
+
+/* An uninstall takes the rights, then the namespaces: a watch that is begun anew in between would never hear of it. */
+static void test_rights_that_go_while_a_watch_is_renewed_hide_no_end(void **state)
+{
+	struct kube_call *runs, *next;
+
+	(void)state;
+	to_watches();
+	runs = find_call(NAMESPACES "?watch");
+	for (int try = 0; try < 3; try++) {
+		next = wait_for_next_watch(runs);
+		refuses(next);
+		assert_true(runs->is_running);
+	}
+	assert_false(source_is_ending(source));
+	bring_space(runs, "MODIFIED", "culvert-nodes", true);
+	assert_true(source_is_ending(source));
+}
+
+static void test_the_next_watch_takes_over_where_both_are_at_the_same_place(void **state)
+{
+	struct kube_call *runs, *next;
+
+	(void)state;
+	to_watches();
+	runs = find_call(NAMESPACES "?watch");
+	/* What came meanwhile would come twice. */
+	next = wait_for_next_watch(runs);
+	bring_space(runs, "MODIFIED", "shop", false);
+	opens(next);
+	assert_false(next->is_running);
+	assert_true(runs->is_running);
+	next = wait_for_next_watch(runs);
+	assert_non_null(strstr(next->path, "resourceVersion=101"));
+	opens(next);
+	assert_false(runs->is_running);
+	assert_true(next->is_running);
+	bring_space(next, "MODIFIED", "culvert-nodes", true);
+	assert_true(source_is_ending(source));
+	/* And so on. */
+	opens(wait_for_next_watch(next));
+	assert_false(next->is_running);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_the_first_view_comes_when_all_is_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_records_are_read_from_the_store, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_the_api_servers_are_those_of_its_service, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_rights_that_go_while_a_watch_is_renewed_hide_no_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_the_next_watch_takes_over_where_both_are_at_the_same_place, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_the_end_of_a_namespace_of_ours_is_an_end, set_up, tear_down),
 	};
 
