@@ -18,7 +18,7 @@ import urllib.parse
 RECORDS, PORT_KEY = "culvert-nodes", "culvert.dev/port"
 MANAGED_BYTES = 4500  # of managedFields: pods of today have about 6 KB
 BOOKMARK_S = 20
-NODE, POD, NAMESPACE, LEASE = "Node", "Pod", "Namespace", "Lease"
+KINDS = {"nodes": "Node", "pods": "Pod", "namespaces": "Namespace", "leases": "Lease", "endpoints": "Endpoints"}
 
 
 # Protobuf: a field is its number and kind, then its bytes.
@@ -89,9 +89,8 @@ class Replay:
         nodes = [node(host.node_name, [host.v4, host.v6]) for host in hosts]
         nodes += [node(name, [f"172.30.{number // 250}.{number % 250 + 1}"]) for number, name in enumerate(names)]
         records = [record(name) for name in [host.node_name for host in hosts] + names]
-        self._lists = {"nodes": listed(NODE, nodes, "1"), "namespaces": listed(NAMESPACE, [meta("default")], "1"),
-                       "leases": listed(LEASE, records, "1"), "pods": listed(POD, real + self._pods, "1")}
-        self._kinds = {"nodes": NODE, "namespaces": NAMESPACE, "leases": LEASE, "pods": POD}
+        objects = {"nodes": nodes, "namespaces": [meta("default")], "leases": records, "pods": real + self._pods, "endpoints": []}
+        self._lists = {plural: listed(kind, objects[plural], "1") for plural, kind in KINDS.items()}
         self._watches = {plural: [] for plural in self._lists}
         self._lock = threading.Lock()
         self._is_open = True
@@ -162,7 +161,7 @@ class Replay:
     def _bookmarks(self):
         while self._is_open:
             time.sleep(BOOKMARK_S)
-            for plural, kind in self._kinds.items():
+            for plural, kind in KINDS.items():
                 self._tell(plural, event("BOOKMARK", kind, meta("", version=str(next(self._changes) + 2))))
 
     def watches(self, plural):
@@ -181,7 +180,7 @@ class Replay:
                     return
                 turn = next(self._changes)
                 one = self._pods[turn // 2 * 7919 % len(self._pods)]
-                self._tell("pods", event("ADDED" if turn % 2 else "DELETED", POD, one))
+                self._tell("pods", event("ADDED" if turn % 2 else "DELETED", KINDS["pods"], one))
 
         thread = threading.Thread(target=change, daemon=True)
         if rate:
