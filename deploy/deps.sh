@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # deps.sh [GROUP...] - checks that this machine can run Culvert, and installs what is missing, by package name.
 #
-# Groups: build, demo, test, kube, guest, bench; without any: build. Says nothing where all is there. Where something can not be had it prints one sentence
+# Groups: build, demo, test, kube, guest, fidelity, bench; without any: build. Says nothing where all is there. Where something can not be had it prints one sentence
 # and ends with 1. The demo, the tests and the benchmarks call it first.
 set -u
 
@@ -13,6 +13,9 @@ TEST=(git libcmocka-dev python3 python3-pytest python3-cryptography iproute2 ipt
 	iputils-ping procps util-linux openssl libclang-rt-dev llvm clang-format clang-tidy)
 KUBE=(python3-yaml busybox-static rsync make binutils dpkg-dev strace openssl)
 GUEST=(qemu-system-x86 e2fsprogs busybox-static xz-utils binutils)
+# The programs of tests/fidelity as they are packaged; all are started in namespaces, by the test.
+FIDELITY=(postgresql postgresql-contrib redis-server redis-tools nginx-light nghttp2-client curl openssh-server openssh-client rsync iperf3 vsftpd lftp postfix
+	mariadb-server mariadb-client python3-websockets)
 BENCH=(iproute2 iptables nftables iperf3 haproxy socat procps util-linux openssl python3)
 
 die()
@@ -29,8 +32,9 @@ for group in "${@:-build}"; do
 	test) wanted+=("${TEST[@]}") ;;
 	kube) wanted+=("${KUBE[@]}") ;;
 	guest) wanted+=("${GUEST[@]}") ;;
+	fidelity) wanted+=("${FIDELITY[@]}") ;;
 	bench) wanted+=("${BENCH[@]}") ;;
-	*) die "there is no group \"$group\"; there are build, demo, test, kube, guest and bench" ;;
+	*) die "there is no group \"$group\"; there are build, demo, test, kube, guest, fidelity and bench" ;;
 	esac
 done
 
@@ -100,9 +104,11 @@ if ! install; then
 	fi
 fi
 
-for name in nginx haproxy; do
+for name in nginx haproxy postgresql redis-server vsftpd postfix rsync mariadb ssh; do
+	package=$name
+	[ "$name" != ssh ] || package=openssh-server
 	case " ${lacking[*]} " in
-	*" $name"*) command -v deb-systemd-helper >/dev/null && deb-systemd-helper disable "$name.service" > /dev/null 2>&1 ;;
+	*" $package"*) command -v deb-systemd-helper >/dev/null && deb-systemd-helper disable "$name.service" > /dev/null 2>&1 ;;
 	esac
 done
 

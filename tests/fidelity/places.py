@@ -5,7 +5,7 @@ may break, and addresses behind which there is nothing."""
 import itertools
 import threading
 
-from lib import Pod, run
+from lib import DEADLINE_S, Failure, Pod, run
 from mesh import Mesh
 
 # How long a program waits for what does not answer is a setting of its pod, the same in every mesh. tcp_retries2: an unanswered write is given up after about 6 s.
@@ -96,6 +96,28 @@ class Place:
 
     def close(self, check=True):
         self.mesh.close(check=check)
+
+
+class Wire:
+    """The wire between the nodes, cut for all scenes of a phase together: once all of them have met "cut", and mended once all have met "mended"."""
+
+    def __init__(self, net, scenes):
+        self._net, self._scenes, self._met, self._done, self._change = net, scenes, {"cut": set(), "mended": set()}, set(), threading.Condition()
+
+    def meet(self, scene, what, wait=True):
+        with self._change:
+            self._met[what].add(scene)
+            if len(self._met[what]) == self._scenes and what not in self._done:
+                self._net.cut(self._net.b, what == "cut")
+                self._done.add(what)
+                self._change.notify_all()
+            if wait and not self._change.wait_for(lambda: what in self._done, 3 * DEADLINE_S):
+                raise Failure(f"not all scenes came so far that the wire could be {what}")
+
+    def leave(self, scene):
+        """It waits for nothing any more."""
+        for what in ("cut", "mended"):
+            self.meet(scene, what, wait=False)
 
 
 def service_of(pod, version):

@@ -26,11 +26,11 @@ import known as known_list  # noqa: E402 - after the path
 import table  # noqa: E402
 import wire  # noqa: E402
 from lib import Failure  # noqa: E402
-from places import Place  # noqa: E402
+from places import Place, Wire  # noqa: E402
 from scene import CASES, Scene  # noqa: E402
 
 MODES = ("optimistic",)
-GROUPS = ("connect", "data", "addresses")
+GROUPS = ("connect", "data", "time", "addresses")
 SIDE_BY_SIDE = 24  # scenes of one place at the same time: most of them wait for a timer
 AGAIN_SIDE_BY_SIDE = 6
 HEAVY_SIDE_BY_SIDE = 2  # in all places
@@ -73,22 +73,25 @@ class Run:
             place.close(check=check)
 
     def all(self):
-        for phase in ("together", "heavy", "cut"):
-            keys = [(case, version, way) for case in self.cases if case.phase == phase for version, way in case.scenes()]
-            if keys:
-                begin = time.monotonic()
-                self.some(keys, SIDE_BY_SIDE if phase == "together" else HEAVY_SIDE_BY_SIDE)
-                print(f"{phase}: {len(keys)} scenes at each of {len(self.places)} places in {time.monotonic() - begin:.0f} s", flush=True)
+        self.some([(case, version, way) for case in self.cases for version, way in case.scenes()], SIDE_BY_SIDE)
 
-    def some(self, keys, workers):
-        """These at all places, side by side."""
+    def some(self, keys, side_by_side):
+        """These at all places, phase by phase."""
         for key in keys:
             self.results[key].clear()  # and has its place in the order of the cases
+        for phase, workers in (("together", side_by_side), ("heavy", HEAVY_SIDE_BY_SIDE), ("cut", 0)):
+            scenes = [key for key in keys if key[0].phase == phase]
+            if scenes:
+                begin = time.monotonic()
+                self._phase(scenes, workers or len(scenes), {place: Wire(place.net, len(scenes)) for place in self.places} if phase == "cut" else {})
+                print(f"{phase}: {len(scenes)} scenes at each of {len(self.places)} places in {time.monotonic() - begin:.0f} s", flush=True)
+
+    def _phase(self, keys, workers, wires):
         taps = {(place, pod): wire.Tap(pod, place.net, place.mesh.folder) for place in self.places for pod in (place.net.a1, place.net.b1)}
         ports = {}
         with concurrent.futures.ThreadPoolExecutor(workers * len(self.places)) as pool:
             # place by place of one scene, so that the same ones are under way everywhere
-            futures = {pool.submit(self._scene, place, key): (place, key) for key in keys for place in self.places}
+            futures = {pool.submit(self._scene, place, key, wires.get(place)): (place, key) for key in keys for place in self.places}
             for future in concurrent.futures.as_completed(futures):
                 place, key = futures[future]
                 said, ports[place, key] = future.result()
@@ -103,10 +106,10 @@ class Run:
                     self.results[key][place.transport] += sight(key[0].sees, client, server, ports[place, key])
 
     @staticmethod
-    def _scene(place, key):
+    def _scene(place, key, cut_wire):
         """What a scene tells, and its port, by which what was seen of it is found."""
         case, version, way = key
-        with HEAVY if case.phase == "heavy" else contextlib.nullcontext(), Scene(case, place, version, way) as scene:
+        with HEAVY if case.phase == "heavy" else contextlib.nullcontext(), Scene(case, place, version, way, cut_wire) as scene:
             taps = [wire.Tap(pod, place.net, place.mesh.folder) for pod in (scene.client, scene.server)] if case.own_pods and case.sees else []
             try:
                 said = case.act(scene)

@@ -154,11 +154,11 @@ class Scene(contextlib.AbstractContextManager):
     _ports = itertools.count(10000)
     _ports_lock = threading.Lock()
 
-    def __init__(self, what, place, version, way):
-        self.case, self.place, self.version, self.way = what, place, version, way
+    def __init__(self, what, place, version, way, wire=None):
+        """wire: in the phase "cut", the one that is cut."""
+        self.case, self.place, self.version, self.way, self.wire = what, place, version, way, wire
         self.net, self.port = place.net, self.next_port()
         self._open = contextlib.ExitStack()
-        self.seen_port = self.port
 
     def __enter__(self):
         pods = self.place.pods_of_its_own() if self.case.own_pods else (self.net.a2, self.net.b2) if self.case.phase == "heavy" else (self.net.a1, self.net.b1)
@@ -166,6 +166,8 @@ class Scene(contextlib.AbstractContextManager):
         return self
 
     def __exit__(self, *_):
+        if self.wire is not None:
+            self.wire.leave(self)
         self._open.close()
 
     @classmethod
