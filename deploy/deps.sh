@@ -9,8 +9,8 @@ set -u
 BUILD=(cmake ninja-build gcc libc6-dev pkg-config clang bpftool libbpf-dev libnl-3-dev libnl-route-3-dev libprotobuf-c-dev protobuf-c-compiler
 	libmicrohttpd-dev libyaml-dev libcurl4-openssl-dev ca-certificates)
 DEMO=(iproute2 iptables nftables nginx-light curl tcpdump iperf3 procps util-linux)
-TEST=(git libcmocka-dev python3 python3-pytest python3-cryptography iproute2 iptables nftables nginx-light curl tcpdump iperf3 haproxy socat conntrack ethtool
-	iputils-ping procps util-linux openssl libclang-rt-dev llvm clang-format clang-tidy)
+TEST=(git libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-cryptography iproute2 iptables nftables nginx-light curl tcpdump iperf3 haproxy
+	socat conntrack ethtool iputils-ping procps util-linux openssl libclang-rt-dev llvm clang-format clang-tidy)
 KUBE=(python3-yaml busybox-static rsync make binutils dpkg-dev strace openssl)
 GUEST=(qemu-system-x86 e2fsprogs busybox-static xz-utils binutils)
 # The programs of tests/fidelity as they are packaged; all are started in namespaces, by the test.

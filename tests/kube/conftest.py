@@ -1,22 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all tests on Kubernetes share: one control plane for the tests that need no node, one cluster for those that do, and an end in order by TERM as by
-Ctrl-C."""
+"""What all tests on Kubernetes share: one control plane for the tests that need no node, and one cluster for those that do."""
 
 import os
-import signal
 
 import pytest
 
 from cluster import Cluster
 from plane import ControlPlane
-
-
-def _interrupt(*_):
-    raise KeyboardInterrupt  # pytest then takes the fixtures down: servers, namespaces, folders
-
-
-def pytest_configure(config):
-    signal.signal(signal.SIGTERM, _interrupt)
 
 
 @pytest.fixture(scope="session")

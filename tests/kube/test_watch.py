@@ -19,6 +19,13 @@ from cryptography.x509.oid import NameOID
 
 
 @pytest.fixture(scope="module")
+def plane():
+    """A control plane without objects of other tests: these compare all that there is."""
+    with ControlPlane() as plane:
+        yield plane
+
+
+@pytest.fixture(scope="module")
 def own_plane():
     """A control plane that these tests stop, restart and compact."""
     with ControlPlane() as plane:

@@ -2,6 +2,8 @@
 # suites.sh - one function suite_NAME a suite. Sourced by run.sh, which sets ROOT, BUILD_ROOT, LOGS and FUZZ_SECONDS.
 
 JOBS=$(nproc)
+# Tests over namespaces wait most of the time: so many for a processor keep it busy without making them wait for each other.
+TESTS_AT_ONCE=${CULVERT_TESTS_AT_ONCE:-$((3 * JOBS))}
 
 # build_preset SUITE PRESET [TARGET]: a failure is counted and shown; a preset is built once in a run.
 build_preset()
@@ -46,31 +48,37 @@ run_ctest()
 	report_junit "$suite" "" "$junit"
 }
 
-# run_pytest SUITE PRESET FOLDER [ARGUMENT...]: the tests of a folder, with the programs of a preset. What failed gets one more try: second_try.py
-# says why.
+# run_pytest SUITE PRESET FOLDER [MARKS]: the tests of a folder, or those with marks, with the programs of a preset; many beside each other, as
+# tests/conftest.py says, and then by themselves those that are marked alone. What failed gets one more try by itself: second_try.py says why.
 run_pytest()
 {
-	local suite=$1 preset=$2 folder=$3 junit=$LOGS/$1-$3.xml again=$LOGS/$1-$3-again.xml log=$LOGS/$1-pytest.log
-	shift 3
-	set -- "$@" "$ROOT/tests/$folder"
+	local suite=$1 preset=$2 folder=$3 marks=${4:+($4) and } at_once=$TESTS_AT_ONCE none=0 part junit status
 
-	pytest_once "$preset" "$log" --junitxml "$junit" "$@"
-	if grep -qE '<(failure|error)[ >]' "$junit" 2> /dev/null; then
-		pytest_once "$preset" "$log.again" --junitxml "$again" --last-failed --last-failed-no-failures none "$@"
-		/usr/bin/python3 "$ROOT/tests/lib/second_try.py" "$junit" "$again"
-	fi
-	report_junit "$suite" "" "$junit"
+	for part in "not alone" alone; do
+		[ "$part" != alone ] || at_once=0
+		junit=$LOGS/$suite-$folder-${part// /-}.xml
+		pytest_once "$suite" "$preset" "$folder" "$marks$part" "$junit" -n "$at_once" --dist loadgroup
+		status=$?
+		if [ "$status" -eq 5 ] && [ $((none += 1)) -lt 2 ]; then
+			continue # no test is chosen, which is right for one of the two
+		fi
+		if grep -qE '<(failure|error)[ >]' "$junit" 2> /dev/null; then
+			pytest_once "$suite" "$preset" "$folder" "$marks$part" "$junit.again" --last-failed --last-failed-no-failures none
+			/usr/bin/python3 "$ROOT/tests/lib/second_try.py" "$junit" "$junit.again"
+		fi
+		report_junit "$suite" "" "$junit"
+	done
 }
 
-# pytest_once PRESET LOG ARGUMENT...
+# pytest_once SUITE PRESET FOLDER MARKS JUNIT [ARGUMENT...]
 pytest_once()
 {
-	local preset=$1 log=$2
-	shift 2
+	local suite=$1 preset=$2 folder=$3 marks=$4 junit=$5
+	shift 5
 
 	# shellcheck disable=SC2086
-	CULVERT_BIN_DIR=$BUILD_ROOT/$preset PYTHONDONTWRITEBYTECODE=1 run_quietly "$log" ${WRAPPER:-} /usr/bin/python3 -m pytest \
-		-o cache_dir="$LOGS/pytest-$preset" -q ${PYTEST_ARGS:-} "$@"
+	CULVERT_BIN_DIR=$BUILD_ROOT/$preset PYTHONDONTWRITEBYTECODE=1 run_quietly "$LOGS/$suite-pytest.log" ${WRAPPER:-} /usr/bin/python3 -m pytest \
+		-o cache_dir="$LOGS/pytest-$suite" -q "$@" ${PYTEST_ARGS:-} -m "$marks" --junitxml "$junit" "$ROOT/tests/$folder"
 }
 
 # A sanitizer's report in a daemon that a test started is a failure, whatever the test thought of it.
@@ -84,52 +92,43 @@ report_sanitizer()
 	done
 }
 
+# check_files SUITE WHAT LIST COMMAND...: the command with each file of the array LIST as its last word, as many at a time as there are processors.
+check_files()
+{
+	local suite=$1 what=$2 file log begin=$LOGS/$1-$2-
+	local -n files=$3
+	shift 3
+
+	printf '%s\n' "${files[@]}" > "${begin}files"
+	# shellcheck disable=SC2016
+	run_quietly "${begin}all.log" xargs -a "${begin}files" -d '\n' -P "$JOBS" -I{} sh -c '
+		log=$1$(echo "$2" | tr / _).log file=$2
+		shift 2
+		"$@" "$file" > "$log" 2>&1 && : > "$log.passed"' sh "$begin" {} "$@"
+	for file in "${files[@]}"; do
+		log=$begin${file//\//_}.log
+		if [ -e "$log.passed" ]; then
+			report_add pass "$suite" "$what $file"
+		else
+			report_add fail "$suite" "$what $file" "$log"
+		fi
+	done
+}
+
 suite_style()
 {
-	local file log=$LOGS/style.log
+	local sources scripts modules daemon
 
 	git -C "$ROOT" rev-parse --git-dir > /dev/null 2>&1 || { report_add skip style "all of it" "this is no git work tree"; return; }
 	mapfile -t sources < <(git -C "$ROOT" ls-files -- '*.c' '*.h')
-	for file in "${sources[@]}"; do
-		log=$LOGS/style-format-${file//\//_}.log
-		if clang-format --dry-run -Werror --style=file "$file" > "$log" 2>&1; then
-			report_add pass style "format $file"
-		else
-			report_add fail style "format $file" "$log"
-		fi
-	done
-	for file in $(git -C "$ROOT" ls-files -- '*.sh' .ci/run); do
-		log=$LOGS/style-shell-${file//\//_}.log
-		if bash -n "$file" > "$log" 2>&1; then
-			report_add pass style "syntax $file"
-		else
-			report_add fail style "syntax $file" "$log"
-		fi
-	done
-	for file in $(git -C "$ROOT" ls-files -- '*.py'); do
-		log=$LOGS/style-python-${file//\//_}.log
-		if /usr/bin/python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$file" > "$log" 2>&1; then
-			report_add pass style "syntax $file"
-		else
-			report_add fail style "syntax $file" "$log"
-		fi
-	done
-
+	mapfile -t scripts < <(git -C "$ROOT" ls-files -- '*.sh' .ci/run)
+	mapfile -t modules < <(git -C "$ROOT" ls-files -- '*.py')
+	mapfile -t daemon < <(git -C "$ROOT" ls-files -- 'daemon/*.c')
+	check_files style format sources clang-format --dry-run -Werror --style=file
+	check_files style syntax scripts bash -n
+	check_files style syntax modules /usr/bin/python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])'
 	build_preset style release || return
-	mapfile -t sources < <(git -C "$ROOT" ls-files -- 'daemon/*.c')
-	printf '%s\n' "${sources[@]}" > "$LOGS/style-tidy.list"
-	# shellcheck disable=SC2016
-	run_quietly "$LOGS/style-tidy.log" xargs -a "$LOGS/style-tidy.list" -P "$JOBS" -I{} sh -c '
-		log=$2/style-tidy-$(echo "$3" | tr / _).log
-		clang-tidy --quiet -p "$1" "$3" > "$log" 2>&1 && : > "$log.passed"' sh "$BUILD_ROOT/release" "$LOGS" {}
-	for file in "${sources[@]}"; do
-		log=$LOGS/style-tidy-${file//\//_}.log
-		if [ -e "$log.passed" ]; then
-			report_add pass style "tidy $file"
-		else
-			report_add fail style "tidy $file" "$log"
-		fi
-	done
+	check_files style tidy daemon clang-tidy --quiet -p "$BUILD_ROOT/release"
 }
 
 suite_unit()
@@ -190,21 +189,15 @@ suite_fidelity()
 # The corpora by the normal build, then each fuzzer for a while from a copy of its corpus.
 suite_fuzz()
 {
-	local fuzzer name log
+	local fuzzers
 
 	build_preset fuzz release && run_ctest fuzz release fuzz
 	build_preset fuzz fuzz fuzzers || return
-	for fuzzer in "$ROOT"/tests/fuzz/fuzz_*.c; do
-		name=$(basename "$fuzzer" .c)
-		log=$LOGS/fuzz-$name.log
-		mkdir -p "$LOGS/corpus/$name" "$LOGS/crashes"
-		if run_quietly "$log" "$BUILD_ROOT/fuzz/$name" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-			-artifact_prefix="$LOGS/crashes/$name-" "$LOGS/corpus/$name" "$ROOT/tests/fuzz/corpus/${name#fuzz_}"; then
-			report_add pass fuzz "$name for $FUZZ_SECONDS s"
-		else
-			report_add fail fuzz "$name for $FUZZ_SECONDS s" "$log"
-		fi
-	done
+	mapfile -t fuzzers < <(cd "$ROOT/tests/fuzz" && printf '%s\n' fuzz_*.c)
+	mkdir -p "$LOGS/crashes"
+	export ROOT BUILD_ROOT LOGS FUZZ_SECONDS
+	fuzzers=("${fuzzers[@]%.c}")
+	check_files fuzz fuzzer fuzzers "$ROOT/tests/lib/fuzz.sh"
 }
 
 suite_asan()
@@ -223,7 +216,7 @@ suite_tsan()
 	build_preset tsan tsan || return
 	export TSAN_OPTIONS=second_deadlock_stack=1
 	run_ctest tsan tsan unit setarch "$(uname -m)" -R
-	TSAN_OPTIONS=$TSAN_OPTIONS:log_path=$LOGS/tsan-report WRAPPER="setarch $(uname -m) -R" run_pytest tsan tsan netns -m threads
+	TSAN_OPTIONS=$TSAN_OPTIONS:log_path=$LOGS/tsan-report WRAPPER="setarch $(uname -m) -R" run_pytest tsan tsan netns threads
 	report_sanitizer tsan
 	unset TSAN_OPTIONS
 }

@@ -1,19 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all tests over namespaces share: the daemons' logs beside a failure, a mark for the tests that run under ThreadSanitizer too, and an end in order
-by TERM as by Ctrl-C."""
-
-import signal
+"""What all tests over namespaces share: the daemons' logs beside a failure."""
 
 import pytest
-
-
-def _interrupt(*_):
-    raise KeyboardInterrupt  # pytest then takes the fixtures down: daemons, namespaces, pins
-
-
-def pytest_configure(config):
-    signal.signal(signal.SIGTERM, _interrupt)
-    config.addinivalue_line("markers", "threads: also run with daemons under ThreadSanitizer")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 
-from lib import BPFFS, HERE, PLAIN, RUN_NETNS, TUNNEL_PORT, Failure, Net, Shape, ensure_bpffs, run, wait_for
+from lib import BPFFS, DEADLINE_S, HERE, PLAIN, RUN_NETNS, TUNNEL_PORT, Failure, Net, Shape, ensure_bpffs, run, wait_for
 
 BIN = pathlib.Path(os.environ.get("CULVERT_BIN_DIR", HERE.parent.parent / "build" / "release"))
 POD_NETS = (ipaddress.ip_network("10.88.0.0/16"), ipaddress.ip_network("fd88::/16"))
@@ -114,10 +114,21 @@ class Daemon:
     # What it shows
 
     def ctl(self, *words, check=True):
-        return run(program("culvertctl"), "--socket", self.runtime / "status.sock", *words, check=check)
+        """culvertctl. On a busy machine an answer may come too late for it: then it asks again."""
+        def done():
+            asked = run(program("culvertctl"), "--socket", self.runtime / "status.sock", *words, check=False)
+            return None if asked.returncode != 0 and "did not answer" in asked.stderr else asked
+
+        asked = wait_for(done, lambda: f"{self.host.node_name} to answer culvertctl {' '.join(map(str, words))}", timeout=2 * DEADLINE_S)
+        if check and asked.returncode != 0:
+            raise Failure(f"culvertctl {' '.join(map(str, words))}: exit {asked.returncode}\n{asked.stdout}{asked.stderr}")
+        return asked
 
     def show(self, *words):
-        return json.loads(self.ctl("-o", "json", *words, check=False).stdout)
+        asked = self.ctl("-o", "json", *words, check=False)
+        if not asked.stdout:
+            raise Failure(f"culvertctl {' '.join(map(str, words))}: exit {asked.returncode}\n{asked.stderr}")
+        return json.loads(asked.stdout)
 
     def status(self):
         return self.show("status")

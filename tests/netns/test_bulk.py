@@ -85,7 +85,8 @@ def carried(mesh):
     return status["sent_bytes"], status["received_bytes"]
 
 
-@pytest.mark.parametrize("version, total, connections", [(4, 1 << 30, 1), (6, 64 << 20, 1), (4, 32 << 20, 8)], ids=["1GB", "64MB-ipv6", "8x32MB"])
+@pytest.mark.parametrize("version, total, connections", [pytest.param(4, 1 << 30, 1, id="1GB", marks=pytest.mark.long), pytest.param(6, 64 << 20, 1, id="64MB-ipv6"),
+                                                         pytest.param(4, 32 << 20, 8, id="8x32MB")])
 def test_equal_checksums_both_ways_at_once(mesh, version, total, connections):
     a1, a2, b1, b2 = mesh.net.a1, mesh.net.a2, mesh.net.b1, mesh.net.b2
     before = carried(mesh)

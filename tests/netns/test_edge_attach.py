@@ -53,6 +53,7 @@ def exchange(near, far, text):
     assert read_exactly(near, len(text)) == text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [Shape("routed", "direct", "none"), Shape("bridged", "vxlan", "iptables"), Shape("routed", "tun", "nft")], ids=str)
 def test_by_clsact_all_is_as_by_tcx(shape):
     with Mesh(shape, start=False) as mesh:

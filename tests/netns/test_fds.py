@@ -77,6 +77,7 @@ def limited(shared, daemon):
     daemon.start(limit_files=usual + SPARE)
 
 
+@pytest.mark.long
 def test_accepting_pauses_running_streams_go_on_and_who_waits_is_served_when_others_have_gone(shared):
     one, net = shared.one, shared.net
     limited(shared, one)

@@ -294,6 +294,7 @@ def refused_name(mesh):
     mesh.two.write_config(identity={"peer_name": "shared"})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spoil, at_one, at_two", [
     (refused_ca, UNKNOWN_CA, "reason=certificate"),
     (refused_name, "node3", 'certificate names node "node3", and no node of the cluster has that name'),

@@ -8,6 +8,7 @@ from lib import Shape
 from mesh import Mesh
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape, environment", [
     (Shape("bridged", "vxlan", "nft"), {}), (Shape("routed", "tun", "iptables"), {}), (Shape("bridged", "rule", "iptables"), {}),
     (Shape("routed", "direct", "nft"), {"CULVERT_CLSACT": "1"}),

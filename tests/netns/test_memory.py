@@ -68,6 +68,7 @@ def burst(pairs, data):
             thread.join(DEADLINE_S)
 
 
+@pytest.mark.long
 def test_2000_streams_that_were_fast_leave_room_for_a_new_one():
     data = random.Random(1).randbytes(BURST)
     with Mesh(tunnel={"memory": f"{BUDGET // MIB}MiB"}) as mesh, contextlib.ExitStack() as stack:

@@ -192,6 +192,7 @@ def stopped_thread(thread):
         ptrace(17)  # PTRACE_DETACH
 
 
+@pytest.mark.long
 def test_a_worker_that_stands_still_ends_the_life(mesh):
     one = mesh.one
     tasks = pathlib.Path(f"/proc/{one.process.pid}/task")
@@ -266,6 +267,7 @@ def test_a_request_that_is_none_or_too_large_gets_an_error_or_an_end(mesh, data)
     assert curl(mesh.one, "/livez")[0] == 200
 
 
+@pytest.mark.long
 def test_random_bytes_get_an_error_or_an_end(mesh):
     """All at once: the later ones push out the earlier."""
     chance = random.Random(PORT)
@@ -284,6 +286,7 @@ def test_random_bytes_get_an_error_or_an_end(mesh):
     assert curl(mesh.one, "/livez")[0] == 200
 
 
+@pytest.mark.long
 def test_who_only_holds_connections_keeps_nobody_out_and_is_cut(mesh):
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(connect(mesh.one)) for _ in range(CONNECTIONS_MAX)]

@@ -31,6 +31,7 @@ def say_late(client, address):
         connection.sendall(b"late")
 
 
+@pytest.mark.long
 def test_a_cut_of_30_s_under_load_loses_no_stream_and_no_byte():
     with Mesh() as mesh, contextlib.ExitStack() as stack:
         a1, a2, b1, b2 = mesh.net.a1, mesh.net.a2, mesh.net.b1, mesh.net.b2
@@ -126,6 +127,7 @@ def test_a_peer_that_restarted_behind_the_cut_costs_its_old_streams_at_once(mesh
     assert talk(a1, b1, b1.v4, lambda c, _: c.sendall(b"new"), read_all)[1] == b"new"
 
 
+@pytest.mark.long
 def test_a_peer_that_is_silent_for_peer_timeout_costs_its_streams(mesh):
     a1, b1 = mesh.net.a1, mesh.net.b1
     with contextlib.ExitStack() as stack:

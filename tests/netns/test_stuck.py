@@ -37,6 +37,7 @@ def check_memory(mesh):
         assert memory["buffered_bytes"] <= memory["granted_bytes"] <= MEMORY, memory
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("reads_not", ["server", "client"])
 def test_one_stuck_stream_beside_busy_ones(mesh, reads_not, version):
