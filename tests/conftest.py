@@ -27,8 +27,9 @@ def group_of(item):
     if item.get_closest_marker("long"):
         return None
     parameters = getattr(item, "callspec", None)
+    # Pytest's own fixtures belong to no folder, and are no reason to stay together.
     shared = [f"{name} {parameters.indices.get(name, 0) if parameters else 0}" for name, made in sorted(item._fixtureinfo.name2fixturedefs.items())
-              if made[-1].scope == "module"]
+              if made[-1].scope != "function" and made[-1].baseid]
     return " ".join([item.nodeid.partition("::")[0], *shared]) if shared else None
 
 

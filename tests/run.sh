@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, fidelity, kube, guest, fuzz, asan, tsan; without any, all of them
-# but kube, which takes a quarter of an hour, and longer the first time, and guest, which emulates other kernels.
+# but kube, which the first time builds Kubernetes and Helm for 10 minutes, and guest, which emulates other kernels.
 #
 # Installs what is missing, builds what a suite needs, names each skip with its reason and each failure with its log, and ends with the line
 # "N passed, N failed, N skipped". Ends with 0 only where something ran and nothing failed.

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from chart import CHART, NAMESPACE, helm, render, template
+from plane import ControlPlane
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -318,6 +319,13 @@ def test_more_arguments_environment_and_capabilities():
     assert container["args"][-1] == "--check" and {"name": "CULVERT_CLSACT", "value": "1"} in container["env"]
     assert {"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"} in container["env"]
     assert container["securityContext"]["capabilities"]["add"][-1] == "SYS_RESOURCE"
+
+
+@pytest.fixture(scope="module")
+def plane():
+    """A control plane without the namespace of the records, which other tests make by hand: Helm takes only what is its own."""
+    with ControlPlane() as plane:
+        yield plane
 
 
 def test_notes_say_how_to_see_that_it_works(plane):

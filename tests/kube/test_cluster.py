@@ -6,6 +6,8 @@ import pytest
 from lib import wait_for
 from plane import START_S
 
+pytestmark = [pytest.mark.group("second cluster"), pytest.mark.long]
+
 
 @pytest.fixture(scope="module")
 def cluster(bare_cluster):

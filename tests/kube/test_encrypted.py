@@ -10,6 +10,8 @@ from images import TOOLS_IMAGE
 from lib import wait_for
 from plane import POD_RANGE, START_S
 
+pytestmark = [pytest.mark.group("first cluster"), pytest.mark.long]
+
 # TCP between pods as it would be without Culvert; between two nodes it would have to pass eth0.
 POD_TO_POD = f"tcp and src net {POD_RANGE} and dst net {POD_RANGE}"
 TUNNEL = "tcp port 7117"

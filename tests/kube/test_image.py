@@ -41,6 +41,7 @@ def parts(archive):
         return index, manifest, config, {member.name.removeprefix("./"): member for member in layer}
 
 
+@pytest.mark.long
 def test_the_same_build_gives_the_same_bytes(archive, tmp_path):
     assert image(tmp_path / "again.tar").read_bytes() == archive.read_bytes()
 

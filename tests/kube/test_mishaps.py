@@ -17,6 +17,8 @@ from lib import wait_for
 from plane import POD_RANGE, START_S
 from traffic import read_exactly
 
+pytestmark = [pytest.mark.group("first cluster"), pytest.mark.long]
+
 POD_TO_POD = f"tcp and src net {POD_RANGE} and dst net {POD_RANGE}"
 
 

@@ -10,6 +10,8 @@ from cluster import CHART
 from lib import wait_for
 from plane import POD_RANGE, START_S
 
+pytestmark = [pytest.mark.group("second cluster"), pytest.mark.long]
+
 POD_TO_POD = f"tcp and src net {POD_RANGE} and dst net {POD_RANGE}"
 # Objects that come and go by themselves; requests for certificates are thrown away by Kubernetes within the hour.
 PASSING = {"events", "events.events.k8s.io", "endpoints", "endpointslices.discovery.k8s.io", "certificatesigningrequests.certificates.k8s.io"}

@@ -14,6 +14,8 @@ from test_edge_packets import SYN, TCP, ipv4, send, tcp
 from test_enrol import MESSAGE, ask, echo, meets_encrypted
 from traffic import ending, talk
 
+pytestmark = [pytest.mark.group("weather"), pytest.mark.long]
+
 # What passes unencrypted between pods, by the kernel's own count.
 CLEAR = ("not_enrolled", "joining", "older", "permissive", "unknown", "bypass", "excluded")
 

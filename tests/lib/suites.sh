@@ -2,8 +2,9 @@
 # suites.sh - one function suite_NAME a suite. Sourced by run.sh, which sets ROOT, BUILD_ROOT, LOGS and FUZZ_SECONDS.
 
 JOBS=$(nproc)
-# Tests over namespaces wait most of the time: so many for a processor keep it busy without making them wait for each other.
-TESTS_AT_ONCE=${CULVERT_TESTS_AT_ONCE:-$((3 * JOBS))}
+# Tests over namespaces wait most of the time: so many for a processor keep it busy without making them wait for each other. Those on Kubernetes are
+# fewer, since each process of them has an API server.
+TESTS_AT_ONCE=$((3 * JOBS)) KUBE_TESTS_AT_ONCE=$((2 * JOBS))
 
 # build_preset SUITE PRESET [TARGET]: a failure is counted and shown; a preset is built once in a run.
 build_preset()
@@ -155,7 +156,7 @@ suite_kube()
 	"$ROOT/deploy/deps.sh" kube || { report_add fail kube "packages"; return; }
 	run_quietly "$log" "$ROOT/tests/kube/build.sh"
 	case $? in
-	0) run_pytest kube release kube ;;
+	0) TESTS_AT_ONCE=$KUBE_TESTS_AT_ONCE run_pytest kube release kube ;;
 	77) report_add skip kube "all of it" "$(tail -n 1 "$log")" ;;
 	*) report_add fail kube "build of Kubernetes and Helm" "$log" ;;
 	esac
@@ -170,7 +171,7 @@ suite_guest()
 	"$ROOT/deploy/deps.sh" guest || { report_add fail guest "packages"; return; }
 	run_quietly "$log" "$ROOT/tests/guest/build.sh"
 	case $? in
-	0) run_pytest guest release guest ;;
+	0) TESTS_AT_ONCE=1 run_pytest guest release guest ;; # an emulator needs the whole machine
 	77) report_add skip guest "all of it" "$(tail -n 1 "$log")" ;;
 	*) report_add fail guest "what guests are made of" "$log" ;;
 	esac
