@@ -9,6 +9,8 @@ from lib import wait_for
 from plane import POD_RANGE, POD_RANGE_V6, START_S
 from traffic import outcome
 
+pytestmark = [pytest.mark.group("full cluster"), pytest.mark.long]
+
 PLAIN = f"tcp and (src net {POD_RANGE} and dst net {POD_RANGE} or src net {POD_RANGE_V6} and dst net {POD_RANGE_V6})"
 WAYS = [("n1", "n2"), ("n2", "n1")]
 FAMILIES = ["v4", "v6"]

@@ -11,6 +11,8 @@ from lib import Failure, wait_for
 from plane import POD_RANGE, START_S
 from webhook import PORT, Webhook
 
+pytestmark = [pytest.mark.group("full cluster"), pytest.mark.long]
+
 POD_TO_POD = f"tcp and src net {POD_RANGE} and dst net {POD_RANGE}"
 
 

@@ -15,6 +15,8 @@ from lib import wait_for
 from plane import POD_RANGE, START_S
 from podtraffic import Traffic
 
+pytestmark = [pytest.mark.group("second cluster"), pytest.mark.long]
+
 POD_TO_POD = f"tcp and src net {POD_RANGE} and dst net {POD_RANGE}"
 PINS = "/sys/fs/bpf/culvert"
 DRAIN = "tunnel.drainTimeout=3s"
