@@ -41,6 +41,11 @@ def is_connected(s):
     return True
 
 
+def is_connecting(s):
+    """Neither connected nor refused nor given up."""
+    return not is_connected(s) and s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+
 def is_served(s, listener):
     """That a connection from begun() comes to its server, and carries bytes both ways, whole."""
     echo = serve(listener, lambda c, a: c.sendall(read_all(c)))

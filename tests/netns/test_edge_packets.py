@@ -3,6 +3,7 @@
 mode none of it carries TCP between pods past us, and each is counted."""
 
 import contextlib
+import errno
 import ipaddress
 import socket
 import struct
@@ -139,9 +140,10 @@ def test_a_stale_route_makes_no_loop(mesh):
     with mesh.capture() as wire:
         b.ip(f"route add {gone}/32 via {mesh.net.a.v4}")
         try:
-            with mesh.net.a1.connect(gone, 8080) as client:
+            with mesh.net.a1.socket() as client:
+                client.setblocking(False)
+                assert client.connect_ex((gone, 8080)) == errno.EINPROGRESS
                 wait_for(lambda: mesh.two.counters().get(("loop", "out", "refused"), 0), "the first SYN to be dropped")
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         finally:
             b.ip(f"route del {gone}/32")
     assert not wire.leaked
