@@ -41,6 +41,23 @@ static void choose_programs(struct edge_bpf *e, bool has_ct)
 	(void)bpf_program__set_autoload(e->progs.edge_egr_l3_noct, !has_ct);
 }
 
+static int load_fault(int code, char error[EDGE_ERROR_BYTES])
+{
+	if (code == -ENOMEM)
+		return edge_fault(
+			error, code,
+			"there is no room for the BPF maps: they take 26 MB and more, which count towards the memory limit of the "
+			"daemon's container or control group");
+	if (code == -EPERM)
+		return edge_fault(
+			error, code,
+			"the BPF programs can not be loaded: %s. CAP_SYS_ADMIN is needed, and before Linux 5.11, where BPF maps count as "
+			"locked memory, CAP_SYS_RESOURCE or an unlimited RLIMIT_MEMLOCK",
+			strerror(EPERM));
+	return edge_fault(error, code, "the BPF programs can not be loaded: %s (the log at level debug has the kernel's words)",
+	                  strerror(-code));
+}
+
 /* Loads the edge programs over the pinned maps or new ones; first with conntrack's lookup, which is not in every kernel. */
 static int load_edge(struct programs *p, const char *pin_directory, char error[EDGE_ERROR_BYTES])
 {
@@ -60,8 +77,7 @@ static int load_edge(struct programs *p, const char *pin_directory, char error[E
 		edge_bpf__destroy(p->edge);
 		p->edge = NULL;
 	}
-	return edge_fault(error, code, "the BPF programs can not be loaded: %s (the log at level debug has the kernel's words)",
-	                  strerror(-code));
+	return load_fault(code, error);
 }
 
 int programs_load_edge(struct programs *p, const char *pin_directory, char error[EDGE_ERROR_BYTES])

@@ -2,16 +2,36 @@
 """What Culvert says of kernels that this machine does not run, each in a guest: a kernel is booted once for all the checks that are asked of it."""
 
 import json
+import re
+import subprocess
 
 import pytest
 
-from guest import KERNELS, Guest, Missing
+from guest import BIN, ROOT, Guest, Missing
 
-CHECKS = {kernel: ("verifier",) if kernel == "5.10" else ("verifier", "carries") for kernel in KERNELS}
+CHECKS = {"5.10": ("verifier", "locked_memory"), "6.1": ("verifier", "carries", "confined"), "6.12": ("verifier", "carries")}
 
 
 @pytest.fixture(scope="session")
-def results(request, tmp_path_factory):
+def image(tmp_path_factory):
+    """What the chart runs, and the memory that it may take."""
+    path = tmp_path_factory.mktemp("image") / "image.tar"
+    subprocess.run([ROOT / "deploy" / "image.sh", "--build", BIN, "--output", path], check=True)
+    return path
+
+
+def memory_limit():
+    daemon = (ROOT / "deploy" / "chart" / "values.yaml").read_text().split("\ndaemon:")[1]
+    return int(re.search(r"limits: \{ memory: (\d+)Mi \}", daemon)[1]) << 20
+
+
+def capabilities():
+    template = (ROOT / "deploy" / "chart" / "templates" / "daemonset.yaml").read_text()
+    return re.findall(r"^ +- ([A-Z_]+)$", template.split("add:")[1].split("resources:")[0], re.M)
+
+
+@pytest.fixture(scope="session")
+def results(request, tmp_path_factory, image):
     """results(kernel): {check: what checks.py said of it}, and the console."""
     known = {}
     wanted = {}
@@ -22,7 +42,8 @@ def results(request, tmp_path_factory):
     def boot(kernel):
         if kernel not in known:
             try:
-                guest = Guest(kernel, "python3 checks.py " + " ".join(wanted[kernel]), console_path=tmp_path_factory.mktemp("guest") / f"console-{kernel}")
+                command = f"MEMORY_LIMIT={memory_limit()} CAPABILITIES={','.join(capabilities())} python3 checks.py {' '.join(wanted[kernel])}"
+                guest = Guest(kernel, command, files=[(image, "image.tar")], console_path=tmp_path_factory.mktemp("guest") / f"console-{kernel}")
             except Missing as missing:
                 known[kernel] = missing
             else:

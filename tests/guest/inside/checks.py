@@ -15,7 +15,8 @@ import traceback
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "netns"))
 
-from lib import Failure, Shape, run, wait_for  # noqa: E402
+from container import Confined, runtime  # noqa: E402
+from lib import Shape, run, wait_for  # noqa: E402
 from mesh import BIN, Mesh  # noqa: E402
 from traffic import MESSAGE, ask, echo, ending, outcome, talk  # noqa: E402
 
@@ -24,6 +25,7 @@ HAS_TCX = LINUX >= (6, 6)
 HAS_CT_LOOKUP = LINUX >= (5, 18)
 # Of the kernel's million. What is left is for the kernels between those that are tested.
 WALKED_MOST = 500_000
+TOO_SMALL = 20 << 20  # the maps alone take more
 
 
 def check_verifier():
@@ -72,6 +74,51 @@ def check_carries():
         assert not wire.leaked, wire.leaked[:5]
         mesh.one.start()
         assert_carried(mesh)
+
+
+def check_confined():
+    """As in Kubernetes: a container of containerd's with its own profiles of AppArmor and seccomp, the chart's capabilities, nothing writable but what the chart
+    mounts, and the chart's limit of memory."""
+    limit = int(os.environ["MEMORY_LIMIT"])
+    with runtime(), Mesh(Shape("routed", "direct", "iptables"), start=False) as mesh:
+        mesh.one, mesh.two = mesh.daemons = tuple(Confined(mesh, host, limit) for host in mesh.net.nodes)
+        for daemon in mesh.daemons:
+            daemon.start(wait=False)
+        for daemon in mesh.daemons:
+            daemon.wait_ready()
+            print("the container:", daemon.describe())
+            daemon.assert_confined()
+        assert_carried(mesh)
+        for daemon in mesh.daemons:
+            print("its memory:", daemon.memory())
+            assert daemon.memory()["memory.peak"] < limit
+            assert daemon.memory()["oom_kill"] == 0
+        mesh.one.kill()
+        with mesh.capture() as wire, mesh.net.b1.listen() as listener:
+            assert outcome(lambda: mesh.net.a1.connect(mesh.net.b1.v4, listener.getsockname()[1], timeout=3)) == "ETIMEDOUT"
+        assert not wire.leaked, wire.leaked[:5]
+        mesh.one.start()
+        assert_carried(mesh)
+        # A limit that has no room for the maps is named.
+        mesh.two.kill()
+        mesh.two.remove()
+        mesh.two.limit = TOO_SMALL
+        mesh.two.start(wait=False)
+        wait_for(lambda: not mesh.two.is_running(), lambda: f"the daemon without memory to end:\n{mesh.two.log()[-2000:]}")
+        print(mesh.two.log().strip().split("\n")[-1])
+        assert "no room for the BPF maps" in mesh.two.log(), mesh.two.log()[-2000:]
+
+
+def check_locked_memory():
+    """Before 5.11 maps are locked memory: without the right to raise its limit the daemon says so, and ends."""
+    with Mesh(Shape("routed", "direct", "none"), start=False) as mesh:
+        daemon = mesh.one
+        with open(daemon.log_path, "ab") as log:
+            daemon.process = mesh.net.a.popen("setpriv", "--bounding-set=-sys_resource", "--", "prlimit", "--memlock=65536", "--", BIN / "culvertd", "--config",
+                                              daemon.config, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        assert wait_for(lambda: daemon.process.poll() is not None, lambda: f"the daemon to end:\n{daemon.log()}") and daemon.process.returncode == 1
+        print(daemon.log())
+        assert "locked memory, CAP_SYS_RESOURCE" in daemon.log(), daemon.log()
 
 
 def main():
