@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BIN = pathlib.Path(os.environ.get("CULVERT_BIN_DIR", ROOT / "build" / "release"))
 KERNELS = ("5.10", "6.1", "6.12")
-LIMIT_S = 600  # the whole life of a guest, which takes a minute on an idle machine; emulation is slow, and the machine may be busy
+LIMIT_S = 1200  # the whole life of a guest; emulation is slow, and the machine may be busy
 MEMORY_MB = 1536
 PROCESSORS = 2
 
