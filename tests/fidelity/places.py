@@ -90,6 +90,8 @@ class Place:
             index = next(self._indexes)
             made = [self.net._add(Pod, self.net.name, host, index) for host in self.net.nodes]
         for pod in made:
+            if index >= 100:  # the usual addresses are used up
+                pod.v4 = f"10.88.{pod.host.number}.{index - 80}"
             self.net._plug(pod)
             self._settle(pod)
         return made

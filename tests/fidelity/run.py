@@ -29,8 +29,8 @@ from lib import Failure  # noqa: E402
 from places import Place, Wire  # noqa: E402
 from scene import CASES, Scene  # noqa: E402
 
-MODES = ("optimistic",)
-GROUPS = ("connect", "data", "time", "addresses")
+MODES = ("faithful", "optimistic")
+GROUPS = ("connect", "data", "time", "addresses", "programs")
 SIDE_BY_SIDE = 24  # scenes of one place at the same time: most of them wait for a timer
 AGAIN_SIDE_BY_SIDE = 6
 HEAVY_SIDE_BY_SIDE = 2  # in all places

@@ -183,6 +183,7 @@ suite_fidelity()
 	local junit=$LOGS/fidelity.xml
 
 	build_preset fidelity release || return
+	"$ROOT/deploy/deps.sh" fidelity || { report_add fail fidelity "packages"; return; }
 	CULVERT_BIN_DIR=$BUILD_ROOT/release PYTHONDONTWRITEBYTECODE=1 run_quietly "$LOGS/fidelity.log" /usr/bin/python3 "$ROOT/tests/fidelity/run.py" --junit "$junit"
 	report_junit fidelity "" "$junit"
 }
