@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from lib import DEADLINE_S, run, wait_for
+from lib import DEADLINE_S, finish, run, wait_for
 from mesh import Mesh, log_fields, nodes_yaml, program, read_all, serve
 from pki import NAME, issue, revoke
 
@@ -295,11 +295,11 @@ def test_a_revoked_node_is_cut_at_once_and_stays_out(shared, tmp_path):
         revoke(shared.folder / "ca", one.identity / "crl.pem", "1234", two.show("certs")["serial"])
         assert_reset(*ends)
     assert one.ended() == {"certificate": 1}
-    with net.b1.connect(net.a1.v4, PORT) as waiting, net.a1.listen(PORT) as listener:
-        waiting.sendall(b"hello")
+    with net.b1.begin(net.a1.v4, PORT) as waiting, net.a1.listen(PORT) as listener:
         wait_for(lambda: "is revoked by crl.pem" in one.log(), lambda: f"node1 to say why:\n{one.log()}")
         assert one.peers()["node2"]["state"] != "up"
         shared.issue("node2")  # a new certificate, and all is well
+        finish(waiting).sendall(b"hello")
         connection, _ = listener.accept()
         with connection:
             assert connection.recv(5, socket.MSG_WAITALL) == b"hello"
