@@ -422,6 +422,7 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 {
 	struct link *light = t->link[FRAME_LINK_LIGHT], *bulk = t->link[FRAME_LINK_BULK];
 	struct instant heard;
+	bool is_overdue;
 	uint64_t silent_ms, ask_after_ms = t->streams_count ? TUNNEL_PING_MS : TUNNEL_PING_IDLE_MS;
 
 	if (t->state == TUNNEL_CONNECTING || t->state == TUNNEL_CLOSED)
@@ -443,10 +444,11 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 		t->ping_sent = now;
 	}
 	tunnel_tune_links(t, t->is_ping_out && silent_ms >= ask_after_ms);
-	tunnel_set_silent(t, t->is_ping_out && silent_ms >= ask_after_ms &&
-	                             (sock_is_unanswered(light->source.fd) || silent_ms >= TUNNEL_SUSPECT_MS));
-	if (t->state == TUNNEL_UP && t->is_ping_out && silent_ms >= TUNNEL_SUSPECT_MS &&
-	    instant_elapsed_ns(t->ping_sent, now) >= TUNNEL_SUSPECT_MS * NS_PER_MS) {
+	/* A tunnel that had nothing to carry was silent long before it is asked. */
+	is_overdue = t->is_ping_out && silent_ms >= TUNNEL_SUSPECT_MS &&
+	             instant_elapsed_ns(t->ping_sent, now) >= TUNNEL_SUSPECT_MS * NS_PER_MS;
+	tunnel_set_silent(t, is_overdue || (t->is_ping_out && silent_ms >= ask_after_ms && sock_is_unanswered(light->source.fd)));
+	if (t->state == TUNNEL_UP && is_overdue) {
 		tunnel_set_state(t, TUNNEL_SUSPECT);
 		log_warn("peer does not answer", L_TEXT("peer", t->peer->name), L_U64("silent_ms", silent_ms),
 		         L_U64("streams", t->streams_count));

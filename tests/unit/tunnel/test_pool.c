@@ -423,6 +423,39 @@ static void a_peer_silent_for_peer_timeout_is_given_up(void **state)
 	close(server);
 }
 
+static bool are_streams_gone_here(void *ctx)
+{
+	(void)ctx;
+	return !pair.side[0].pool->streams_count && !pair.side[1].pool->streams_count;
+}
+
+/* It had nothing to say for 30 s; that it owes an answer is a second old. */
+static void an_idle_tunnel_that_is_asked_is_not_silent_yet(void **state)
+{
+	int client, server;
+
+	(void)state;
+	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, are_streams_gone_here, NULL));
+	pair_run(&pair, 20);
+	pair.side[1].is_cut = true;
+	for (int i = 0; !side_tunnel(&pair.side[0])->is_ping_out; i++) {
+		assert_true(i <= TUNNEL_PING_IDLE_MS / 1000);
+		pair_advance_s(&pair, 1);
+	}
+	assert_int_equal(pair.side[0].silents, 0);
+	/* A stream begins: what goes to it must not be lost while the answer is on its way. */
+	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
+	pair_advance_s(&pair, 2);
+	assert_int_equal(pair.side[0].silents, 0);
+	pair_advance_s(&pair, TUNNEL_SUSPECT_MS / 1000);
+	assert_int_equal(pair.side[0].silents, 1);
+	pair.side[1].is_cut = false;
+	close(client);
+}
+
 static void a_restarted_peer_resets_and_comes_back(void **state)
 {
 	int client, server;
@@ -615,6 +648,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(over_the_budget_new_streams_are_refused, set_up_small, tear_down),
 		T(a_cut_wire_loses_nothing),
 		T(a_peer_silent_for_peer_timeout_is_given_up),
+		T(an_idle_tunnel_that_is_asked_is_not_silent_yet),
 		T(a_restarted_peer_resets_and_comes_back),
 		T(a_client_waits_for_a_peer_that_is_not_there_yet),
 		T(an_unknown_source_waits_for_the_view),
