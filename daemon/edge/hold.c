@@ -20,6 +20,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* A pod can fill the ring as fast as it is read. What stays makes the next event, after all others had theirs; what finds no room is diverted by
+ * the kernel alone. */
+enum { SYNS_PER_EVENT = 64 };
+
 static_assert((int)SYN_BYTES_MAX == (int)EDGE_SYN_BYTES, "a SYN of the kernel fits");
 
 struct hold {
@@ -27,6 +31,7 @@ struct hold {
 	struct loop_source source; /* of the ring */
 	struct ring_buffer *ring;
 	int ring_fd;
+	uint32_t taken; /* in this event */
 	/* The pair's two ends: what is sent by the host's arrives in the private namespace, and the other way round. */
 	int host_fd, private_fd;
 	struct packet_macs into, out;
@@ -36,14 +41,16 @@ struct hold {
 
 /* --- from the ring --- */
 
+/* What it returns ends the reading of the ring where it is negative; the record in hand is taken all the same. */
 static int on_record(void *ctx, void *data, size_t len_bytes)
 {
 	const struct edge_syn *e = data;
 	struct hold *h = ctx;
 	struct syn s = { 0 };
+	int code = ++h->taken < SYNS_PER_EVENT ? 0 : -EAGAIN;
 
 	if (len_bytes < sizeof(*e) || e->len_bytes > SYN_BYTES_MAX)
-		return 0;
+		return code;
 	memcpy(s.client.addr.bytes, e->source, sizeof(s.client.addr.bytes));
 	memcpy(s.server.addr.bytes, e->dest, sizeof(s.server.addr.bytes));
 	s.client.port = ntohs(e->source_port_be);
@@ -54,7 +61,7 @@ static int on_record(void *ctx, void *data, size_t len_bytes)
 	memcpy(s.bytes, e->packet, e->len_bytes);
 	if (packet_is_syn(&s))
 		h->on_syn(h->ctx, &s);
-	return 0;
+	return code;
 }
 
 static void on_ring(struct loop_source *src, uint32_t events)
@@ -62,6 +69,7 @@ static void on_ring(struct loop_source *src, uint32_t events)
 	struct hold *h = container_of(src, struct hold, source);
 
 	(void)events;
+	h->taken = 0;
 	(void)ring_buffer__consume(h->ring);
 }
 
@@ -106,8 +114,10 @@ static int start_sockets(struct hold *h, const struct edge_netns *n)
 	if (code)
 		return code;
 	h->host_fd = packet_socket(edge_netns_host_ifindex(n));
-	code = sock_enter_netns(edge_netns_fd(n));
-	return h->host_fd < 0 ? h->host_fd : code;
+	/* A worker outside its namespace would make pods' connections in the wrong one: nothing may go on. */
+	if (sock_enter_netns(edge_netns_fd(n)))
+		abort();
+	return h->host_fd < 0 ? h->host_fd : 0;
 }
 
 void hold_release(struct hold *h, const struct syn *s)
