@@ -195,10 +195,18 @@ static struct syn_answer unreachable(const struct syn *s, uint8_t code_v4, uint8
 	return (struct syn_answer){ SYN_UNREACHABLE, addr_is_v4(&s->client.addr) ? code_v4 : code_v6, s->server.addr };
 }
 
+/* Does it end an attempt? The rest of that type would make the client's node lower its MTU towards the server. */
+static bool is_end(const struct syn *s, const struct frame_cause *cause)
+{
+	if (addr_is_v4(&s->client.addr))
+		return cause->type == ICMP_DEST_UNREACH && cause->code != ICMP_FRAG_NEEDED;
+	return cause->type == ICMP6_DST_UNREACH;
+}
+
 /* What the client hears. What is not the far side's own word is silence: its kernel tries again, as it would with packets that were lost. */
 static struct syn_answer answer_of(const struct syn *s, enum close_reason reason, const struct frame_cause *cause)
 {
-	if (cause && cause->type == (addr_is_v4(&s->client.addr) ? ICMP_DEST_UNREACH : ICMP6_DST_UNREACH))
+	if (cause && is_end(s, cause))
 		return (struct syn_answer){ SYN_UNREACHABLE, cause->code, cause->from };
 	switch (reason) {
 	case REASON_REFUSED:

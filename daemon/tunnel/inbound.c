@@ -194,11 +194,19 @@ static void on_reset(struct tunnel *t, struct stream *s, const struct frame *f)
 {
 	struct frame_reset m;
 	enum frame_result r = frame_get_reset(f, &m);
+	enum close_reason reason;
 
-	if (r != FRAME_OK)
+	if (r != FRAME_OK) {
 		tunnel_broken(t, frame_result_text(r));
-	else if (s)
-		stream_on_reset(s, m.reason < REASON_COUNT && m.reason ? (enum close_reason)m.reason : REASON_POD_RESET);
+		return;
+	}
+	if (!s)
+		return;
+	reason = m.reason < REASON_COUNT && m.reason ? (enum close_reason)m.reason : REASON_POD_RESET;
+	/* Whether its client has given up is ours to say: a connection that comes all the same would be begun a second time. */
+	if (reason == REASON_CLIENT_GONE && s->role == STREAM_CLIENT_SIDE)
+		reason = REASON_POD_RESET;
+	stream_on_reset(s, reason);
 }
 
 /* Whose word it is, the peer's node's or one of its pods', is checked; else the server's, whose word the RESET is anyway. */

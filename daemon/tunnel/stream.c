@@ -385,6 +385,7 @@ void stream_not_taken(struct stream *s, enum close_reason reason)
 	/* An end is read once more, and told on the other tunnel. */
 	s->tx_half = HALF_OPEN;
 	s->is_read_ready = true;
+	s->cause.type = 0; /* the RESET that it belonged to did not come */
 	stream_step(s, STREAM_EV_DETACHED);
 	peer_assign(s->peer, s);
 }

@@ -426,6 +426,71 @@ static void an_attempt_outlives_its_tunnel(void **state)
 	assert_int_equal(near->answered, 0);
 }
 
+static struct stream *only_stream(struct side *s)
+{
+	assert_int_equal(s->pool->streams_count, 1);
+	return container_of(s->pool->streams.next, struct stream, all);
+}
+
+/* Only this node knows that: else the client's connection, which is on its way, would be begun once more. */
+static void a_peer_that_says_that_the_client_has_given_up(void **state)
+{
+	int client;
+
+	(void)state;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	expect_released(1);
+	stream_fail(only_stream(far), REASON_CLIENT_GONE);
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	client = pair_open(&pair, 0, CLIENT, SERVER);
+	assert_int_equal(ending_of(client), ECONNRESET);
+	close(client);
+	close(side_take_pod(far));
+	assert_int_equal(far->pool->counters.requested, 1);
+	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 0);
+}
+
+static bool is_dialing(void *ctx)
+{
+	(void)ctx;
+	return far->pool->streams_count == 1 && only_stream(far)->state == STREAM_DIALING;
+}
+
+/* It would lower the client's MTU towards the server. */
+static void a_peer_that_says_that_a_syn_was_too_long(void **state)
+{
+	struct stream *s;
+
+	(void)state;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	assert_true(pair_pump(&pair, is_dialing, NULL));
+	s = only_stream(far);
+	s->cause = (struct frame_cause){ .type = 3, .code = 4, .from = s->server.addr };
+	stream_fail(s, REASON_REFUSED);
+	expect_answer(SYN_RESET);
+}
+
+static void an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset(void **state)
+{
+	struct stream *s;
+
+	(void)state;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	assert_true(pair_pump(&pair, is_dialing, NULL));
+	s = only_stream(near);
+	assert_int_equal(s->state, STREAM_OPENING);
+	s->cause = (struct frame_cause){ .type = 3, .code = 1, .from = s->server.addr };
+	far->is_cut = true; /* it makes no other tunnel */
+	near->connect_node_error = -EHOSTUNREACH;
+	tunnel_close(side_tunnel(near), REASON_TUNNEL_LOST, "the test's");
+	assert_int_equal(s->state, STREAM_WAITING);
+	pair_advance_s(&pair, 6);
+	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 1);
+	assert_int_equal(near->answered, 1);
+	assert_int_equal(near->last_answer.kind, SYN_SILENCE);
+	far->is_cut = false;
+}
+
 static void a_daemon_that_ends_leaves_the_client_to_the_next(void **state)
 {
 	(void)state;
@@ -473,6 +538,9 @@ int main(void)
 		T(an_address_that_nobody_knows_is_silence),
 		T(a_node_that_left_is_unreachable),
 		T(an_attempt_outlives_its_tunnel),
+		T(a_peer_that_says_that_the_client_has_given_up),
+		T(a_peer_that_says_that_a_syn_was_too_long),
+		T(an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset),
 		T(a_daemon_that_ends_leaves_the_client_to_the_next),
 		T(a_pool_ends_with_syns_in_every_state),
 	};
