@@ -77,10 +77,7 @@ void stream_held(struct pool *pool, struct held *h)
 	s->held = h;
 	s->is_faithful = true;
 	h->stream = s;
-	if (stream_reserve(s))
-		stream_judge(s);
-	else
-		stream_fail(s, REASON_OVER_BUDGET);
+	stream_judge(s);
 }
 
 int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *open)

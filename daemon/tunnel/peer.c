@@ -155,13 +155,23 @@ void peer_connect(struct peer *p)
 	}
 }
 
+/* A SYN that is held has no credit before: any number of them, of whatever addresses, takes no memory from those that have connected. */
+static void peer_attach(struct tunnel *t, struct stream *s)
+{
+	if (!s->budgeted_bytes && !stream_reserve(s)) {
+		stream_fail(s, REASON_OVER_BUDGET);
+		return;
+	}
+	streams_attach(t, s);
+	stream_step(s, STREAM_EV_ATTACHED);
+}
+
 void peer_assign(struct peer *p, struct stream *s)
 {
 	struct tunnel *t = peer_tunnel(p);
 
 	if (t) {
-		streams_attach(t, s);
-		stream_step(s, STREAM_EV_ATTACHED);
+		peer_attach(t, s);
 		return;
 	}
 	if (!pool_is_pair_enrolled(p->pool, view_node_by_name(p->pool->view, p->name))) {
@@ -215,8 +225,7 @@ static void peer_hand_over_waiting(struct peer *p, struct tunnel *t)
 		struct stream *s = container_of(at, struct stream, place);
 
 		p->waiting_count--;
-		streams_attach(t, s);
-		stream_step(s, STREAM_EV_ATTACHED);
+		peer_attach(t, s);
 	}
 }
 

@@ -426,6 +426,36 @@ static void an_attempt_outlives_its_tunnel(void **state)
 	assert_int_equal(near->answered, 0);
 }
 
+/* A pod may send SYNs under any address: what they stand for is granted no credit before a tunnel takes it. */
+static void what_waits_takes_nothing_from_the_budget(void **state)
+{
+	uint64_t left;
+	int client;
+
+	(void)state;
+	near->connect_node_error = -EHOSTUNREACH;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	pair_syn(&pair, 0, "10.1.0.5:40001", "10.3.0.1:80", 1000);
+	assert_int_equal(near->pool->streams_count, 2);
+	assert_int_equal(budget_granted(&near->budget), 0);
+	near->connect_node_error = 0;
+	pair_advance_s(&pair, 2);
+	expect_released(1);
+	assert_int_equal(budget_granted(&near->budget), WINDOW_INITIAL_BYTES);
+	client = pair_open(&pair, 0, CLIENT, SERVER);
+	/* No room for one more. */
+	left = 256 * MIB - budget_granted(&near->budget);
+	assert_true(budget_reserve(&near->budget, left));
+	pair_syn(&pair, 0, "10.1.0.5:40002", SERVER, 1000);
+	assert_int_equal(near->pool->counters.closed[REASON_OVER_BUDGET], 1);
+	assert_int_equal(near->last_answer.kind, SYN_SILENCE);
+	budget_release(&near->budget, left);
+	pair_syn(&pair, 0, "10.1.0.5:40002", SERVER, 1000);
+	expect_released(2);
+	close(client);
+	close(side_take_pod(far));
+}
+
 static struct stream *only_stream(struct side *s)
 {
 	assert_int_equal(s->pool->streams_count, 1);
@@ -538,6 +568,7 @@ int main(void)
 		T(an_address_that_nobody_knows_is_silence),
 		T(a_node_that_left_is_unreachable),
 		T(an_attempt_outlives_its_tunnel),
+		T(what_waits_takes_nothing_from_the_budget),
 		T(a_peer_that_says_that_the_client_has_given_up),
 		T(a_peer_that_says_that_a_syn_was_too_long),
 		T(an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset),
