@@ -249,9 +249,10 @@ enum held_found held_accept(struct pool *p, const struct endpoint *client, const
 
 static bool is_client_gone(const struct pool *p, const struct held *h, struct instant now)
 {
-	/* While accepting pauses it is we who are late. */
+	/* While accepting pauses, or more wait than one batch takes, it is we who are late. */
 	if (h->is_released)
-		return !p->accept_pause.heap_index && instant_elapsed_ns(h->released, now) > HELD_HANDSHAKE_MS * NS_PER_MS;
+		return !p->accept_pause.heap_index && p->accept_behind.ns != now.ns &&
+		       instant_elapsed_ns(h->released, now) > HELD_HANDSHAKE_MS * NS_PER_MS;
 	return instant_elapsed_ns(h->seen, now) > (h->gap_ms * UINT64_C(2) + HELD_SILENCE_MS) * NS_PER_MS;
 }
 

@@ -31,6 +31,7 @@ static void on_accept_pause_over(struct loop_timer *t)
 {
 	struct pool *p = container_of(t, struct pool, accept_pause);
 
+	p->accept_behind = pool_now(p);
 	for (int i = 0; i < p->listeners_count; i++) {
 		if (loop_add(p->loop, &p->listeners[i].source, EPOLLIN)) {
 			listeners_pause(p, ENOMEM);
@@ -60,6 +61,7 @@ static void listener_on_event(struct loop_source *src, uint32_t events)
 		p->counters.accepted++;
 		stream_accepted(p, fd, &client, &server);
 	}
+	p->accept_behind = pool_now(p);
 }
 
 void listeners_init(struct pool *p)

@@ -94,6 +94,7 @@ struct pool {
 	struct pool_delivery delivery;
 	struct loop_timer tick, accept_pause, drain_deadline;
 	struct log_limit accept_log, end_log;
+	struct instant accept_behind; /* of the last batch that left connections in a listener's queue */
 	struct pool_listener listeners[2];
 	int listeners_count;
 	bool is_draining, is_drained;

@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "tunnel/held.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -426,6 +428,56 @@ static void an_attempt_outlives_its_tunnel(void **state)
 	assert_int_equal(near->answered, 0);
 }
 
+static bool are_accepted(void *ctx)
+{
+	return near->pool->counters.accepted >= *(uint64_t *)ctx;
+}
+
+/* This node stood still: whose connections wait to be accepted has not given up, though they are more than are accepted at once. */
+static void a_worker_that_is_late_gives_up_nobody(void **state)
+{
+	enum { N = 100 };
+	uint64_t all = N;
+	struct view *views[2] = { pair_view(0, "127.0.1.0/24", "127.0.2.0/24"), pair_view(1, "127.0.1.0/24", "127.0.2.0/24") };
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(0x7f000207) } };
+	socklen_t len = sizeof(at);
+	int clients[N], listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	pool_set_view(near->pool, views[0]);
+	pool_set_view(far->pool, views[1]);
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(listen(listener, N), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(pool_add_listener(near->pool, listener), 0);
+	for (int i = 0; i < N; i++) {
+		struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr = { htonl(0x7f000105) } };
+		char client[32], server[32];
+
+		clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(bind(clients[i], (struct sockaddr *)&from, len), 0);
+		assert_int_equal(getsockname(clients[i], (struct sockaddr *)&from, &len), 0);
+		snprintf(client, sizeof(client), "127.0.1.5:%d", ntohs(from.sin_port));
+		snprintf(server, sizeof(server), "127.0.2.7:%d", ntohs(at.sin_port));
+		pair_syn(&pair, 0, client, server, 1000);
+	}
+	expect_released(N);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(connect(clients[i], (struct sockaddr *)&at, len), 0);
+	clock_fake_advance(&near->clock, 2 * HELD_HANDSHAKE_MS * NS_PER_MS);
+	assert_true(pair_pump(&pair, are_accepted, &all));
+	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 0);
+	assert_int_equal(near->pool->held.count, 0);
+	assert_int_equal(far->pool->counters.requested, N); /* each once */
+	for (int i = 0; i < N; i++) {
+		close(clients[i]);
+		close(side_take_pod(far));
+	}
+	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	view_unref(views[0]);
+	view_unref(views[1]);
+}
+
 /* A pod may send SYNs under any address: what they stand for is granted no credit before a tunnel takes it. */
 static void what_waits_takes_nothing_from_the_budget(void **state)
 {
@@ -568,6 +620,7 @@ int main(void)
 		T(an_address_that_nobody_knows_is_silence),
 		T(a_node_that_left_is_unreachable),
 		T(an_attempt_outlives_its_tunnel),
+		T(a_worker_that_is_late_gives_up_nobody),
 		T(what_waits_takes_nothing_from_the_budget),
 		T(a_peer_that_says_that_the_client_has_given_up),
 		T(a_peer_that_says_that_a_syn_was_too_long),
