@@ -187,6 +187,14 @@ static __always_inline int divert_on(const struct edge *e)
 	return divert();
 }
 
+/* The SYN was held, nobody has answered it, and now one of the two nodes is not enrolled any more: it is judged anew, else it would wait until
+ * its client gives up. */
+static __always_inline bool is_free_again(const struct edge *e, const struct flow_key *key)
+{
+	return e->config->is_holding && e->dest.kind == NET_POD && pair_of(e, &e->dest) == PAIR_NONE &&
+	       !has_socket(e, key, e->packet->is_v6);
+}
+
 static __always_inline int egress_tcp(const struct edge *e)
 {
 	const struct packet *p = e->packet;
@@ -204,7 +212,8 @@ static __always_inline int egress_tcp(const struct edge *e)
 			record_diverted(&key, p);
 			return divert_on(e);
 		}
-	} else if (is_syn_again(p, bpf_map_lookup_elem(&flows, &key)) && is_daemon_alive(e->dest.worker, e->config->workers, p->is_v6)) {
+	} else if (is_syn_again(p, bpf_map_lookup_elem(&flows, &key)) && !is_free_again(e, &key) &&
+	           is_daemon_alive(e->dest.worker, e->config->workers, p->is_v6)) {
 		return divert_syn(e, &key);
 	}
 	if (is_cluster && is_excluded(e, p, &e->source, &e->dest, is_syn)) {

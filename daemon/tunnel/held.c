@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GAP_FIRST_MS = 1000 /* RFC 6298's first retransmission timeout */ };
+enum {
+	GAP_FIRST_MS = 1000, /* RFC 6298's first retransmission timeout */
+	STRAY_AT_ONCE_MS = 1000,
+};
 
 void held_init(struct pool *p)
 {
@@ -265,7 +268,8 @@ void held_tick(struct pool *p)
 
 		if (!is_client_gone(p, h, now))
 			continue;
-		if (h->is_released)
+		/* One that was let in long after its SYN came may have given up before, as any client does. */
+		if (h->is_released && instant_elapsed_ns(h->seen, h->released) < STRAY_AT_ONCE_MS * NS_PER_MS)
 			source_stray(h->source, now);
 		if (h->stream)
 			stream_fail(h->stream, REASON_CLIENT_GONE);

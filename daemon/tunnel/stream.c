@@ -360,7 +360,7 @@ void stream_tunnel_lost(struct stream *s, enum close_reason reason)
 	/* Who may not speak any more is not listened to either. */
 	bool is_cut = reason == REASON_PEER_REMOVED || reason == REASON_CERTIFICATE || reason == REASON_PROTOCOL;
 
-	if (s->state == STREAM_OPENING && s->held && !is_cut && reason != REASON_DRAINING) {
+	if (s->state == STREAM_OPENING && s->held && !s->tx.sent && !is_cut && reason != REASON_DRAINING) {
 		stream_not_taken(s, reason); /* its client has heard nothing yet */
 		return;
 	}

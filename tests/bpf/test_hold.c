@@ -164,6 +164,22 @@ static void optimistic_holds_none(void **state)
 	expect_syns(0);
 }
 
+static void a_syn_that_waits_passes_when_its_node_is_taken_out(void **state)
+{
+	struct packet_buf p = packet_tcp_frame(POD, 40000, SERVER, 80, TCP_SYN);
+	struct flow_key key = fixture_flow(POD, 40000, SERVER, 80);
+	struct flow_value value;
+
+	(void)state;
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), SHOT);
+	fixture_set_pair(&f, PEER, 0, 0);
+	fixture_forget_counts(&f);
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), LEAVE);
+	assert_true(fixture_counted(&f, CLASS_NOT_ENROLLED, EDGE_EGRESS, EDGE_PASS, p.len_bytes));
+	assert_int_not_equal(bpf_map_lookup_elem(bpf_map__fd(f.edge->maps.flows), &key, &value), 0);
+	expect_syns(1);
+}
+
 static void a_dead_daemon_holds_none(void **state)
 {
 	struct packet_buf p = packet_tcp_frame(POD, 40000, SERVER, 80, TCP_SYN);
@@ -195,6 +211,7 @@ int main(void)
 		cmocka_unit_test_setup(headers_that_are_too_long_go_in_at_once, reset),
 		cmocka_unit_test_setup(what_the_daemon_has_no_room_for_goes_in_at_once, reset),
 		cmocka_unit_test_setup(optimistic_holds_none, reset),
+		cmocka_unit_test_setup(a_syn_that_waits_passes_when_its_node_is_taken_out, reset),
 		cmocka_unit_test_setup(a_dead_daemon_holds_none, reset),
 		cmocka_unit_test_setup(the_nodes_own_connections_are_held_too, reset),
 	};
