@@ -59,7 +59,7 @@ class Run:
     """All cases at all places. results: {(case, version, way): {transport: what happened}}."""
 
     def __init__(self, cases, transports):
-        self.cases, self.results, self._lock = cases, collections.defaultdict(dict), threading.Lock()
+        self.cases, self.results = cases, collections.defaultdict(dict)
         self.places = []
         try:
             for transport in transports:
@@ -92,11 +92,14 @@ class Run:
         with concurrent.futures.ThreadPoolExecutor(workers * len(self.places)) as pool:
             # place by place of one scene, so that the same ones are under way everywhere
             futures = {pool.submit(self._scene, place, key, wires.get(place)): (place, key) for key in keys for place in self.places}
-            for future in concurrent.futures.as_completed(futures):
-                place, key = futures[future]
-                said, ports[place, key] = future.result()
-                with self._lock:
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    place, key = futures[future]
+                    said, ports[place, key] = future.result()
                     self.results[key][place.transport] = said
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # what has not begun never does
+                raise
         for tap in taps.values():
             tap.stop()
         for place in self.places:
