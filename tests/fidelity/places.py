@@ -32,7 +32,7 @@ class Place:
         self.mesh = Mesh(start=False, **sections)
         try:
             self.net = self.mesh.net
-            self._indexes, self._lock = itertools.count(3), threading.Lock()
+            self._indexes, self._lock, self._is_closed = itertools.count(3), threading.Lock(), False
             self._prepare()
             if transport != "plain":
                 for daemon in self.mesh.daemons:
@@ -87,6 +87,8 @@ class Place:
     def pods_of_its_own(self):
         """A client and a server pod that nobody else uses."""
         with self._lock:
+            if self._is_closed:
+                raise Failure("the place is being taken down")
             index = next(self._indexes)
             made = [self.net._add(Pod, self.net.name, host, index) for host in self.net.nodes]
         for pod in made:
@@ -97,6 +99,8 @@ class Place:
         return made
 
     def close(self, check=True):
+        with self._lock:
+            self._is_closed = True
         self.mesh.close(check=check)
 
 

@@ -69,8 +69,9 @@ class Run:
             raise
 
     def close(self, check=True):
-        for place in self.places:
-            place.close(check=check)
+        with contextlib.ExitStack() as all_of_them:
+            for place in self.places:
+                all_of_them.callback(place.close, check=check)
 
     def all(self):
         self.some([(case, version, way) for case in self.cases for version, way in case.scenes()], SIDE_BY_SIDE)
@@ -89,17 +90,16 @@ class Run:
     def _phase(self, keys, workers, wires):
         taps = {(place, pod): wire.Tap(pod, place.net, place.mesh.folder) for place in self.places for pod in (place.net.a1, place.net.b1)}
         ports = {}
-        with concurrent.futures.ThreadPoolExecutor(workers * len(self.places)) as pool:
+        pool = concurrent.futures.ThreadPoolExecutor(workers * len(self.places))
+        try:
             # place by place of one scene, so that the same ones are under way everywhere
             futures = {pool.submit(self._scene, place, key, wires.get(place)): (place, key) for key in keys for place in self.places}
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    place, key = futures[future]
-                    said, ports[place, key] = future.result()
-                    self.results[key][place.transport] = said
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)  # what has not begun never does
-                raise
+            for future in concurrent.futures.as_completed(futures):
+                place, key = futures[future]
+                said, ports[place, key] = future.result()
+                self.results[key][place.transport] = said
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after an interrupt nobody waits for a scene that takes minutes
         for tap in taps.values():
             tap.stop()
         for place in self.places:
@@ -184,6 +184,9 @@ if __name__ == "__main__":
     os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     try:
         sys.exit(main())
+    except KeyboardInterrupt:
+        print("run.py: interrupted", file=sys.stderr, flush=True)
+        os._exit(130)  # threads of scenes may still wait for sockets of namespaces that are gone
     except Failure as failure:
         print(f"run.py: {failure}", file=sys.stderr)
         sys.exit(1)
