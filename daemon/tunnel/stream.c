@@ -30,8 +30,8 @@ static const char *const state_names[STREAM_STATE_COUNT] = {
 static const char *const event_names[STREAM_EVENT_COUNT] = {
 	[STREAM_EV_ATTACHED] = "attached", [STREAM_EV_DETACHED] = "detached",   [STREAM_EV_UNKNOWN] = "unknown",
 	[STREAM_EV_DIALED] = "dialed",     [STREAM_EV_CONNECTED] = "connected", [STREAM_EV_OPENED] = "opened",
-	[STREAM_EV_ACCEPTED] = "accepted", [STREAM_EV_ENDED] = "ended",         [STREAM_EV_DRAINED] = "drained",
-	[STREAM_EV_FAILED] = "failed",
+	[STREAM_EV_LET_IN] = "let_in",     [STREAM_EV_ACCEPTED] = "accepted",   [STREAM_EV_ENDED] = "ended",
+	[STREAM_EV_DRAINED] = "drained",   [STREAM_EV_FAILED] = "failed",
 };
 
 const char *stream_state_text(enum stream_state state)
@@ -114,107 +114,37 @@ void stream_set_budgeted(struct stream *s, uint32_t bytes)
 
 /* --- the state machine --- */
 
+#define TO(state) ((state) + 1)
+
+/* Where an event leads to; 0: the state does not know it. A stream that is closed knows none, and needs none. */
+static const uint8_t next_states[STREAM_STATE_COUNT][STREAM_EVENT_COUNT] = {
+	[STREAM_WAITING] = { [STREAM_EV_UNKNOWN] = TO(STREAM_WAITING),
+	                     [STREAM_EV_ATTACHED] = TO(STREAM_OPENING),
+	                     [STREAM_EV_FAILED] = TO(STREAM_CLOSED) },
+	[STREAM_OPENING] = { [STREAM_EV_OPENED] = TO(STREAM_OPEN),
+	                     [STREAM_EV_LET_IN] = TO(STREAM_ACCEPTING),
+	                     [STREAM_EV_DETACHED] = TO(STREAM_WAITING),
+	                     [STREAM_EV_FAILED] = TO(STREAM_CLOSED) },
+	[STREAM_ACCEPTING] = { [STREAM_EV_ACCEPTED] = TO(STREAM_OPEN), [STREAM_EV_FAILED] = TO(STREAM_CLOSED) },
+	[STREAM_JUDGING] = { [STREAM_EV_UNKNOWN] = TO(STREAM_JUDGING),
+	                     [STREAM_EV_DIALED] = TO(STREAM_DIALING),
+	                     [STREAM_EV_FAILED] = TO(STREAM_CLOSED) },
+	[STREAM_DIALING] = { [STREAM_EV_DIALED] = TO(STREAM_DIALING),
+	                     [STREAM_EV_CONNECTED] = TO(STREAM_OPEN),
+	                     [STREAM_EV_FAILED] = TO(STREAM_CLOSED) },
+	[STREAM_OPEN] = { [STREAM_EV_ENDED] = TO(STREAM_CLOSING), [STREAM_EV_FAILED] = TO(STREAM_CLOSED) },
+	[STREAM_CLOSING] = { [STREAM_EV_DRAINED] = TO(STREAM_CLOSED), [STREAM_EV_FAILED] = TO(STREAM_CLOSED) },
+};
+
 void stream_step(struct stream *s, enum stream_event event)
 {
-	switch ((enum stream_state)s->state) {
-	case STREAM_WAITING:
-		switch (event) {
-		case STREAM_EV_ATTACHED:
-			stream_set_state(s, STREAM_OPENING, event);
-			return;
-		case STREAM_EV_UNKNOWN:
-			stream_set_state(s, STREAM_WAITING, event);
-			return;
-		case STREAM_EV_FAILED:
-			stream_set_state(s, STREAM_CLOSED, event);
-			return;
-		default:
-			break;
-		}
-		break;
-	case STREAM_OPENING:
-		switch (event) {
-		case STREAM_EV_OPENED:
-			stream_set_state(s, s->held ? STREAM_ACCEPTING : STREAM_OPEN, event);
-			return;
-		case STREAM_EV_DETACHED:
-			stream_set_state(s, STREAM_WAITING, event);
-			return;
-		case STREAM_EV_FAILED:
-			stream_set_state(s, STREAM_CLOSED, event);
-			return;
-		default:
-			break;
-		}
-		break;
-	case STREAM_ACCEPTING:
-		switch (event) {
-		case STREAM_EV_ACCEPTED:
-			stream_set_state(s, STREAM_OPEN, event);
-			return;
-		case STREAM_EV_FAILED:
-			stream_set_state(s, STREAM_CLOSED, event);
-			return;
-		default:
-			break;
-		}
-		break;
-	case STREAM_JUDGING:
-		switch (event) {
-		case STREAM_EV_UNKNOWN:
-			stream_set_state(s, STREAM_JUDGING, event);
-			return;
-		case STREAM_EV_DIALED:
-			stream_set_state(s, STREAM_DIALING, event);
-			return;
-		case STREAM_EV_FAILED:
-			stream_set_state(s, STREAM_CLOSED, event);
-			return;
-		default:
-			break;
-		}
-		break;
-	case STREAM_DIALING:
-		switch (event) {
-		case STREAM_EV_DIALED:
-			stream_set_state(s, STREAM_DIALING, event);
-			return;
-		case STREAM_EV_CONNECTED:
-			stream_set_state(s, STREAM_OPEN, event);
-			return;
-		case STREAM_EV_FAILED:
-			stream_set_state(s, STREAM_CLOSED, event);
-			return;
-		default:
-			break;
-		}
-		break;
-	case STREAM_OPEN:
-		switch (event) {
-		case STREAM_EV_ENDED:
-			stream_set_state(s, STREAM_CLOSING, event);
-			return;
-		case STREAM_EV_FAILED:
-			stream_set_state(s, STREAM_CLOSED, event);
-			return;
-		default:
-			break;
-		}
-		break;
-	case STREAM_CLOSING:
-		switch (event) {
-		case STREAM_EV_DRAINED:
-		case STREAM_EV_FAILED:
-			stream_set_state(s, STREAM_CLOSED, event);
-			return;
-		default:
-			break;
-		}
-		break;
-	case STREAM_CLOSED:
+	uint8_t next = next_states[s->state][event];
+
+	if (s->state == STREAM_CLOSED)
 		return;
-	case STREAM_STATE_COUNT:
-		break;
+	if (next) {
+		stream_set_state(s, (enum stream_state)(next - 1), event);
+		return;
 	}
 	/* Our own mistake; the peer's are found before they become events. */
 	assert(!"an event that this state does not know");
@@ -394,7 +324,7 @@ void stream_on_opened(struct stream *s, const struct frame_opened *m)
 {
 	memcpy(s->peer_nonce, m->nonce, sizeof(s->peer_nonce));
 	s->has_nonce = true;
-	stream_step(s, STREAM_EV_OPENED);
+	stream_step(s, s->held ? STREAM_EV_LET_IN : STREAM_EV_OPENED);
 }
 
 void stream_on_reset(struct stream *s, enum close_reason reason)

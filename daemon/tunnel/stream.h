@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* stream.h - one pod-to-pod TCP connection as this node sees it: its socket, two halves, its states.
  * Knows its tunnel's entry points, nothing of TLS. A stream lives on one worker; every function here runs in that worker's thread.
- * The state machine is the table in ARCHITECTURE.md: facts come in as events, stream_step decides, stream_set_state acts.
+ * The state machine is the table in ARCHITECTURE.md: facts come in as events, stream_step finds the next state, stream_set_state acts.
  * How it begins is in admission.h, its two halves are in tx_half.h and rx_half.h. */
 #ifndef CULVERT_TUNNEL_STREAM_H
 #define CULVERT_TUNNEL_STREAM_H
@@ -49,7 +49,8 @@ enum stream_event {
 	STREAM_EV_UNKNOWN,   /* server side: addresses not known yet */
 	STREAM_EV_DIALED,    /* server side: connect() is under way */
 	STREAM_EV_CONNECTED, /* server side: connect() is done */
-	STREAM_EV_OPENED,    /* client side: the far side is connected */
+	STREAM_EV_OPENED,    /* client side: the far side is connected, as the client is */
+	STREAM_EV_LET_IN,    /* the same, and the client's SYN is held: it may go on */
 	STREAM_EV_ACCEPTED,  /* client side: the client's connection is accepted */
 	STREAM_EV_ENDED,     /* both directions ended, everything was handed over */
 	STREAM_EV_DRAINED,   /* the pod has acknowledged everything */
