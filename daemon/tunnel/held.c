@@ -172,9 +172,8 @@ void pool_take_syn(struct pool *p, const struct syn *s)
 	}
 	/* The client has begun another connection from the same port; or what it was told of the first has not come to it. */
 	if (h && h->stream)
-		stream_fail(h->stream, REASON_CLIENT_GONE);
-	h = held_find(&p->held, &s->client, &s->server);
-	if (h)
+		stream_fail(h->stream, REASON_CLIENT_GONE); /* and with it h is forgotten */
+	else if (h)
 		held_forget(p, h);
 	h = held_create(p, s);
 	if (!h) {
