@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* SYNs that wait for the far side (connect: faithful): two pools, real TLS, a clock that stands still. The kernel's part is the test's. */
-#include "pair.h"
+#include "talk.h"
 
 #include "base/log.h"
 #include "tunnel/held.h"
@@ -51,26 +51,6 @@ static bool is_answered(void *ctx)
 	return near->answered >= *(int *)ctx;
 }
 
-static bool are_streams_gone(void *ctx)
-{
-	(void)ctx;
-	return !near->pool->streams_count && !far->pool->streams_count;
-}
-
-struct coming {
-	int fd;
-	int result; /* bytes, 0: the end, negative errno: the kernel says an error only once */
-};
-
-static bool has_come(void *ctx)
-{
-	struct coming *c = ctx;
-	char byte;
-
-	c->result = recv(c->fd, &byte, 1, MSG_PEEK) < 0 ? -errno : 1;
-	return c->result != -EAGAIN;
-}
-
 static void expect_released(int count)
 {
 	assert_true(pair_pump(&pair, is_released, &count));
@@ -86,42 +66,19 @@ static void expect_answer(enum syn_answer_kind answer)
 	assert_int_equal(near->last_answer.kind, answer);
 	assert_int_equal(near->released, 0);
 	assert_int_equal(near->pool->held.count, 0);
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 /* What recv says of a connection that has ended. */
 static int ending_of(int fd)
 {
-	struct coming c = { .fd = fd };
+	ssize_t n = talk_wait(&pair, fd);
 	char byte;
 
-	assert_true(pair_pump(&pair, has_come, &c));
-	if (c.result < 0)
-		return -c.result;
+	if (n < 0)
+		return (int)-n;
 	assert_int_equal(recv(fd, &byte, 1, 0), 0);
 	return 0;
-}
-
-static void say(int fd, const char *text)
-{
-	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
-}
-
-static void expect_text(int fd, const char *text)
-{
-	struct coming c = { .fd = fd };
-	char got[64] = "";
-	size_t at = 0;
-
-	while (at < strlen(text)) {
-		ssize_t n;
-
-		assert_true(pair_pump(&pair, has_come, &c));
-		n = recv(fd, got + at, strlen(text) - at, 0);
-		assert_true(n > 0);
-		at += (size_t)n;
-	}
-	assert_string_equal(got, text);
 }
 
 /* --- tests --- */
@@ -138,14 +95,14 @@ static void the_client_is_let_in_when_the_far_side_has_connected(void **state)
 	server = side_take_pod(far);
 	assert_true(server >= 0);
 	client = pair_open(&pair, 0, CLIENT, SERVER);
-	say(client, "GET");
-	expect_text(server, "GET");
-	say(server, "200");
-	expect_text(client, "200");
+	talk_say(client, "GET");
+	talk_expect(&pair, server, "GET");
+	talk_say(server, "200");
+	talk_expect(&pair, client, "200");
 	close(server);
 	assert_int_equal(ending_of(client), 0);
 	close(client);
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(near->pool->counters.closed[REASON_FINISHED], 1);
 	assert_int_equal(near->pool->counters.syns_held, 1);
 	assert_int_equal(near->pool->held.count, 0);
@@ -172,15 +129,15 @@ static void a_server_that_speaks_first(void **state)
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	expect_released(1);
 	server = side_take_pod(far);
-	say(server, "220 ready");
+	talk_say(server, "220 ready");
 	assert_true(pair_pump(&pair, has_queued, &len));
 	close(server);
 	pair_run(&pair, 20);
 	client = pair_open(&pair, 0, CLIENT, SERVER);
-	expect_text(client, "220 ready");
+	talk_expect(&pair, client, "220 ready");
 	assert_int_equal(ending_of(client), 0);
 	close(client);
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(near->pool->counters.closed[REASON_FINISHED], 1);
 }
 
@@ -223,7 +180,7 @@ static void a_syn_that_is_sent_again_is_the_same_attempt(void **state)
 	assert_int_equal(far->pool->counters.requested, 1);
 	close(pair_open(&pair, 0, CLIENT, SERVER));
 	close(side_take_pod(far));
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 static void another_connection_from_the_same_port_ends_the_first(void **state)
@@ -240,12 +197,12 @@ static void another_connection_from_the_same_port_ends_the_first(void **state)
 	close(first);
 	second = side_take_pod(far);
 	client = pair_open(&pair, 0, CLIENT, SERVER);
-	say(client, "x");
-	expect_text(second, "x");
+	talk_say(client, "x");
+	talk_expect(&pair, second, "x");
 	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 1);
 	close(client);
 	close(second);
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 /* A kernel that is closed in connect() says nothing: it only sends no more SYNs. */
@@ -282,21 +239,18 @@ static void a_client_that_gave_up_while_the_far_side_connected(void **state)
 	assert_int_equal(ending_of(server), ECONNRESET);
 	close(server);
 	assert_int_equal(near->pool->held.count, 0);
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 static void a_reset_before_the_handshake_is_through_is_a_reset(void **state)
 {
-	struct linger l = { 1, 0 };
-	int client, server;
+	int client;
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	expect_released(1);
-	server = side_take_pod(far);
-	assert_int_equal(setsockopt(server, SOL_SOCKET, SO_LINGER, &l, sizeof(l)), 0);
-	close(server);
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	talk_reset(side_take_pod(far));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(near->answered, 0); /* it was let in: no second word */
 	client = pair_open(&pair, 0, CLIENT, SERVER);
 	assert_int_equal(ending_of(client), ECONNRESET);
@@ -337,7 +291,7 @@ static void who_takes_none_of_what_was_accepted_is_let_in_at_once(void **state)
 	expect_released(HELD_STRAYS_MAX);
 	pair_advance_s(&pair, 5);
 	assert_int_equal(near->pool->held.count, 0);
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	pair_syn(&pair, 0, "10.1.0.5:50000", SERVER, 1000);
 	assert_int_equal(near->pool->counters.syns_unheld, 1);
 	assert_int_equal(near->pool->held.count, 0);
@@ -369,7 +323,7 @@ static void an_address_that_nobody_knows_is_silence(void **state)
 	expect_released(1);
 	close(pair_open(&pair, 0, CLIENT, SERVER));
 	close(side_take_pod(far));
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	view_unref(v);
 }
 
@@ -420,11 +374,11 @@ static void an_attempt_outlives_its_tunnel(void **state)
 	close(server);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", SERVER);
 	server = side_take_pod(far);
-	say(client, "x");
-	expect_text(server, "x");
+	talk_say(client, "x");
+	talk_expect(&pair, server, "x");
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(near->answered, 0);
 }
 
@@ -473,7 +427,7 @@ static void a_worker_that_is_late_gives_up_nobody(void **state)
 		close(clients[i]);
 		close(side_take_pod(far));
 	}
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	view_unref(views[0]);
 	view_unref(views[1]);
 }
@@ -523,7 +477,7 @@ static void a_peer_that_says_that_the_client_has_given_up(void **state)
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	expect_released(1);
 	stream_fail(only_stream(far), REASON_CLIENT_GONE);
-	assert_true(pair_pump(&pair, are_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	client = pair_open(&pair, 0, CLIENT, SERVER);
 	assert_int_equal(ending_of(client), ECONNRESET);
 	close(client);

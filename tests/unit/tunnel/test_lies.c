@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A peer with a good certificate that breaks the protocol: its tunnel is closed with a named reason, and nothing else is disturbed. */
-#include "pair.h"
+#include "talk.h"
 
 #include "base/log.h"
 #include "unit/pki.h"
@@ -95,13 +95,6 @@ static bool liar_is_gone(void *ctx)
 	return liar.is_gone;
 }
 
-static bool pod_has_come(void *ctx)
-{
-	struct side *s = ctx;
-
-	return s->pods_taken < s->pods_count;
-}
-
 static void put(size_t (*make)(uint8_t *dst))
 {
 	uint8_t *dst = link_reserve(liar.link);
@@ -151,7 +144,7 @@ static int set_up(void **state)
 	(void)state;
 	pair_init(&pair, 256 << 20);
 	honest_client = pair_open(&pair, 0, "10.1.0.5:30000", "10.2.0.7:80");
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	honest_server = side_take_pod(&pair.side[1]);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What two nodes tell each other of their pair, and what becomes of streams when a node is enrolled, taken out, or leaves. */
-#include "pair.h"
+#include "talk.h"
 
 #include "base/log.h"
 #include "tunnel/admission.h"
@@ -83,20 +83,6 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static bool pod_has_come(void *ctx)
-{
-	struct side *s = ctx;
-
-	return s->pods_taken < s->pods_count;
-}
-
-static void open_pair(const char *client, const char *server, int *ret_client, int *ret_server)
-{
-	*ret_client = pair_open(&pair, 0, client, server);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
-	*ret_server = side_take_pod(&pair.side[1]);
-}
-
 static int error_of(int fd)
 {
 	char byte;
@@ -161,7 +147,7 @@ static void a_change_is_told_in_a_running_tunnel(void **state)
 	(void)state;
 	pair.side[0].pair_state = PAIR_NOT_ENROLLED;
 	pair.side[1].pair_state = PAIR_JOINING;
-	open_pair("10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	pair_run(&pair, 20);
 	assert_int_equal(pair.side[1].heard, PAIR_NOT_ENROLLED);
 	assert_int_equal(pair.side[1].pair_state, PAIR_JOINING);
@@ -190,7 +176,7 @@ static void the_end_of_its_time_is_told(void **state)
 	(void)state;
 	pair.side[0].pair_state = PAIR_JOINING;
 	pair.side[1].pair_state = PAIR_NOT_ENROLLED;
-	open_pair("10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	assert_true(pair_pump(&pair, node2_heard_joining, NULL));
 	pair.side[0].pair_state = PAIR_JOINED;
 	pair_advance_s(&pair, 2);
@@ -229,7 +215,7 @@ static void who_is_enrolled_is_counted_and_hashed(void **state)
 	hello_hash_enrolled(pair.side[0].view, &count, hash);
 	assert_int_equal(count, 2);
 	assert_memory_equal(hash, both, sizeof(hash));
-	open_pair("10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	peer = container_of(pair.side[1].pool->peers.next, struct peer, entry);
 	assert_int_equal(peer->heard.enrolled_count, 2);
 	assert_memory_equal(peer->heard.enrolled_hash, both, sizeof(both));
@@ -252,7 +238,7 @@ static void other_settings_are_told_in_the_life_of_a_tunnel(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair("10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	peer = container_of(pair.side[1].pool->peers.next, struct peer, entry);
 	assert_int_equal(peer->settings_hash, pair.side[0].pool->settings->settings_hash);
 	pool_set_settings_hash(pair.side[0].pool, 4711);
@@ -274,14 +260,14 @@ static void a_node_that_is_taken_out_keeps_its_streams(void **state)
 	int client, server, other;
 
 	(void)state;
-	open_pair("10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	set_nodes(0, BOTH, NODE1);
 	set_nodes(1, BOTH, NODE1);
 	expect_alive(client, server);
 	expect_alive(server, client);
 	/* A tunnel that is there is still taken; none is made: the next connection passes in the clear, the sooner the better. */
 	other = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	close(side_take_pod(&pair.side[1]));
 	close(other);
 	tunnel_close(side_tunnel(&pair.side[0]), REASON_TUNNEL_LOST, "for a test");
@@ -317,7 +303,7 @@ static void a_node_that_left_is_cut_at_once(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair("10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	set_nodes(0, NODE1, NODE1);
 	assert_int_equal(pair.side[0].pool->streams_count, 0);
 	assert_null(side_tunnel(&pair.side[0]));
@@ -347,7 +333,7 @@ static void a_node_without_an_address_is_not_called(void **state)
 	pair_advance_s(&pair, 3);
 	assert_int_equal(pair.side[0].connects, 0);
 	set_nodes(0, BOTH, BOTH);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	close(side_take_pod(&pair.side[1]));
 	close(client);
 }
@@ -361,9 +347,9 @@ static void an_address_whose_pod_has_ended_waits(void **state)
 	set_entry(0, "10.2.0.7/32", "node2", VIEW_ENTRY_ENDING);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
 	pair_advance_s(&pair, 3);
-	assert_false(pod_has_come(&pair.side[1]));
+	assert_false(talk_has_come(&pair.side[1]));
 	set_entry(0, "10.2.0.7/32", "node2", 0);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	expect_alive(client, server);
 	/* It ends while a stream runs: nobody else has it, so the stream goes on. */
@@ -380,7 +366,7 @@ static void an_address_whose_pod_has_ended_waits(void **state)
 	pair_advance_s(&pair, PAIR_JUDGED_S - PAIR_LATE_S);
 	assert_true(pair_pump(&pair, is_reset, &client));
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
-	assert_false(pod_has_come(&pair.side[1]));
+	assert_false(talk_has_come(&pair.side[1]));
 	close(client);
 }
 
@@ -393,9 +379,9 @@ static void the_far_node_waits_for_an_ended_owner_too(void **state)
 	set_entry(1, "10.1.0.5/32", "node2", VIEW_ENTRY_ENDING);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
 	pair_advance_s(&pair, PAIR_LATE_S);
-	assert_false(pod_has_come(&pair.side[1]));
+	assert_false(talk_has_come(&pair.side[1]));
 	set_entry(1, "10.1.0.5/32", "node1", 0);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	expect_alive(client, server);
 	close(client);
@@ -423,8 +409,8 @@ static void one_pods_change_concerns_that_pod(void **state)
 	struct view *v;
 
 	(void)state;
-	open_pair("10.1.0.5:40000", "10.2.0.7:80", &moved, &moved_server);
-	open_pair("10.1.0.5:40001", "10.2.0.150:80", &stays, &stays_server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &moved, &moved_server);
+	talk_open(&pair, 0, "10.1.0.5:40001", "10.2.0.150:80", &stays, &stays_server);
 	waits = pair_open(&pair, 0, "10.1.0.5:40002", "10.9.0.9:80");
 	pair_run(&pair, 20);
 	set_entry(0, "10.2.0.7/32", "node1", 0);
@@ -434,7 +420,7 @@ static void one_pods_change_concerns_that_pod(void **state)
 	assert_int_equal(error_of(waits), -EAGAIN);
 	set_entry(0, "10.9.0.9/32", "node2", 0);
 	set_entry(1, "10.9.0.9/32", "node2", 0);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	close(side_take_pod(&pair.side[1]));
 	close(waits);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What one peer, and somebody who is none, can make a node hold by connecting to it. */
-#include "pair.h"
+#include "talk.h"
 
 #include "base/log.h"
 #include "tls/ca.h"
@@ -148,11 +148,6 @@ static void a_peer_makes_only_so_many_tunnels(void **state)
 	assert_int_equal(tunnels_of_peer(), 1);
 }
 
-static bool pod_has_come(void *ctx)
-{
-	return ((struct side *)ctx)->pods_count > 0;
-}
-
 static void handshakes_that_stand_still_do_not_keep_nodes_out(void **state)
 {
 	enum { N = 300 };
@@ -167,7 +162,7 @@ static void handshakes_that_stand_still_do_not_keep_nodes_out(void **state)
 	pair_run(&pair, 5);
 	assert_true(pair.side[1].pool->strangers_count < N);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	close(client);
 	for (int i = 0; i < N; i++)
 		close(fds[i]);
@@ -199,7 +194,7 @@ static void a_revoked_peer_is_cut_at_once_and_others_are_not(void **state)
 
 	(void)state;
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	snprintf(command, sizeof(command), "rm -rf %.90s/next && cp -r %.120s %.90s/next", pki->dir, id->dir, pki->dir);
 	assert_int_equal(system(command), 0);
 	snprintf(path, sizeof(path), "%s/next/crl.pem", pki->dir);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Streams and tunnels end to end: two pools, real TLS, real sockets, a clock that stands still. */
-#include "pair.h"
+#include "talk.h"
 
 #include "base/log.h"
 
@@ -38,84 +38,6 @@ static int tear_down(void **state)
 	(void)state;
 	pair_done(&pair);
 	return 0;
-}
-
-/* --- conditions --- */
-
-static bool pod_has_come(void *ctx)
-{
-	struct side *s = ctx;
-
-	return s->pods_taken < s->pods_count;
-}
-
-static bool all_streams_gone(void *ctx)
-{
-	(void)ctx;
-	return (!pair.side[0].pool || !pair.side[0].pool->streams_count) && (!pair.side[1].pool || !pair.side[1].pool->streams_count);
-}
-
-struct readable {
-	int fd;
-	ssize_t result; /* bytes peeked, 0: end, negative errno */
-};
-
-static bool is_readable(void *ctx)
-{
-	struct readable *r = ctx;
-	char byte;
-	ssize_t n = recv(r->fd, &byte, 1, MSG_PEEK);
-
-	r->result = n < 0 ? -errno : n;
-	return r->result != -EAGAIN;
-}
-
-static ssize_t wait_readable(int fd)
-{
-	struct readable r = { .fd = fd };
-
-	(void)pair_pump(&pair, is_readable, &r);
-	return r.result;
-}
-
-/* Reads exactly what is expected. */
-static void expect_text(int fd, const char *text)
-{
-	char got[256];
-	size_t at = 0;
-
-	while (at < strlen(text)) {
-		ssize_t n;
-
-		assert_true(wait_readable(fd) > 0);
-		n = recv(fd, got + at, strlen(text) - at, 0);
-		assert_true(n > 0);
-		at += (size_t)n;
-	}
-	got[at] = '\0';
-	assert_string_equal(got, text);
-}
-
-static void say(int fd, const char *text)
-{
-	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
-}
-
-static void reset_close(int fd)
-{
-	struct linger l = { 1, 0 };
-
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)), 0);
-	close(fd);
-}
-
-static void open_pair(int from, const char *client, const char *server, int *ret_client, int *ret_server)
-{
-	struct side *to = &pair.side[!from];
-
-	*ret_client = pair_open(&pair, from, client, server);
-	assert_true(pair_pump(&pair, pod_has_come, to));
-	*ret_server = side_take_pod(to);
 }
 
 /* --- a byte pattern both ways --- */
@@ -174,17 +96,17 @@ static void request_and_answer_with_half_close(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	say(client, "GET");
-	expect_text(server, "GET");
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_say(client, "GET");
+	talk_expect(&pair, server, "GET");
 	assert_int_equal(shutdown(client, SHUT_WR), 0);
-	assert_int_equal(wait_readable(server), 0);
-	say(server, "200 OK");
-	expect_text(client, "200 OK");
+	assert_int_equal(talk_wait(&pair, server), 0);
+	talk_say(server, "200 OK");
+	talk_expect(&pair, client, "200 OK");
 	close(server);
-	assert_int_equal(wait_readable(client), 0);
+	assert_int_equal(talk_wait(&pair, client), 0);
 	close(client);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_FINISHED], 1);
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_FINISHED], 1);
 }
@@ -194,13 +116,13 @@ static void server_speaks_first(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(1, "10.2.0.5:40000", "10.1.0.7:25", &client, &server);
-	say(server, "220 ready");
-	expect_text(client, "220 ready");
+	talk_open(&pair, 1, "10.2.0.5:40000", "10.1.0.7:25", &client, &server);
+	talk_say(server, "220 ready");
+	talk_expect(&pair, client, "220 ready");
 	close(server);
-	assert_int_equal(wait_readable(client), 0);
-	say(client, "late"); /* the pod's kernel answers with a reset, which must come through */
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_int_equal(talk_wait(&pair, client), 0);
+	talk_say(client, "late"); /* the pod's kernel answers with a reset, which must come through */
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	close(client);
 }
 
@@ -210,13 +132,13 @@ static void reset_stays_a_reset(void **state)
 	for (int from_client = 0; from_client < 2; from_client++) {
 		int client, server;
 
-		open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-		say(client, "x");
-		expect_text(server, "x");
-		reset_close(from_client ? client : server);
-		assert_int_equal(wait_readable(from_client ? server : client), -ECONNRESET);
+		talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+		talk_say(client, "x");
+		talk_expect(&pair, server, "x");
+		talk_reset(from_client ? client : server);
+		assert_int_equal(talk_wait(&pair, from_client ? server : client), -ECONNRESET);
 		close(from_client ? server : client);
-		assert_true(pair_pump(&pair, all_streams_gone, NULL));
+		assert_true(pair_pump(&pair, talk_is_over, &pair));
 	}
 }
 
@@ -227,7 +149,7 @@ static void refused_server_resets_the_client(void **state)
 	(void)state;
 	pair.side[1].connect_pod_error = -ECONNREFUSED;
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:81");
-	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_REFUSED], 1);
 	close(client);
 }
@@ -242,10 +164,10 @@ static void one_tunnel_carries_many_both_ways(void **state)
 		char from[32], text[32];
 
 		snprintf(from, sizeof(from), "10.%d.0.5:%d", i % 2 + 1, 40000 + i);
-		open_pair(i % 2, from, i % 2 ? "10.1.0.7:80" : "10.2.0.7:80", &client[i], &server[i]);
+		talk_open(&pair, i % 2, from, i % 2 ? "10.1.0.7:80" : "10.2.0.7:80", &client[i], &server[i]);
 		snprintf(text, sizeof(text), "stream %d", i);
-		say(client[i], text);
-		expect_text(server[i], text);
+		talk_say(client[i], text);
+		talk_expect(&pair, server[i], text);
 	}
 	assert_int_equal(pair.side[0].connects + pair.side[1].connects, 1);
 	assert_int_equal(side_tunnel(&pair.side[0])->streams_count, 2 * N);
@@ -253,7 +175,7 @@ static void one_tunnel_carries_many_both_ways(void **state)
 		close(client[i]);
 		close(server[i]);
 	}
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 static void bulk_moves_to_its_own_link_and_arrives_whole(void **state)
@@ -262,7 +184,7 @@ static void bulk_moves_to_its_own_link_and_arrives_whole(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:5001", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:5001", &client, &server);
 	flows[0] = (struct flow){ .from = client, .to = server, .total = 24 * MIB };
 	flows[1] = (struct flow){ .from = server, .to = client, .total = 24 * MIB };
 	assert_true(pair_pump(&pair, flows_done, flows));
@@ -272,11 +194,11 @@ static void bulk_moves_to_its_own_link_and_arrives_whole(void **state)
 	assert_true(tunnel_has_bulk(side_tunnel(&pair.side[0])));
 	assert_true(side_tunnel(&pair.side[0])->link[FRAME_LINK_BULK]->tx_bytes > MIB);
 	shutdown(client, SHUT_WR);
-	assert_int_equal(wait_readable(server), 0);
+	assert_int_equal(talk_wait(&pair, server), 0);
 	close(server);
-	assert_int_equal(wait_readable(client), 0);
+	assert_int_equal(talk_wait(&pair, client), 0);
 	close(client);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 static void a_stuck_pod_stops_only_itself(void **state)
@@ -288,7 +210,7 @@ static void a_stuck_pod_stops_only_itself(void **state)
 	ssize_t n;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &stuck_client, &stuck_server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &stuck_client, &stuck_server);
 	for (int i = 0; i < 5000; i++) {
 		n = send(stuck_client, block, sizeof(block), MSG_NOSIGNAL);
 		if (n > 0)
@@ -299,7 +221,7 @@ static void a_stuck_pod_stops_only_itself(void **state)
 	n = send(stuck_client, block, sizeof(block), MSG_NOSIGNAL);
 	assert_true(n < 0);
 	assert_true(budget_granted(&pair.side[1].budget) <= WINDOW_MAX_BYTES);
-	open_pair(0, "10.1.0.5:40001", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80", &client, &server);
 	flows[0] = (struct flow){ .from = client, .to = server, .total = 8 * MIB };
 	assert_true(pair_pump(&pair, flows_done, flows));
 	assert_false(flows[0].is_bad);
@@ -328,7 +250,7 @@ static void idle_streams_give_credit_back(void **state)
 		char from[32];
 
 		snprintf(from, sizeof(from), "10.1.0.5:%d", 40000 + i);
-		open_pair(0, from, "10.2.0.7:80", &client[i], &server[i]);
+		talk_open(&pair, 0, from, "10.2.0.7:80", &client[i], &server[i]);
 		flows[0] = (struct flow){ .from = client[i], .to = server[i], .total = MIB };
 		assert_true(pair_pump(&pair, flows_done, flows));
 		if (i == 5)
@@ -339,7 +261,7 @@ static void idle_streams_give_credit_back(void **state)
 	pair_advance_s(&pair, 4);
 	assert_false(budget_is_tight(&pair.side[1].budget));
 	assert_true(budget_granted(&pair.side[1].budget) <= (uint64_t)N * WINDOW_INITIAL_BYTES);
-	open_pair(0, "10.1.0.5:50000", "10.2.0.7:80", &fresh_client, &fresh_server);
+	talk_open(&pair, 0, "10.1.0.5:50000", "10.2.0.7:80", &fresh_client, &fresh_server);
 	flows[0] = (struct flow){ .from = fresh_client, .to = fresh_server, .total = 4 * MIB };
 	assert_true(pair_pump(&pair, flows_done, flows));
 	/* The old ones go on from their floor. */
@@ -383,18 +305,18 @@ static void a_cut_wire_loses_nothing(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	say(client, "before");
-	expect_text(server, "before");
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_say(client, "before");
+	talk_expect(&pair, server, "before");
 	pair.side[1].is_cut = true;
-	say(client, "during");
+	talk_say(client, "during");
 	pair_advance_s(&pair, 30);
 	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_SUSPECT);
 	assert_int_equal(pair.side[0].ups, 0);
 	pair.side[1].is_cut = false;
-	expect_text(server, "during");
-	say(server, "after");
-	expect_text(client, "after");
+	talk_expect(&pair, server, "during");
+	talk_say(server, "after");
+	talk_expect(&pair, client, "after");
 	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_UP);
 	assert_int_equal(pair.side[0].ups, 1);
 	close(client);
@@ -406,9 +328,9 @@ static void a_peer_silent_for_peer_timeout_is_given_up(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	say(client, "x");
-	expect_text(server, "x");
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_say(client, "x");
+	talk_expect(&pair, server, "x");
 	pair.side[1].is_cut = true;
 	pair_advance_s(&pair, 9);
 	assert_int_equal(pair.side[0].silents, 0);
@@ -416,7 +338,7 @@ static void a_peer_silent_for_peer_timeout_is_given_up(void **state)
 	assert_int_equal(pair.side[0].silents, 1); /* pods' kernels may find out */
 	pair_advance_s(&pair, 110);
 	assert_int_equal(pair.side[0].silents, 0); /* nobody is left to find out */
-	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_PEER_TIMEOUT], 1);
 	pair.side[1].is_cut = false;
 	close(client);
@@ -435,7 +357,7 @@ static void an_idle_tunnel_that_is_asked_is_not_silent_yet(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	close(client);
 	close(server);
 	assert_true(pair_pump(&pair, are_streams_gone_here, NULL));
@@ -461,17 +383,17 @@ static void a_restarted_peer_resets_and_comes_back(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	side_stop(&pair.side[1]);
-	assert_int_equal(wait_readable(client), -ECONNRESET);
-	assert_int_equal(wait_readable(server), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, server), -ECONNRESET);
 	close(client);
 	close(server);
 	side_start(&pair.side[1]);
 	pair_advance_s(&pair, 2); /* the first attempt may come before it is back: the next is a back-off later */
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	say(client, "again");
-	expect_text(server, "again");
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_say(client, "again");
+	talk_expect(&pair, server, "again");
 	close(client);
 	close(server);
 }
@@ -483,13 +405,13 @@ static void a_client_waits_for_a_peer_that_is_not_there_yet(void **state)
 	(void)state;
 	pair.side[0].connect_node_error = -EHOSTUNREACH;
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
-	say(client, "patience");
+	talk_say(client, "patience");
 	pair_advance_s(&pair, 20);
 	pair.side[0].connect_node_error = 0;
 	pair_advance_s(&pair, 13);
-	assert_true(pod_has_come(&pair.side[1]));
+	assert_true(talk_has_come(&pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
-	expect_text(server, "patience");
+	talk_expect(&pair, server, "patience");
 	close(client);
 	close(server);
 }
@@ -502,20 +424,20 @@ static void an_unknown_source_waits_for_the_view(void **state)
 	(void)state;
 	pool_set_view(pair.side[1].pool, narrow);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
-	say(client, "hello");
+	talk_say(client, "hello");
 	pair_advance_s(&pair, PAIR_LATE_S);
-	assert_false(pod_has_come(&pair.side[1]));
+	assert_false(talk_has_come(&pair.side[1]));
 	pool_set_view(pair.side[1].pool, wide);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
-	expect_text(server, "hello");
+	talk_expect(&pair, server, "hello");
 	close(client);
 	close(server);
 	/* And refused where the view never says so. */
 	pool_set_view(pair.side[1].pool, narrow);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
 	pair_advance_s(&pair, PAIR_JUDGED_S);
-	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
 	close(client);
 	view_unref(narrow);
@@ -532,7 +454,7 @@ static void a_foreign_source_is_refused_and_counted(void **state)
 	pool_set_view(pair.side[1].pool, v);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
 	pair_advance_s(&pair, PAIR_JUDGED_S);
-	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	assert_int_equal(pair.side[1].pool->counters.foreign_claims, 1);
 	assert_int_equal(pair.side[1].pods_count, 0);
 	close(client);
@@ -545,10 +467,10 @@ static void a_moved_address_resets_running_streams(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	pool_set_view(pair.side[0].pool, v);
-	assert_int_equal(wait_readable(client), -ECONNRESET);
-	assert_int_equal(wait_readable(server), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, server), -ECONNRESET);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_MOVED], 1);
 	close(client);
 	close(server);
@@ -560,19 +482,19 @@ static void drain_lets_streams_finish(void **state)
 	int client, server, late;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	pool_drain(pair.side[1].pool);
 	pair_run(&pair, 50);
 	assert_false(pair.side[1].is_drained);
-	say(client, "still here");
-	expect_text(server, "still here");
+	talk_say(client, "still here");
+	talk_expect(&pair, server, "still here");
 	late = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
 	pair_run(&pair, 50);
 	assert_int_equal(pair.side[1].pods_count, 1); /* it waits for a tunnel, none takes it */
 	shutdown(client, SHUT_WR);
-	assert_int_equal(wait_readable(server), 0);
+	assert_int_equal(talk_wait(&pair, server), 0);
 	close(server);
-	assert_int_equal(wait_readable(client), 0);
+	assert_int_equal(talk_wait(&pair, client), 0);
 	pair_run(&pair, 200);
 	assert_true(pair.side[1].is_drained);
 	close(client);
@@ -584,12 +506,12 @@ static void drain_timeout_resets_the_rest(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	pool_drain(pair.side[1].pool);
 	pair_advance_s(&pair, 31);
 	assert_true(pair.side[1].is_drained);
-	assert_int_equal(wait_readable(client), -ECONNRESET);
-	assert_int_equal(wait_readable(server), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, server), -ECONNRESET);
 	close(client);
 	close(server);
 }
@@ -599,10 +521,10 @@ static void an_idle_tunnel_is_closed(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	pair_advance_s(&pair, 590);
 	assert_non_null(side_tunnel(&pair.side[0]));
 	pair_advance_s(&pair, 20);
@@ -617,16 +539,17 @@ static void many_short_connections_leave_nothing(void **state)
 	for (int i = 0; i < 500; i++) {
 		int client, server;
 
-		open_pair(i % 2, i % 2 ? "10.2.0.5:40000" : "10.1.0.5:40000", i % 2 ? "10.1.0.7:80" : "10.2.0.7:80", &client, &server);
-		say(client, "q");
-		expect_text(server, "q");
+		talk_open(&pair, i % 2, i % 2 ? "10.2.0.5:40000" : "10.1.0.5:40000", i % 2 ? "10.1.0.7:80" : "10.2.0.7:80", &client,
+		          &server);
+		talk_say(client, "q");
+		talk_expect(&pair, server, "q");
 		if (i % 3)
 			close(server);
 		close(client);
 		if (i % 3 == 0)
 			close(server);
 	}
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(side_tunnel(&pair.side[0])->budgeted_bytes, 0);
 	assert_int_equal(side_tunnel(&pair.side[1])->budgeted_bytes, 0);
 	assert_int_equal(side_tunnel(&pair.side[1])->rx_consumed, side_tunnel(&pair.side[1])->rx_received);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Streams in the moments between two states: what crosses on the wire, what ends while something else begins, what a node does that ends. */
-#include "pair.h"
+#include "talk.h"
 
 #include "base/log.h"
 #include "tunnel/streams.h"
@@ -38,19 +38,6 @@ static int tear_down(void **state)
 
 /* --- helpers --- */
 
-static bool pod_has_come(void *ctx)
-{
-	struct side *s = ctx;
-
-	return s->pods_taken < s->pods_count;
-}
-
-static bool all_streams_gone(void *ctx)
-{
-	(void)ctx;
-	return !pair.side[0].pool->streams_count && !pair.side[1].pool->streams_count;
-}
-
 static bool has_bulk(void *ctx)
 {
 	struct tunnel *t = side_tunnel(ctx);
@@ -63,29 +50,6 @@ static bool is_drained(void *ctx)
 	return ((struct side *)ctx)->is_drained;
 }
 
-struct readable {
-	int fd;
-	ssize_t result; /* bytes peeked, 0: end, negative errno */
-};
-
-static bool is_readable(void *ctx)
-{
-	struct readable *r = ctx;
-	char byte;
-	ssize_t n = recv(r->fd, &byte, 1, MSG_PEEK);
-
-	r->result = n < 0 ? -errno : n;
-	return r->result != -EAGAIN;
-}
-
-static ssize_t wait_readable(int fd)
-{
-	struct readable r = { .fd = fd };
-
-	(void)pair_pump(&pair, is_readable, &r);
-	return r.result;
-}
-
 static void expect_bytes(int fd, size_t total)
 {
 	char got[65536];
@@ -93,7 +57,7 @@ static void expect_bytes(int fd, size_t total)
 	while (total) {
 		ssize_t n;
 
-		assert_true(wait_readable(fd) > 0);
+		assert_true(talk_wait(&pair, fd) > 0);
 		n = recv(fd, got, total < sizeof(got) ? total : sizeof(got), 0);
 		assert_true(n > 0);
 		total -= (size_t)n;
@@ -129,13 +93,6 @@ static void run_side(int i, int batches)
 		(void)loop_run_once(pair.side[i].loop, 0);
 }
 
-static void open_pair(int from, const char *client, const char *server, int *ret_client, int *ret_server)
-{
-	*ret_client = pair_open(&pair, from, client, server);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[!from]));
-	*ret_server = side_take_pod(&pair.side[!from]);
-}
-
 /* The only stream of side i. */
 static struct stream *stream_of(int i)
 {
@@ -161,7 +118,7 @@ static void an_end_right_behind_a_switch_that_is_due(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	carry(client, server, 100);
 	tunnel_want_bulk(side_tunnel(&pair.side[0]));
 	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
@@ -177,11 +134,11 @@ static void an_end_right_behind_a_switch_that_is_due(void **state)
 	send_bytes(client, STREAM_LARGE_READ_BYTES);
 	assert_int_equal(shutdown(client, SHUT_WR), 0);
 	expect_bytes(server, STREAM_LARGE_READ_BYTES);
-	assert_int_equal(wait_readable(server), 0);
+	assert_int_equal(talk_wait(&pair, server), 0);
 	close(server);
-	assert_int_equal(wait_readable(client), 0);
+	assert_int_equal(talk_wait(&pair, client), 0);
 	close(client);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 static void a_switch_overtakes_the_hello_of_the_bulk_link(void **state)
@@ -191,7 +148,7 @@ static void a_switch_overtakes_the_hello_of_the_bulk_link(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	carry(server, client, 100);
 	t = side_tunnel(&pair.side[0]);
 	tunnel_want_bulk(t);
@@ -226,7 +183,7 @@ static void an_end_on_the_new_link_overtakes_data_on_the_old_one(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	carry(client, server, 100);
 	tunnel_want_bulk(side_tunnel(&pair.side[0]));
 	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
@@ -247,11 +204,11 @@ static void an_end_on_the_new_link_overtakes_data_on_the_old_one(void **state)
 	assert_true(pair_pump(&pair, has_stashed_end, to));
 	assert_int_equal(loop_add(pair.side[1].loop, &light->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), 0);
 	expect_bytes(server, STREAM_LARGE_READ_BYTES + 1000);
-	assert_int_equal(wait_readable(server), 0);
+	assert_int_equal(talk_wait(&pair, server), 0);
 	carry(server, client, 100);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 /* --- credit --- */
@@ -262,7 +219,7 @@ static void credit_is_asked_back_while_data_is_on_its_way(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	carry(client, server, MIB);
 	s = stream_of(1);
 	assert_true(s->rx.size > 4 * WINDOW_INITIAL_BYTES);
@@ -302,14 +259,14 @@ static void streams_that_wait_do_not_use_up_the_tunnels_credit(void **state)
 		pair_run(&pair, 10);
 	}
 	assert_int_equal(side_tunnel(&pair.side[1])->judging_count, N);
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	carry(client, server, 100000);
 	for (int i = 0; i < N; i++)
 		close(waiting[i]);
 	close(client);
 	close(server);
 	pair_advance_s(&pair, PAIR_JUDGED_S);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(side_tunnel(&pair.side[1])->budgeted_bytes, 0);
 	view_unref(v);
 }
@@ -321,7 +278,7 @@ static void a_tunnels_credit_never_goes_back(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	t = side_tunnel(&pair.side[1]);
 	t->budgeted_bytes += 64 * MIB; /* as many streams would have it */
 	streams_consumed(t, 0);
@@ -346,17 +303,17 @@ static void reopens_elsewhere(bool is_half_closed)
 {
 	int first_client, first_server, client, server;
 
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &first_client, &first_server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &first_client, &first_server);
 	client = pair_open(&pair, 1, "10.2.0.5:40000", "10.1.0.7:80");
 	if (is_half_closed)
 		assert_int_equal(shutdown(client, SHUT_WR), 0);
 	run_side(1, 5);
 	tunnel_close(side_tunnel(&pair.side[0]), REASON_PROTOCOL, "the test ends it");
-	assert_int_equal(wait_readable(first_client), -ECONNRESET);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[0]));
+	assert_int_equal(talk_wait(&pair, first_client), -ECONNRESET);
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[0]));
 	server = side_take_pod(&pair.side[0]);
 	if (is_half_closed)
-		assert_int_equal(wait_readable(server), 0);
+		assert_int_equal(talk_wait(&pair, server), 0);
 	else
 		carry(client, server, 1000);
 	carry(server, client, 1000);
@@ -365,7 +322,7 @@ static void reopens_elsewhere(bool is_half_closed)
 	close(first_server);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 static void an_open_that_was_not_taken_goes_elsewhere(void **state)
@@ -385,20 +342,20 @@ static void an_open_that_is_owed_goes_before_goaway(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	pair_run(&pair, 20);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
 	tunnel_drain(side_tunnel(&pair.side[0]), REASON_FINISHED); /* as for new certificates */
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	carry(client, server, 1000);
 	carry(server, client, 1000);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 static bool has_tunnel_up(void *ctx)
@@ -424,13 +381,13 @@ static void new_certificates_do_not_touch_a_tunnel_that_the_peer_uses_already(vo
 	run_side(1, 5);
 	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_CONNECTING);
 	pool_set_tls(pair.side[0].pool, id->ctx, id->info.self.not_after_s);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[0]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[0]));
 	server = side_take_pod(&pair.side[0]);
 	expect_bytes(server, 100);
 	carry(server, client, 100);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	pair_advance_s(&pair, 5);
 	assert_int_equal(side_tunnel(&pair.side[0])->generation, pair.side[0].pool->generation);
 }
@@ -442,13 +399,13 @@ static void the_last_of_a_bulk_link_is_read_behind_the_end_of_the_tunnel(void **
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	carry(client, server, 100);
 	tunnel_want_bulk(side_tunnel(&pair.side[0]));
 	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
 	pair_run(&pair, 20);
 	assert_int_equal(shutdown(server, SHUT_WR), 0);
-	assert_int_equal(wait_readable(client), 0);
+	assert_int_equal(talk_wait(&pair, client), 0);
 	nearly_bulk(stream_of(0));
 	stream_of(0)->tx.limit += 65536;
 	stream_of(1)->rx.limit += 65536;
@@ -465,9 +422,9 @@ static void the_last_of_a_bulk_link_is_read_behind_the_end_of_the_tunnel(void **
 		pair_advance_s(&pair, 1);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_FINISHED], 1);
 	expect_bytes(server, STREAM_LARGE_READ_BYTES + 10000);
-	assert_int_equal(wait_readable(server), 0);
+	assert_int_equal(talk_wait(&pair, server), 0);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_FINISHED], 1);
 }
 
@@ -478,17 +435,17 @@ static void an_open_that_crosses_a_drain_is_taken(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	/* An idle node is told to end while an OPEN is on its way to it. */
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
 	send_bytes(client, 100);
 	run_side(0, 5);
 	pool_drain(pair.side[1].pool);
 	run_side(1, 1);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	expect_bytes(server, 100);
 	carry(server, client, 100);
@@ -504,10 +461,10 @@ static void a_peer_that_does_not_answer_holds_a_drain_up_for_seconds_only(void *
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	pair.side[0].is_cut = true;
 	pool_drain(pair.side[1].pool);
 	pair_run(&pair, 5);
@@ -530,7 +487,7 @@ static void a_stream_that_waits_for_a_tunnel_has_the_time_of_the_drain(void **st
 	pool_drain(pair.side[0].pool);
 	run_side(0, 5);
 	pair.side[1].is_cut = false;
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	expect_bytes(server, 100);
 	carry(server, client, 100);
@@ -550,7 +507,7 @@ static void a_stream_that_waits_for_a_tunnel_has_the_time_of_the_drain(void **st
 	assert_false(pair.side[0].is_drained);
 	pair.side[0].connect_node_error = 0;
 	pair_advance_s(&pair, 5);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	send_bytes(late, 100);
 	expect_bytes(server, 100);
@@ -574,7 +531,7 @@ static void a_stream_that_waits_in_vain_is_reset_at_the_end_of_the_drain(void **
 	pair_advance_s(&pair, 2);
 	assert_true(pair.side[0].is_drained);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_DRAINING], 1);
-	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	close(client);
 	close(unknown);
 }
@@ -586,10 +543,10 @@ static void make_closing(int *ret_client, int *ret_server)
 
 	*ret_client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
 	assert_int_equal(setsockopt(*ret_client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	*ret_server = side_take_pod(&pair.side[1]);
 	assert_int_equal(shutdown(*ret_client, SHUT_WR), 0);
-	assert_int_equal(wait_readable(*ret_server), 0);
+	assert_int_equal(talk_wait(&pair, *ret_server), 0);
 	send_bytes(*ret_server, 300000);
 	close(*ret_server);
 	*ret_server = -1;
@@ -635,7 +592,7 @@ static void a_stream_that_ends_outlives_its_peer(void **state)
 	assert_null(stream_of(0)->peer);
 	/* All that was sent still arrives. */
 	expect_bytes(client, 300000);
-	assert_int_equal(wait_readable(client), 0);
+	assert_int_equal(talk_wait(&pair, client), 0);
 	pair_advance_s(&pair, 3);
 	assert_int_equal(pair.side[0].pool->streams_count, 0);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_FINISHED], 1);
@@ -650,10 +607,10 @@ static void what_came_whole_is_handed_over_although_the_tunnel_is_lost(void **st
 	(void)state;
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
 	assert_int_equal(setsockopt(client, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	assert_int_equal(shutdown(client, SHUT_WR), 0);
-	assert_int_equal(wait_readable(server), 0);
+	assert_int_equal(talk_wait(&pair, server), 0);
 	/* More than the kernel takes for a pod that does not read: the rest lies in the stream's queue. */
 	pair_run(&pair, 50);
 	stream_of(0)->is_write_blocked = true;
@@ -667,8 +624,8 @@ static void what_came_whole_is_handed_over_although_the_tunnel_is_lost(void **st
 	assert_null(stream_of(0)->tunnel);
 	stream_of(0)->source.on_event(&stream_of(0)->source, EPOLLOUT);
 	expect_bytes(client, 20000);
-	assert_int_equal(wait_readable(client), 0);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_int_equal(talk_wait(&pair, client), 0);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_FINISHED], 1);
 	close(client);
 }
@@ -698,14 +655,14 @@ static void a_reset_is_passed_on_although_the_far_pod_does_not_read(void **state
 	int client, server, idle = 0;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	while (idle < 200) {
 		idle = send(client, block, sizeof(block), MSG_NOSIGNAL) > 0 ? 0 : idle + 1;
 		pair_run(&pair, 1);
 	}
 	assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
 	close(client);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	while (recv(server, block, sizeof(block), 0) > 0)
 		;
 	assert_int_equal(errno, ECONNRESET);
@@ -718,7 +675,7 @@ static void a_reset_behind_data_is_passed_on_once_the_window_is_full(void **stat
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	carry(client, server, 100);
 	pair.side[1].is_cut = true; /* no credit comes */
 	send_bytes(client, 2 * WINDOW_INITIAL_BYTES);
@@ -727,7 +684,7 @@ static void a_reset_behind_data_is_passed_on_once_the_window_is_full(void **stat
 	pair_run(&pair, 20);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_POD_RESET], 1);
 	pair.side[1].is_cut = false;
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	close(server);
 }
 
@@ -736,7 +693,7 @@ static void urgent_data_does_not_stop_a_stream(void **state)
 	int client, server;
 
 	(void)state;
-	open_pair(0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	carry(client, server, 100);
 	/* A read stops at the urgent byte, with more behind it. */
 	send_bytes(client, 50);
@@ -765,12 +722,12 @@ static void a_client_port_that_the_last_connection_still_holds_is_waited_for(voi
 	assert_true(pair_pump(&pair, is_dialing, &pair.side[1]));
 	pair.side[1].connect_pod_error = 0;
 	clock_fake_advance(&pair.side[1].clock, 10 * NS_PER_MS);
-	assert_true(pair_pump(&pair, pod_has_come, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	expect_bytes(server, 50);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, all_streams_gone, NULL));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 static void a_client_port_that_stays_in_use_is_refused_in_the_end(void **state)
@@ -782,7 +739,7 @@ static void a_client_port_that_stays_in_use_is_refused_in_the_end(void **state)
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
 	assert_true(pair_pump(&pair, is_dialing, &pair.side[1]));
 	clock_fake_advance(&pair.side[1].clock, 6 * NS_PER_S);
-	assert_int_equal(wait_readable(client), -ECONNRESET);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_NO_RESOURCES], 1);
 	close(client);
 }
