@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Connections between pods whose ends are watched: text that must not be on the wire, and cuts that must not look like ends."""
 
-import contextlib
 import selectors
 import socket
 import threading
@@ -24,15 +23,6 @@ def connected(client, server, version=4):
     return here, there
 
 
-def begun(client, server, port, version=4):
-    """A connection whose SYN is sent; it does not wait for an answer."""
-    s = client.socket(socket.AF_INET if version == 4 else socket.AF_INET6)
-    s.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        s.connect((server.address(version), port))
-    return s
-
-
 def is_connected(s):
     try:
         s.getpeername()
@@ -47,7 +37,7 @@ def is_connecting(s):
 
 
 def is_served(s, listener):
-    """That a connection from begun() comes to its server, and carries bytes both ways, whole."""
+    """That a connection from begin() comes to its server, and carries bytes both ways, whole."""
     echo = serve(listener, lambda c, a: c.sendall(read_all(c)))
     s.settimeout(DEADLINE_S)
     wait_for(lambda: is_connected(s), "the connection to be made")

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from flows import BLOCK, begun, is_connecting, is_served
+from flows import BLOCK, is_connecting, is_served
 from lib import DEADLINE_S, TUNNEL_PORT, run, wait_for
 from mesh import Mesh, program, read_all, serve
 from pki import CLIENT, NAME, SERVER, authority, issue, put
@@ -223,7 +223,7 @@ def impostor(space, context):
 @peer_cases
 def test_no_tunnel_to_an_impostor_and_its_certificates_fault_is_named(alone, options, as_client, as_server):
     one, net = alone.one, alone.net
-    with impostor(net.b, impostor_context(alone, ssl.PROTOCOL_TLS_SERVER, **options)) as heard, begun(net.a1, net.b1, PORT) as client:
+    with impostor(net.b, impostor_context(alone, ssl.PROTOCOL_TLS_SERVER, **options)) as heard, net.a1.begin(net.b1.v4, PORT) as client:
         wait_for(lambda: as_client in one.peers()["node2"]["last_error"], lambda: f"node1 to say {as_client!r}: {one.peers()['node2']}")
         one.wait_log(as_client)
         assert one.peers()["node2"]["state"] != "up" and one.events()["tunnels_opened"] == 0
@@ -293,7 +293,7 @@ def test_clients_wait_without_a_leak_while_node2s_certificate_is_refused_and_go_
     spoil(mesh)
     two.start()
     with mesh.capture() as capture, net.a1.listen(PORT) as at_a, net.b1.listen(PORT) as at_b:
-        with begun(net.a1, net.b1, PORT) as from_a, begun(net.b1, net.a1, PORT, 6) as from_b:
+        with net.a1.begin(net.b1.v4, PORT) as from_a, net.b1.begin(net.a1.v6, PORT) as from_b:
             one.wait_log(at_one)
             wait_for(lambda: at_two in two.log().replace('\\"', '"'), lambda: f"node2 to say {at_two!r}:\n{two.log()}")
             wait_for(lambda: one.peers()["node2"]["last_error"] and two.peers()["node1"]["last_error"], "both to show why")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from flows import BLOCK, MARKER, PORTS, Flows, begun, connected, is_connected, is_served
+from flows import BLOCK, MARKER, PORTS, Flows, connected, is_connected, is_served
 from lib import DEADLINE_S, wait_for
 from mesh import Mesh, read_all
 
@@ -48,7 +48,7 @@ def test_killed_in_full_flow_both_pods_are_reset_and_a_new_connection_waits_for_
         flows.wait_moving()
         victim.kill()
         flows.assert_all_reset()
-        fresh = [begun(mesh.net.a1, mesh.net.b1, at_b.getsockname()[1]), begun(mesh.net.b1, mesh.net.a1, at_a.getsockname()[1], 6)]
+        fresh = [mesh.net.a1.begin(mesh.net.b1.v4, at_b.getsockname()[1]), mesh.net.b1.begin(mesh.net.a1.v6, at_a.getsockname()[1])]
         wait_for(lambda: "waiting" in [stream["state"] for stream in other(mesh, victim).streams()], "the living node to hold a connection")
         assert not any(is_connected(s) for s in fresh)
         victim.start()
@@ -110,13 +110,13 @@ def test_killed_while_it_starts(mesh, victim, after_s):
     victim.kill()
     client, server = (mesh.net.a1, mesh.net.b1) if victim is mesh.one else (mesh.net.b1, mesh.net.a1)
     with server.listen(next(PORTS)) as first, server.listen(next(PORTS)) as second:
-        fresh = begun(client, server, first.getsockname()[1])
+        fresh = client.begin(server.v4, first.getsockname()[1])
         victim.start(wait=False)
         time.sleep(after_s)  # no condition to wait for: this is the moment itself
         victim.kill()
         with contextlib.suppress(OSError):
             fresh.send(MARKER)
-        more = begun(client, server, second.getsockname()[1], 6)
+        more = client.begin(server.v6, second.getsockname()[1])
         victim.start()
         is_served(more, second)
         fresh.close()  # taken by the first, or by the second, or not yet
@@ -188,7 +188,7 @@ def test_daemons_may_start_in_any_order(mesh, order):
         daemon.kill()
     first, second = (getattr(mesh, name) for name in order)
     with mesh.net.b1.listen(next(PORTS)) as at_b, mesh.net.a1.listen(next(PORTS)) as at_a:
-        fresh = [begun(mesh.net.a1, mesh.net.b1, at_b.getsockname()[1]), begun(mesh.net.b1, mesh.net.a1, at_a.getsockname()[1])]
+        fresh = [mesh.net.a1.begin(mesh.net.b1.v4, at_b.getsockname()[1]), mesh.net.b1.begin(mesh.net.a1.v4, at_a.getsockname()[1])]
         first.start()
         assert not is_connected(fresh[first is mesh.one])
         second.start()
@@ -205,7 +205,7 @@ def test_term_lets_running_streams_finish_and_the_next_daemon_serves_who_came_me
         victim.signal(signal.SIGTERM)
         living = other(mesh, victim)
         wait_for(lambda: living.peers()[victim.host.node_name]["state"] == "draining", "the living node to know")
-        fresh = [begun(mesh.net.a2, mesh.net.b2, at_b.getsockname()[1]), begun(mesh.net.b2, mesh.net.a2, at_a.getsockname()[1])]
+        fresh = [mesh.net.a2.begin(mesh.net.b2.v4, at_b.getsockname()[1]), mesh.net.b2.begin(mesh.net.a2.v4, at_a.getsockname()[1])]
         behind_the_victim = fresh[victim is mesh.two]
         echo = threading.Thread(target=lambda: (server.sendall(read_all(server)), server.shutdown(socket.SHUT_WR)), daemon=True)
         echo.start()
@@ -238,7 +238,7 @@ def test_after_term_strict_refuses_until_a_daemon_is_there_again(mesh):
     for daemon in mesh.daemons:
         assert daemon.end() == 0
     with mesh.net.b1.listen(next(PORTS)) as first, mesh.net.b1.listen(next(PORTS)) as second:
-        fresh = [(begun(mesh.net.a1, mesh.net.b1, listener.getsockname()[1], version), listener) for listener, version in ((first, 4), (second, 6))]
+        fresh = [(mesh.net.a1.begin(mesh.net.b1.address(version), listener.getsockname()[1]), listener) for listener, version in ((first, 4), (second, 6))]
         assert mesh.net.a1.ping(mesh.net.b1.v4), "only TCP is held"
         assert not any(is_connected(s) for s, _ in fresh)
         for daemon in mesh.daemons:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from flows import MARKER, PORTS, Flows, begun, is_connected, is_served
+from flows import MARKER, PORTS, Flows, is_connected, is_served
 from lib import Shape
 from mesh import Mesh
 
@@ -23,7 +23,7 @@ def test_killed_in_full_flow(shape, environment):
                     flows.wait_moving()
                     victim.kill()
                     flows.assert_all_reset()
-                    fresh = [(begun(mesh.net.a1, mesh.net.b1, at_b.getsockname()[1], 6), at_b), (begun(mesh.net.b1, mesh.net.a1, at_a.getsockname()[1]), at_a)]
+                    fresh = [(mesh.net.a1.begin(mesh.net.b1.v6, at_b.getsockname()[1]), at_b), (mesh.net.b1.begin(mesh.net.a1.v4, at_a.getsockname()[1]), at_a)]
                     assert not is_connected(fresh[victim is mesh.two][0])
                     victim.start(environment=environment)
                     for s, listener in fresh:
