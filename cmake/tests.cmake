@@ -58,18 +58,15 @@ foreach(folder IN LISTS folders)
 endforeach()
 culvert_test_folder(bpf "${CMAKE_SOURCE_DIR}/tests/bpf" culvert_edge culvert_bpf culvert_base)
 
-# tests/kube/NAME.c: kube_NAME, a program for the tests over a real API server.
-file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/kube/*.c")
-foreach(source IN LISTS sources)
-	cmake_path(GET source STEM name)
-	add_executable(kube_${name} "${source}")
-	target_link_libraries(kube_${name} PRIVATE culvert_flags culvert_kube)
-endforeach()
+# tests/FOLDER/NAME.c: FOLDER_NAME, a program that tests run; the libraries behind it.
+function(culvert_test_programs folder)
+	file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/${folder}/*.c")
+	foreach(source IN LISTS sources)
+		cmake_path(GET source STEM name)
+		add_executable(${folder}_${name} "${source}")
+		target_link_libraries(${folder}_${name} PRIVATE culvert_flags ${ARGN})
+	endforeach()
+endfunction()
 
-# tests/guest/NAME.c: guest_NAME, a program that runs in the guests.
-file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/guest/*.c")
-foreach(source IN LISTS sources)
-	cmake_path(GET source STEM name)
-	add_executable(guest_${name} "${source}")
-	target_link_libraries(guest_${name} PRIVATE culvert_flags culvert_bpf)
-endforeach()
+culvert_test_programs(kube culvert_kube)   # over a real API server
+culvert_test_programs(guest culvert_bpf)   # in the guests

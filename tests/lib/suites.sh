@@ -147,34 +147,32 @@ suite_netns()
 	build_preset netns release && run_pytest netns release netns
 }
 
-# A real Kubernetes, whose programs are built once per machine.
-suite_kube()
+# What a suite needs beside the build is made once per machine by its build.sh: 77 where it can not be had. $2: what that is; $3: how many of its
+# tests run at once.
+run_prepared()
 {
-	local log=$LOGS/kube-programs.log
+	local suite=$1 log=$LOGS/$1-parts.log
 
-	build_preset kube release || return
-	"$ROOT/deploy/deps.sh" kube || { report_add fail kube "packages"; return; }
-	run_quietly "$log" "$ROOT/tests/kube/build.sh"
+	build_preset "$suite" release || return
+	"$ROOT/deploy/deps.sh" "$suite" || { report_add fail "$suite" "packages"; return; }
+	run_quietly "$log" "$ROOT/tests/$suite/build.sh"
 	case $? in
-	0) TESTS_AT_ONCE=$KUBE_TESTS_AT_ONCE run_pytest kube release kube ;;
-	77) report_add skip kube "all of it" "$(tail -n 1 "$log")" ;;
-	*) report_add fail kube "build of Kubernetes and Helm" "$log" ;;
+	0) TESTS_AT_ONCE=$3 run_pytest "$suite" release "$suite" ;;
+	77) report_add skip "$suite" "all of it" "$(tail -n 1 "$log")" ;;
+	*) report_add fail "$suite" "$2" "$log" ;;
 	esac
 }
 
-# Other kernels than this machine's, in an emulator.
+# A real Kubernetes.
+suite_kube()
+{
+	run_prepared kube "build of Kubernetes and Helm" "$KUBE_TESTS_AT_ONCE"
+}
+
+# Other kernels than this machine's, in an emulator, which needs the whole machine.
 suite_guest()
 {
-	local log=$LOGS/guest-parts.log
-
-	build_preset guest release || return
-	"$ROOT/deploy/deps.sh" guest || { report_add fail guest "packages"; return; }
-	run_quietly "$log" "$ROOT/tests/guest/build.sh"
-	case $? in
-	0) TESTS_AT_ONCE=1 run_pytest guest release guest ;; # an emulator needs the whole machine
-	77) report_add skip guest "all of it" "$(tail -n 1 "$log")" ;;
-	*) report_add fail guest "what guests are made of" "$log" ;;
-	esac
+	run_prepared guest "what guests are made of" 1
 }
 
 # What programs notice, with Culvert and without it.
