@@ -71,22 +71,13 @@ static void on_want_tunnel(void *ctx, uint32_t node_id)
 	engine_want_peer(d->engine, node_id);
 }
 
-static void on_peer_up(void *ctx, const char *node, bool is_up)
+static void on_peer_reach(void *ctx, const char *node, struct pair_reach reach)
 {
 	struct daemon *d = ctx;
-	int r = capture_set_peer_up(d->capture, node, is_up);
+	int r = capture_set_reach(d->capture, node, reach);
 
 	if (r)
-		log_warn("the kernel was not told whether a tunnel is up", L_TEXT("node", node), L_ERRNO(r));
-}
-
-static void on_peer_silent(void *ctx, const char *node, bool is_silent)
-{
-	struct daemon *d = ctx;
-	int r = capture_set_peer_silent(d->capture, node, is_silent);
-
-	if (r)
-		log_warn("the kernel was not told whether a node answers", L_TEXT("node", node), L_ERRNO(r));
+		log_warn("the kernel was not told whether a node is reached", L_TEXT("node", node), L_ERRNO(r));
 }
 
 static enum pair_state on_hear_peer(void *ctx, const char *node, enum pair_state said)
@@ -248,7 +239,7 @@ static int start_engine(struct daemon *d)
 			.settings_hash = settings_hash(&d->config),
 		},
 	};
-	struct engine_ops ops = { .peer_up = on_peer_up, .peer_silent = on_peer_silent, .hear_peer = on_hear_peer, .drained = on_drained };
+	struct engine_ops ops = { .peer_reach = on_peer_reach, .hear_peer = on_hear_peer, .drained = on_drained };
 
 	memcpy(s.pool.node, d->config.node, sizeof(s.pool.node));
 	return engine_create(d->loop, &s, &ops, d, d->view, d->tls, d->cred.self.not_after_s, &d->engine);

@@ -118,22 +118,14 @@ static int connect_pod(void *ctx, const struct endpoint *client, const struct en
 	return sock_connect_transparent(client, server, ret_pending);
 }
 
-static void peer_up(void *ctx, const char *node, bool is_up)
+static void peer_reach(void *ctx, const char *node, struct pair_reach reach)
 {
 	struct engine_worker *w = ctx;
 
 	/* Streams to a peer begin at its home. A tunnel of it at another worker, where it came from behind a NAT, takes none of them. */
 	if (view_home_worker(node, w->engine->settings.workers) != (uint32_t)(w - w->engine->workers))
 		return;
-	w->engine->ops.peer_up(w->engine->ctx, node, is_up);
-}
-
-static void peer_silent(void *ctx, const char *node, bool is_silent)
-{
-	struct engine_worker *w = ctx;
-
-	if (view_home_worker(node, w->engine->settings.workers) == (uint32_t)(w - w->engine->workers))
-		w->engine->ops.peer_silent(w->engine->ctx, node, is_silent);
+	w->engine->ops.peer_reach(w->engine->ctx, node, reach);
 }
 
 static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state said)
@@ -171,8 +163,7 @@ static const struct pool_ops pool_ops = { .connect_node = connect_node,
 	                                  .connect_pod = connect_pod,
 	                                  .release_syn = release_syn,
 	                                  .answer_syn = answer_syn,
-	                                  .peer_up = peer_up,
-	                                  .peer_silent = peer_silent,
+	                                  .peer_reach = peer_reach,
 	                                  .hear_peer = hear_peer,
 	                                  .drained = drained };
 

@@ -20,8 +20,7 @@ struct engine_settings {
 };
 
 struct engine_ops {
-	void (*peer_up)(void *ctx, const char *node, bool is_up); /* in a worker's thread, as are the next two: pool_ops */
-	void (*peer_silent)(void *ctx, const char *node, bool is_silent);
+	void (*peer_reach)(void *ctx, const char *node, struct pair_reach reach); /* in a worker's thread, as is the next: pool_ops */
 	enum pair_state (*hear_peer)(void *ctx, const char *node, enum pair_state said);
 	void (*drained)(void *ctx); /* in main's: every worker has drained */
 };

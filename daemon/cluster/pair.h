@@ -3,6 +3,8 @@
 #ifndef CULVERT_CLUSTER_PAIR_H
 #define CULVERT_CLUSTER_PAIR_H
 
+#include <stdbool.h>
+
 enum pair_state {
 	PAIR_NOT_ENROLLED, /* not both are: their pods' connections pass in the clear */
 	PAIR_JOINING,      /* both are: connections take a tunnel that is up, and still pass where there is none */
@@ -14,5 +16,11 @@ static inline const char *pair_state_text(enum pair_state state)
 {
 	return state == PAIR_JOINED ? "joined" : state == PAIR_JOINING ? "joining" : "not enrolled";
 }
+
+/* How a node is reached now. */
+struct pair_reach {
+	bool is_up;     /* a tunnel to it takes streams */
+	bool is_silent; /* its tunnels get no answer */
+};
 
 #endif

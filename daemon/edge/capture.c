@@ -432,14 +432,9 @@ const char *capture_view_fault(const struct capture *c)
 	return c->view_fault;
 }
 
-int capture_set_peer_up(struct capture *c, const char *node, bool is_up)
+int capture_set_reach(struct capture *c, const char *node, struct pair_reach reach)
 {
-	return pairs_set_up(c->pairs, node, is_up);
-}
-
-int capture_set_peer_silent(struct capture *c, const char *node, bool is_silent)
-{
-	return pairs_set_silent(c->pairs, node, is_silent);
+	return pairs_set_reach(c->pairs, node, reach);
 }
 
 bool capture_is_peer_up(const struct capture *c, const char *node)

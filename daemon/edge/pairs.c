@@ -10,7 +10,6 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -274,35 +273,23 @@ uint32_t pairs_node_id(const struct pairs *p, uint32_t place)
 	return place < EDGE_PEERS_MAX && p->at[place].name[0] ? p->at[place].node_id : 0;
 }
 
-/* Writes one of the figures of a node's value, which lies at offset. */
-static int set_figure(struct pairs *p, const char *node, size_t offset, bool is_so)
+int pairs_set_reach(struct pairs *p, const char *node, struct pair_reach reach)
 {
-	uint32_t place, figure = is_so;
+	uint32_t place;
 	int code = 0;
 
 	(void)pthread_mutex_lock(&p->lock);
 	place = find(p, node);
 	if (place) {
 		struct peer_value value = p->at[place].value;
-		uint8_t *at = (uint8_t *)&value + offset;
 
-		if (memcmp(at, &figure, sizeof(figure))) {
-			memcpy(at, &figure, sizeof(figure));
+		value.is_up = reach.is_up;
+		value.is_silent = reach.is_silent;
+		if (value.is_up != p->at[place].value.is_up || value.is_silent != p->at[place].value.is_silent)
 			code = write_value(p, place, &value);
-		}
 	}
 	(void)pthread_mutex_unlock(&p->lock);
 	return code;
-}
-
-int pairs_set_up(struct pairs *p, const char *node, bool is_up)
-{
-	return set_figure(p, node, offsetof(struct peer_value, is_up), is_up);
-}
-
-int pairs_set_silent(struct pairs *p, const char *node, bool is_silent)
-{
-	return set_figure(p, node, offsetof(struct peer_value, is_silent), is_silent);
 }
 
 bool pairs_is_up(struct pairs *p, const char *node)

@@ -31,10 +31,8 @@ uint32_t pairs_place(const struct pairs *p, const struct view_node *n);
 /* And back: the node's id, 0: nobody's. Main's thread. */
 uint32_t pairs_node_id(const struct pairs *p, uint32_t place);
 
-/* A tunnel to the node takes streams, or none does. A node that is not known any more is no error. 0 or -errno. */
-int pairs_set_up(struct pairs *p, const char *node, bool is_up);
-/* Its tunnels get no answer, or do again. The same. */
-int pairs_set_silent(struct pairs *p, const char *node, bool is_silent);
+/* A node that is not known any more is no error. 0 or -errno. */
+int pairs_set_reach(struct pairs *p, const char *node, struct pair_reach reach);
 bool pairs_is_up(struct pairs *p, const char *node);
 /* The node has said what it knows of the pair (PAIR_NOT_ENROLLED: nothing): may join it. Returns what holds now, of what leaves here. */
 enum pair_state pairs_hear(struct pairs *p, const char *node, enum pair_state said);

@@ -205,16 +205,12 @@ static bool peer_is_silent(const struct peer *p)
 
 static void peer_tell(struct peer *p)
 {
-	bool is_up = peer_is_up(p), is_silent = peer_is_silent(p);
+	struct pair_reach reach = { .is_up = peer_is_up(p), .is_silent = peer_is_silent(p) };
 
-	if (is_up != p->is_told_up) {
-		p->is_told_up = is_up;
-		p->pool->ops->peer_up(p->pool->ctx, p->name, is_up);
-	}
-	if (is_silent != p->is_told_silent) {
-		p->is_told_silent = is_silent;
-		p->pool->ops->peer_silent(p->pool->ctx, p->name, is_silent);
-	}
+	if (reach.is_up == p->told_reach.is_up && reach.is_silent == p->told_reach.is_silent)
+		return;
+	p->told_reach = reach;
+	p->pool->ops->peer_reach(p->pool->ctx, p->name, reach);
 }
 
 static void peer_hand_over_waiting(struct peer *p, struct tunnel *t)

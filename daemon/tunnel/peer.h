@@ -23,10 +23,9 @@ struct peer {
 	struct list tunnels;
 	struct list waiting; /* streams that a tunnel shall take */
 	uint32_t waiting_count;
-	bool is_wanted;        /* keep a tunnel: it had one or needs one */
-	bool is_told_up;       /* what the pool's owner was told last */
-	bool is_told_silent;   /* and of this */
-	uint32_t next_address; /* which of its addresses is tried next */
+	bool is_wanted;               /* keep a tunnel: it had one or needs one */
+	struct pair_reach told_reach; /* what the pool's owner was told last */
+	uint32_t next_address;        /* which of its addresses is tried next */
 	uint32_t failures;
 	struct loop_timer retry;
 	uint64_t incarnation;    /* the last that it showed; 0: none yet */

@@ -164,17 +164,17 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	set_view(all, 3, 0);
 	set_view(all, 3, US | NODE2);
 	assert_int_equal(pairs_hear(pairs, "node2", PAIR_JOINED), PAIR_JOINED);
-	assert_int_equal(pairs_set_up(pairs, "node2", true), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true }), 0);
 	joined_ns = value_of("node2").egress_strict_ns;
 	assert_int_equal(value_of("node2").is_up, 1);
-	assert_int_equal(pairs_set_silent(pairs, "node2", true), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true, .is_silent = true }), 0);
 	assert_true(value_of("node2").is_silent == 1 && value_of("node2").is_up == 1);
-	assert_int_equal(pairs_set_silent(pairs, "node2", false), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true }), 0);
 	assert_true(value_of("node2").is_silent == 0 && value_of("node2").is_up == 1);
-	assert_int_equal(pairs_set_up(pairs, "node2", false), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ 0 }), 0);
 	assert_int_equal(value_of("node2").is_up, 0);
 	assert_int_equal(value_of("node2").egress_strict_ns, joined_ns);
-	assert_int_equal(pairs_set_up(pairs, "node2", true), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true }), 0);
 
 	/* A restart, in which its id and its place in the order are others; the kernel knows of no tunnel then. */
 	end();
@@ -239,7 +239,7 @@ static void a_node_that_left_gives_up_its_place(void **state)
 	assert_int_equal(value.egress_strict_ns, 0);
 	assert_int_not_equal(bpf_map_lookup_elem(names_fd, &place, &name), 0);
 	assert_int_equal(pairs_node_id(pairs, place), 0);
-	assert_int_equal(pairs_set_up(pairs, "node2", true), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true }), 0);
 	assert_int_equal(value_of("node3").egress_strict_ns, 1);
 	set_view((const char *const[]){ "node1", "node3", "node4" }, 3, US | NODE3 | 8);
 	assert_int_equal(pairs_place(pairs, view_node_by_name(view, "node4")), place);

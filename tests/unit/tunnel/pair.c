@@ -97,23 +97,17 @@ static void answer_syn(void *ctx, const struct syn *syn, const struct syn_answer
 	s->last_answer = *answer;
 }
 
-static void peer_up(void *ctx, const char *node, bool is_up)
+static void peer_reach(void *ctx, const char *node, struct pair_reach reach)
 {
 	struct side *s = ctx;
 
 	assert(!strcmp(node, node_names[!s->index]));
-	s->ups += is_up ? 1 : -1;
+	/* Only what is new is told. */
+	assert(reach.is_up != s->reach.is_up || reach.is_silent != s->reach.is_silent);
+	s->reach = reach;
 }
 
 /* As edge/pairs does it, without its times. */
-static void peer_silent(void *ctx, const char *node, bool is_silent)
-{
-	struct side *s = ctx;
-
-	assert(!strcmp(node, node_names[!s->index]));
-	s->silents += is_silent ? 1 : -1;
-}
-
 static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state said)
 {
 	struct side *s = ctx;
@@ -137,8 +131,7 @@ static const struct pool_ops ops = { .connect_node = connect_node,
 	                             .connect_pod = connect_pod,
 	                             .release_syn = release_syn,
 	                             .answer_syn = answer_syn,
-	                             .peer_up = peer_up,
-	                             .peer_silent = peer_silent,
+	                             .peer_reach = peer_reach,
 	                             .hear_peer = hear_peer,
 	                             .drained = drained };
 

@@ -30,8 +30,7 @@ struct side {
 	int connect_node_error; /* negative errno that connect_node returns; 0: it works */
 	int connect_pod_error;
 	int connects;                      /* tunnels begun */
-	int silents;                       /* the same of peer_silent */
-	int ups;                           /* peer_up(true) minus peer_up(false) */
+	struct pair_reach reach;           /* as it was told last */
 	enum pair_state pair_state, heard; /* what hear_peer answers, and what it was told last */
 	bool is_drained;
 	int drained;             /* calls of pool_ops.drained */

@@ -312,13 +312,13 @@ static void a_cut_wire_loses_nothing(void **state)
 	talk_say(client, "during");
 	pair_advance_s(&pair, 30);
 	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_SUSPECT);
-	assert_int_equal(pair.side[0].ups, 0);
+	assert_int_equal(pair.side[0].reach.is_up, 0);
 	pair.side[1].is_cut = false;
 	talk_expect(&pair, server, "during");
 	talk_say(server, "after");
 	talk_expect(&pair, client, "after");
 	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_UP);
-	assert_int_equal(pair.side[0].ups, 1);
+	assert_int_equal(pair.side[0].reach.is_up, 1);
 	close(client);
 	close(server);
 }
@@ -333,11 +333,11 @@ static void a_peer_silent_for_peer_timeout_is_given_up(void **state)
 	talk_expect(&pair, server, "x");
 	pair.side[1].is_cut = true;
 	pair_advance_s(&pair, 9);
-	assert_int_equal(pair.side[0].silents, 0);
+	assert_int_equal(pair.side[0].reach.is_silent, 0);
 	pair_advance_s(&pair, 6);
-	assert_int_equal(pair.side[0].silents, 1); /* pods' kernels may find out */
+	assert_int_equal(pair.side[0].reach.is_silent, 1); /* pods' kernels may find out */
 	pair_advance_s(&pair, 110);
-	assert_int_equal(pair.side[0].silents, 0); /* nobody is left to find out */
+	assert_int_equal(pair.side[0].reach.is_silent, 0); /* nobody is left to find out */
 	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_PEER_TIMEOUT], 1);
 	pair.side[1].is_cut = false;
@@ -367,13 +367,13 @@ static void an_idle_tunnel_that_is_asked_is_not_silent_yet(void **state)
 		assert_true(i <= TUNNEL_PING_IDLE_MS / 1000);
 		pair_advance_s(&pair, 1);
 	}
-	assert_int_equal(pair.side[0].silents, 0);
+	assert_int_equal(pair.side[0].reach.is_silent, 0);
 	/* A stream begins: what goes to it must not be lost while the answer is on its way. */
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
 	pair_advance_s(&pair, 2);
-	assert_int_equal(pair.side[0].silents, 0);
+	assert_int_equal(pair.side[0].reach.is_silent, 0);
 	pair_advance_s(&pair, TUNNEL_SUSPECT_MS / 1000);
-	assert_int_equal(pair.side[0].silents, 1);
+	assert_int_equal(pair.side[0].reach.is_silent, 1);
 	pair.side[1].is_cut = false;
 	close(client);
 }
@@ -530,7 +530,7 @@ static void an_idle_tunnel_is_closed(void **state)
 	pair_advance_s(&pair, 20);
 	assert_null(side_tunnel(&pair.side[0]));
 	assert_null(side_tunnel(&pair.side[1]));
-	assert_int_equal(pair.side[0].ups, 0);
+	assert_int_equal(pair.side[0].reach.is_up, 0);
 }
 
 static void many_short_connections_leave_nothing(void **state)
