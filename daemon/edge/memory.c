@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "edge/memory.h"
 
+#include "edge/pins.h"
+
 #include "shared.h"
 
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { PATH_BYTES = 320 };
 
 struct memory {
 	int nets_fd, names_fd;
@@ -18,50 +17,18 @@ struct memory {
 	char *self;
 };
 
-/* Opens the map of that name where it has the layout that we know; else -1. */
-static int open_map(const char *pin_directory, const char *name, size_t key_bytes, size_t value_bytes)
-{
-	struct bpf_map_info info = { 0 };
-	uint32_t size = sizeof(info);
-	char path[PATH_BYTES];
-	int fd;
-
-	if (snprintf(path, sizeof(path), "%s/%s", pin_directory, name) >= (int)sizeof(path))
-		return -1;
-	fd = bpf_obj_get(path);
-	if (fd >= 0 && (bpf_obj_get_info_by_fd(fd, &info, &size) || info.key_size != key_bytes || info.value_size != value_bytes)) {
-		(void)close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-static bool is_version_known(const char *pin_directory)
-{
-	int fd = open_map(pin_directory, "settings", sizeof(uint32_t), sizeof(struct edge_config));
-	struct edge_config config;
-	uint32_t zero = 0;
-	bool is_known;
-
-	if (fd < 0)
-		return false;
-	is_known = !bpf_map_lookup_elem(fd, &zero, &config) && config.version == CULVERT_SHARED_VERSION;
-	(void)close(fd);
-	return is_known;
-}
-
 int memory_open(const char *pin_directory, const char *self, struct memory **ret)
 {
 	struct memory *m;
 
-	if (!is_version_known(pin_directory))
+	if (!pins_is_version_known(pin_directory))
 		return -ENOENT;
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
 	m->self = strdup(self);
-	m->nets_fd = open_map(pin_directory, "nets", sizeof(struct net_key), sizeof(struct net_value));
-	m->names_fd = open_map(pin_directory, "peer_names", sizeof(uint32_t), sizeof(struct peer_name));
+	m->nets_fd = pins_open(pin_directory, "nets", sizeof(struct net_key), sizeof(struct net_value));
+	m->names_fd = pins_open(pin_directory, "peer_names", sizeof(uint32_t), sizeof(struct peer_name));
 	if (!m->self || m->nets_fd < 0 || m->names_fd < 0) {
 		int code = m->self ? -ENOENT : -ENOMEM;
 

@@ -60,34 +60,59 @@ bool pins_is_shared_map(const struct bpf_map *m)
 	return !strchr(bpf_map__name(m), '.');
 }
 
+int pins_open(const char *directory, const char *name, size_t key_bytes, size_t value_bytes)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info);
+	char path[ATTACH_PATH_BYTES];
+	int fd;
+
+	pin_path(directory, name, path);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	if (!bpf_obj_get_info_by_fd(fd, &info, &size) && info.key_size == key_bytes && info.value_size == value_bytes)
+		return fd;
+	(void)close(fd);
+	return -EINVAL;
+}
+
+bool pins_is_version_known(const char *directory)
+{
+	int fd = pins_open(directory, "settings", sizeof(uint32_t), sizeof(struct edge_config));
+	struct edge_config config;
+	uint32_t zero = 0;
+	bool is_known;
+
+	if (fd < 0)
+		return false;
+	is_known = !bpf_map_lookup_elem(fd, &zero, &config) && config.version == CULVERT_SHARED_VERSION;
+	(void)close(fd);
+	return is_known;
+}
+
 bool pins_are_usable(const struct bpf_object *object, const char *directory)
 {
 	struct bpf_map *m;
-	char path[ATTACH_PATH_BYTES];
-	bool is_usable = true;
 
 	bpf_object__for_each_map(m, object) {
 		struct bpf_map_info info = { 0 };
-		uint32_t size = sizeof(info), zero = 0;
-		struct edge_config config;
+		uint32_t size = sizeof(info);
+		bool is_usable;
 		int fd;
 
 		if (!pins_is_shared_map(m))
 			continue;
-		pin_path(directory, bpf_map__name(m), path);
-		fd = bpf_obj_get(path);
+		fd = pins_open(directory, bpf_map__name(m), bpf_map__key_size(m), bpf_map__value_size(m));
 		if (fd < 0)
 			return false;
 		is_usable = !bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == bpf_map__type(m) &&
-		            info.key_size == bpf_map__key_size(m) && info.value_size == bpf_map__value_size(m) &&
 		            info.max_entries == bpf_map__max_entries(m);
-		if (is_usable && !strcmp(bpf_map__name(m), "settings"))
-			is_usable = !bpf_map_lookup_elem(fd, &zero, &config) && config.version == CULVERT_SHARED_VERSION;
 		(void)close(fd);
 		if (!is_usable)
 			return false;
 	}
-	return true;
+	return pins_is_version_known(directory);
 }
 
 bool pins_are_there(const struct bpf_object *object, const char *directory)

@@ -7,6 +7,7 @@
 #include "edge/netns.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct bpf_map;
 struct bpf_object;
@@ -16,6 +17,10 @@ int pins_make_directory(const char *directory, char error[EDGE_ERROR_BYTES]);
 
 /* Maps of the compiler's own (.rodata) belong to one load of the object and are not shared. */
 bool pins_is_shared_map(const struct bpf_map *m);
+/* Opens the map that is pinned under that name, where its keys and values have these sizes. The descriptor, or -errno. */
+int pins_open(const char *directory, const char *name, size_t key_bytes, size_t value_bytes);
+/* Are the maps that are pinned there of this version's layout? */
+bool pins_is_version_known(const char *directory);
 /* Are the object's maps all pinned there and of this version's layout? */
 bool pins_are_usable(const struct bpf_object *object, const char *directory);
 /* Is any of them pinned, of whatever version? */
