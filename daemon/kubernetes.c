@@ -141,6 +141,8 @@ static void on_view_changed(void *ctx, struct view *v)
 
 /* --- the API server --- */
 
+_Static_assert((int)OBJECT_ENDPOINTS_MAX <= (int)CAPTURE_API_SERVERS_MAX, "all that the API says is taken");
+
 void kubernetes_set_api_servers(struct daemon *d)
 {
 	size_t count = 0;

@@ -3,11 +3,11 @@
 
 #include "base/list.h"
 #include "base/log.h"
-#include "edge/api_servers.h"
 #include "edge/counters.h"
 #include "edge/edges.h"
 #include "edge/excludes.h"
 #include "edge/fault.h"
+#include "edge/keyset.h"
 #include "edge/mode.h"
 #include "edge/nets.h"
 #include "edge/pairs.h"
@@ -451,8 +451,14 @@ _Static_assert((int)CAPTURE_API_SERVERS_MAX <= (int)EDGE_API_SERVERS_MAX, "they 
 
 int capture_set_api_servers(struct capture *c, const struct endpoint *endpoints, size_t count)
 {
-	int code = api_servers_write(bpf_map__fd(c->programs.edge->maps.api_servers), endpoints, count);
+	struct api_server_key keys[CAPTURE_API_SERVERS_MAX] = { 0 };
+	int code;
 
+	for (size_t i = 0; i < count; i++) {
+		memcpy(keys[i].addr, endpoints[i].addr.bytes, sizeof(keys[i].addr));
+		keys[i].port_be = __builtin_bswap16(endpoints[i].port);
+	}
+	code = keyset_write(bpf_map__fd(c->programs.edge->maps.api_servers), keys, sizeof(keys[0]), count);
 	if (code)
 		log_error("the API servers' addresses are not in force in the kernel", L_ERRNO(code));
 	return code;
