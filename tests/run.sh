@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # run.sh [SUITE...] - the tests. Suites: style, unit, bpf, netns, fidelity, kube, guest, fuzz, asan, tsan; without any, all of them
-# but kube, which the first time builds Kubernetes and Helm for 10 minutes, and guest, which emulates other kernels.
+# but guest, which emulates other kernels. The first time kube builds Kubernetes and Helm into $CULVERT_CACHE for 10 minutes.
 #
 # Installs what is missing, builds what a suite needs, names each skip with its reason and each failure with its log, and ends with the line
 # "N passed, N failed, N skipped". Ends with 0 only where something ran and nothing failed.
@@ -16,7 +16,7 @@ set -o pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 BUILD_ROOT=${CULVERT_BUILD_ROOT:-$ROOT/build}
 FUZZ_SECONDS=${FUZZ_SECONDS:-10}
-ALL_SUITES=(style unit bpf netns fidelity fuzz asan tsan)
+ALL_SUITES=(style unit bpf netns fidelity kube fuzz asan tsan)
 
 . "$ROOT/tests/lib/report.sh"
 . "$ROOT/tests/lib/suites.sh"
@@ -36,7 +36,7 @@ for word in "$@"; do
 	all) suites+=("${ALL_SUITES[@]}") ;;
 	*)
 		if ! declare -F "suite_$word" > /dev/null; then
-			echo "run.sh: there is no suite \"$word\"; there are ${ALL_SUITES[*]} kube guest" >&2
+			echo "run.sh: there is no suite \"$word\"; there are ${ALL_SUITES[*]} guest" >&2
 			exit 2
 		fi
 		suites+=("$word")
