@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "net/loop.h"
 
+#include "net/spin.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -23,7 +25,9 @@ struct loop {
 	const struct clock *clock;
 	struct instant now;
 	int epoll_fd;
-	bool is_stopping, has_turn_work;
+	bool is_stopping;
+	enum loop_next next;
+	struct spin spin;
 
 	struct epoll_event events[BATCH_EVENTS];
 	int events_count, events_next;
@@ -32,7 +36,7 @@ struct loop {
 	uint32_t heap_count, heap_slots;
 	uint64_t heap_order;
 
-	bool (*turn)(void *ctx);
+	enum loop_next (*turn)(void *ctx);
 	void *turn_ctx;
 
 	struct loop_garbage *garbage;
@@ -117,7 +121,7 @@ static int wait_ms(const struct loop *l, int max_wait_ms)
 {
 	uint64_t left_ns, left_ms;
 
-	if (l->has_turn_work || l->is_stopping)
+	if (l->next == LOOP_NOW || l->is_stopping)
 		return 0;
 	if (l->heap_count == 0 || max_wait_ms == 0)
 		return max_wait_ms;
@@ -231,16 +235,46 @@ struct instant loop_now(const struct loop *l)
 	return l->now;
 }
 
-void loop_set_turn_hook(struct loop *l, bool (*turn)(void *ctx), void *ctx)
+void loop_set_turn_hook(struct loop *l, enum loop_next (*turn)(void *ctx), void *ctx)
 {
 	l->turn = turn;
 	l->turn_ctx = ctx;
-	l->has_turn_work = turn != NULL;
+	l->next = turn ? LOOP_NOW : LOOP_BLOCK;
+}
+
+static int poll_events(struct loop *l, int timeout_ms)
+{
+	return epoll_wait(l->epoll_fd, l->events, BATCH_EVENTS, timeout_ms);
+}
+
+/* Looks for events without blocking, for SPIN_NS. Returns epoll_wait's last word. */
+static int spin_for_events(struct loop *l)
+{
+	uint64_t end_ns = clock_now(l->clock).ns + SPIN_NS;
+	int count = poll_events(l, 0);
+
+	for (int looks = 1; count == 0 && looks < SPIN_LOOKS_MAX && clock_now(l->clock).ns < end_ns; looks++)
+		count = poll_events(l, 0);
+	spin_ended(&l->spin, count > 0);
+	return count;
+}
+
+static int wait_for_events(struct loop *l, int max_wait_ms)
+{
+	int timeout_ms = wait_ms(l, max_wait_ms), count = 0;
+
+	if (timeout_ms != 0 && l->next == LOOP_SOON && spin_is_worth_it(&l->spin))
+		count = spin_for_events(l);
+	if (count == 0)
+		count = poll_events(l, timeout_ms);
+	if (count > 0)
+		spin_saw(&l->spin, count);
+	return count;
 }
 
 int loop_run_once(struct loop *l, int max_wait_ms)
 {
-	int count = epoll_wait(l->epoll_fd, l->events, BATCH_EVENTS, wait_ms(l, max_wait_ms));
+	int count = wait_for_events(l, max_wait_ms);
 
 	if (count < 0) {
 		if (errno != EINTR)
@@ -258,7 +292,7 @@ int loop_run_once(struct loop *l, int max_wait_ms)
 	}
 	l->events_count = l->events_next = 0;
 	expire_timers(l);
-	l->has_turn_work = l->turn && l->turn(l->turn_ctx);
+	l->next = l->turn ? l->turn(l->turn_ctx) : LOOP_BLOCK;
 	free_garbage(l);
 	return 0;
 }

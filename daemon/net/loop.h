@@ -53,10 +53,17 @@ void loop_free_later(struct loop *l, struct loop_garbage *g);
 /* The time at which this batch began: cheap, and the same for everything in it. */
 struct instant loop_now(const struct loop *l);
 
-/* Called after each batch of events and timers. Returns true while it has work left: then the next epoll_wait does not block. */
-void loop_set_turn_hook(struct loop *l, bool (*turn)(void *ctx), void *ctx);
+/* How the loop goes on after a turn. */
+enum loop_next {
+	LOOP_BLOCK, /* until something comes */
+	LOOP_SOON,  /* something may come within microseconds: blocking is put off for them where that has been paying (net/spin.h) */
+	LOOP_NOW,   /* there is work left: the next epoll_wait does not block */
+};
 
-/* One batch: epoll_wait for at most max_wait_ms (-1: no limit; less where a timer is due or the turn hook has work), callbacks, timers,
+/* Called after each batch of events and timers. */
+void loop_set_turn_hook(struct loop *l, enum loop_next (*turn)(void *ctx), void *ctx);
+
+/* One batch: epoll_wait for at most max_wait_ms (-1: no limit; less where a timer is due or the turn hook says so), callbacks, timers,
  * turn hook, frees. 0, or -errno of epoll_wait (EINTR counts as an empty batch). */
 int loop_run_once(struct loop *l, int max_wait_ms);
 /* Batches until loop_stop; the flag is cleared on return. */

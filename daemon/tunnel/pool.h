@@ -88,7 +88,7 @@ struct pool {
 	uint32_t streams_count, strangers_count;
 	struct list rx[2], tx[2]; /* links with work, by enum frame_link */
 	bool is_bulk_tx_next;
-	struct instant light_active; /* when light data moved last */
+	struct instant light_active, bulk_active; /* when light data, and a bulk link, moved last */
 	struct pool_delivery delivery;
 	struct loop_timer tick, accept_pause, drain_deadline;
 	struct log_limit accept_log, end_log;

@@ -9,7 +9,9 @@
 #include <sched.h>
 
 enum {
-	LIGHT_RECENT_NS = 2000000, /* light traffic within this: bulk goes in small units, and others get the core between two turns */
+	/* Light traffic within this: bulk goes in small units, and others get the core between two turns. Bulk within this: nothing spins, since its
+	 * next piece comes anyway, and the core is better its pods'. */
+	RECENT_NS = 2000000,
 };
 
 void turn_link_woken(struct pool *p, struct link *l)
@@ -51,10 +53,15 @@ static void send_all(struct pool *p, enum frame_link kind, size_t unit, uint32_t
 	list_splice(&p->tx[kind], &batch);
 }
 
-bool turn_run(void *ctx)
+static bool is_recent(const struct pool *p, struct instant then)
+{
+	return instant_elapsed_ns(then, pool_now(p)) < RECENT_NS;
+}
+
+enum loop_next turn_run(void *ctx)
 {
 	struct pool *p = ctx;
-	bool is_light_recent = instant_elapsed_ns(p->light_active, pool_now(p)) < LIGHT_RECENT_NS;
+	bool is_light_recent = is_recent(p, p->light_active);
 	size_t unit = is_light_recent ? LINK_UNIT_SMALL_BYTES : LINK_UNIT_BYTES;
 	bool has_rx, has_tx, is_more;
 
@@ -63,6 +70,8 @@ bool turn_run(void *ctx)
 	/* One bulk operation, then the light links again: an answer waits for one unit and never for two. */
 	has_rx = !list_is_empty(&p->rx[FRAME_LINK_BULK]);
 	has_tx = !list_is_empty(&p->tx[FRAME_LINK_BULK]);
+	if (has_rx || has_tx)
+		p->bulk_active = pool_now(p);
 	if (has_tx && (p->is_bulk_tx_next || !has_rx)) {
 		send_all(p, FRAME_LINK_BULK, unit, 1);
 		p->is_bulk_tx_next = false;
@@ -74,7 +83,9 @@ bool turn_run(void *ctx)
 	/* Pods on the same core answer now instead of after the whole batch; without it the two nodes work in step, each idle half the time. */
 	if (is_more && is_light_recent)
 		sched_yield();
-	return is_more;
+	if (is_more)
+		return LOOP_NOW;
+	return is_light_recent && !is_recent(p, p->bulk_active) ? LOOP_SOON : LOOP_BLOCK;
 }
 
 /* --- deliveries --- */

@@ -7,8 +7,8 @@
 
 #include "tunnel/pool.h"
 
-/* The loop's turn hook; ctx is the pool. Returns whether there is more to do at once. */
-bool turn_run(void *ctx);
+/* The loop's turn hook; ctx is the pool. */
+enum loop_next turn_run(void *ctx);
 /* The link has input: it gets a turn. */
 void turn_link_woken(struct pool *p, struct link *l);
 

@@ -382,11 +382,11 @@ static struct scrap *scrap_create(int *freed)
 
 static int freed_at_turn, *freed_now;
 
-static bool look_at_freed(void *ctx)
+static enum loop_next look_at_freed(void *ctx)
 {
 	(void)ctx;
 	freed_at_turn = *freed_now;
-	return false;
+	return LOOP_BLOCK;
 }
 
 static void garbage_goes_when_the_batch_is_over(void **state)
@@ -415,14 +415,14 @@ struct turns {
 	int count, work;
 };
 
-static bool take_turn(void *ctx)
+static enum loop_next take_turn(void *ctx)
 {
 	struct turns *t = ctx;
 
 	t->count++;
 	/* Last in its batch: after the events and the timers. */
 	assert_true(expired_count > 0);
-	return t->work-- > 0;
+	return t->work-- > 0 ? LOOP_NOW : LOOP_BLOCK;
 }
 
 static void the_turn_hook_keeps_the_loop_awake(void **state)
@@ -440,6 +440,29 @@ static void the_turn_hook_keeps_the_loop_awake(void **state)
 	loop_set_turn_hook(loop, NULL, NULL);
 	assert_int_equal(loop_run_once(loop, 0), 0);
 	assert_int_equal(t.count, 4);
+}
+
+static enum loop_next say_soon(void *ctx)
+{
+	(*(int *)ctx)++;
+	return LOOP_SOON;
+}
+
+static void looking_again_finds_what_comes_and_ends_where_nothing_does(void **state)
+{
+	int turns = 0;
+
+	(void)state;
+	loop_set_turn_hook(loop, say_soon, &turns);
+	/* The clock stands still, so only the count of looks ends a try, and each hit is followed by another try. */
+	assert_int_equal(loop_add(loop, &probes[0].source, EPOLLIN), 0);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(loop_run_once(loop, -1), 0);
+	assert_int_equal(probes[0].events_count, 100);
+	loop_remove(loop, &probes[0].source);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(loop_run_once(loop, 1), 0);
+	assert_int_equal(turns, 200);
 }
 
 static void stop_ends_the_run(void **state)
@@ -474,6 +497,7 @@ int main(void)
 		LOOP_TEST(a_due_timer_ends_the_wait),
 		LOOP_TEST(garbage_goes_when_the_batch_is_over),
 		LOOP_TEST(the_turn_hook_keeps_the_loop_awake),
+		LOOP_TEST(looking_again_finds_what_comes_and_ends_where_nothing_does),
 		LOOP_TEST(stop_ends_the_run),
 	};
 
