@@ -16,7 +16,7 @@ GUEST=(qemu-system-x86 e2fsprogs busybox-static xz-utils binutils)
 # The programs of tests/fidelity as they are packaged; all are started in namespaces, by the test.
 FIDELITY=(postgresql postgresql-contrib redis-server redis-tools nginx-light nghttp2-client curl openssh-server openssh-client rsync iperf3 vsftpd lftp postfix
 	mariadb-server mariadb-client python3-websockets)
-BENCH=(iproute2 iptables nftables iperf3 haproxy socat procps util-linux openssl python3)
+BENCH=(iproute2 iputils-ping iperf3 wrk nginx-light haproxy libnginx-mod-stream stunnel4 wireguard-tools procps util-linux openssl python3)
 
 die()
 {
@@ -104,7 +104,7 @@ if ! install; then
 	fi
 fi
 
-for name in nginx haproxy postgresql redis-server vsftpd postfix rsync mariadb ssh; do
+for name in nginx haproxy stunnel4 postgresql redis-server vsftpd postfix rsync mariadb ssh; do
 	package=$name
 	[ "$name" != ssh ] || package=openssh-server
 	case " ${lacking[*]} " in

@@ -1,45 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pingpong.c - how long a small message and its answer take over one connection.
- *   bench_pingpong answer PORT                 sends back what it gets, one connection after the other, until it is killed
- *   bench_pingpong ask ADDRESS PORT SECONDS    prints a line "name value unit" for each figure */
+ *   bench_pingpong answer PORT                         sends back what it gets, one connection after the other, until it is killed
+ *   bench_pingpong ask ADDRESS PORT SECONDS [BYTES]    prints a line "name value unit" for each figure */
 #include "measure.h"
+#include "talk.h"
 
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-enum { MESSAGE_BYTES = 64, SAMPLES_MAX = 1 << 24 };
-
-static void fail(const char *what)
-{
-	perror(what);
-	exit(EXIT_FAILURE);
-}
-
-static void send_at_once(int fd)
-{
-	const int on = 1;
-
-	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
-		fail("TCP_NODELAY");
-}
+enum { MESSAGE_BYTES = 64, MESSAGE_MAX_BYTES = 4096, SAMPLES_MAX = 1 << 24 };
 
 static _Noreturn void answer(const char *port)
 {
-	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)strtoul(port, NULL, 10)) };
-	int listener = socket(AF_INET6, SOCK_STREAM, 0);
-	const int on = 1;
+	int listener = listen_on(port, 1, 0);
 
-	if (listener < 0 || setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    bind(listener, (struct sockaddr *)&any, sizeof(any)) < 0 || listen(listener, 1) < 0)
-		fail("listen");
-	printf("listening\n");
-	(void)fflush(stdout);
 	for (;;) {
-		char buffer[4096];
+		char buffer[MESSAGE_MAX_BYTES];
 		int fd = accept(listener, NULL, NULL);
 		ssize_t n;
 
@@ -56,14 +31,9 @@ static _Noreturn void answer(const char *port)
 
 static int connected(const char *address, const char *port)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV }, *found;
-	int fd;
+	struct addrinfo *found = resolved(address, port);
+	int fd = socket(found->ai_family, SOCK_STREAM, 0);
 
-	if (getaddrinfo(address, port, &hints, &found) != 0) {
-		fprintf(stderr, "%s port %s: an address and a port would be right\n", address, port);
-		exit(EXIT_FAILURE);
-	}
-	fd = socket(found->ai_family, SOCK_STREAM, 0);
 	if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) < 0)
 		fail("connect");
 	freeaddrinfo(found);
@@ -71,17 +41,10 @@ static int connected(const char *address, const char *port)
 	return fd;
 }
 
-static int by_size(const void *a, const void *b)
-{
-	const float *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-static int ask(const char *address, const char *port, double seconds)
+static int ask(const char *address, const char *port, double seconds, size_t message_bytes)
 {
 	float *samples = calloc(SAMPLES_MAX, sizeof(*samples)); /* its pages come as they are written */
-	char message[MESSAGE_BYTES] = "how long does it take?";
+	char message[MESSAGE_MAX_BYTES] = "how long does it take?";
 	int fd = connected(address, port);
 	size_t count = 0;
 	double began, end;
@@ -93,19 +56,14 @@ static int ask(const char *address, const char *port, double seconds)
 	while (began < end && count < SAMPLES_MAX) {
 		double now;
 
-		if (send(fd, message, sizeof(message), MSG_NOSIGNAL) != MESSAGE_BYTES ||
-		    recv(fd, message, sizeof(message), MSG_WAITALL) != MESSAGE_BYTES)
+		if (send(fd, message, message_bytes, MSG_NOSIGNAL) != (ssize_t)message_bytes ||
+		    recv(fd, message, message_bytes, MSG_WAITALL) != (ssize_t)message_bytes)
 			fail("the connection");
 		now = wall_us();
 		samples[count++] = (float)(now - began);
 		began = now;
 	}
-	qsort(samples, count, sizeof(*samples), by_size);
-	printf("count %zu\n", count);
-	printf("p50 %.1f us\n", (double)samples[count / 2]);
-	printf("p99 %.1f us\n", (double)samples[count - 1 - count / 100]);
-	printf("p99.9 %.1f us\n", (double)samples[count - 1 - count / 1000]);
-	printf("longest %.1f us\n", (double)samples[count - 1]);
+	print_times(samples, count);
 	free(samples);
 	close(fd);
 	return 0;
@@ -115,8 +73,12 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "answer") == 0)
 		answer(argv[2]);
-	if (argc == 5 && strcmp(argv[1], "ask") == 0 && strtod(argv[4], NULL) > 0)
-		return ask(argv[2], argv[3], strtod(argv[4], NULL));
-	fprintf(stderr, "usage: bench_pingpong answer PORT | ask ADDRESS PORT SECONDS\n");
+	if ((argc == 5 || argc == 6) && strcmp(argv[1], "ask") == 0 && strtod(argv[4], NULL) > 0) {
+		size_t message_bytes = argc == 6 ? strtoul(argv[5], NULL, 10) : MESSAGE_BYTES;
+
+		if (message_bytes > 0 && message_bytes <= MESSAGE_MAX_BYTES)
+			return ask(argv[2], argv[3], strtod(argv[4], NULL), message_bytes);
+	}
+	fprintf(stderr, "usage: bench_pingpong answer PORT | ask ADDRESS PORT SECONDS [BYTES], BYTES 1 to %d\n", MESSAGE_MAX_BYTES);
 	return 2;
 }

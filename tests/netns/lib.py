@@ -76,14 +76,16 @@ def ensure_bpffs():
 class Namespace:
     """One network namespace. Sockets made inside it stay in it, whatever thread uses them later."""
 
+    # Debian's defaults are looser; a strict node is the harder case.
+    SETTINGS = {"net.ipv4.tcp_congestion_control": "reno", "net.ipv6.conf.all.accept_dad": 0, "net.ipv6.conf.default.accept_dad": 0,
+                "net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.conf.default.rp_filter": 1, "net.ipv4.conf.all.rp_filter": 0}
+
     def __init__(self, name):
         self.name = name
         run("ip", "netns", "add", name)
         self._fd = os.open(RUN_NETNS / name, os.O_RDONLY | os.O_CLOEXEC)
         self.processes = []
-        # Debian's defaults are looser; a strict node is the harder case.
-        self.sysctl(**{"net.ipv4.tcp_congestion_control": "reno", "net.ipv6.conf.all.accept_dad": 0, "net.ipv6.conf.default.accept_dad": 0,
-                       "net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.conf.default.rp_filter": 1, "net.ipv4.conf.all.rp_filter": 0})
+        self.sysctl(**self.SETTINGS)
         self.ip("link set lo up")
 
     @contextlib.contextmanager

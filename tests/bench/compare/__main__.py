@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The program: every workload over every subject, in turns, and what came of it. tests/bench/run.sh calls it; its usage is there."""
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import platform
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+from lib import ensure_bpffs, run
+
+from . import report, subjects, topology, workloads
+
+HERE = pathlib.Path(__file__).resolve().parent
+KEPT = HERE.parent / "ratios.json"
+QUICK_SUBJECTS = ("plain", "culvert", "optimistic", "haproxy")
+
+
+def options_of(arguments):
+    names = [kind.name for kind in subjects.ALL]
+    groups = list(dict.fromkeys(workload.group for workload in workloads.FULL))
+    parser = argparse.ArgumentParser(prog="run.sh", description="Culvert side by side with plain forwarding and with other tunnels: what each costs.")
+    parser.add_argument("--quick", action="store_true", help="what matters most, in less than four minutes, and what became worse")
+    parser.add_argument("--only", default="", metavar="WORD,...", help=f"subjects ({', '.join(names)}), groups of workloads ({', '.join(groups)}) or single ones by name (--list)")
+    parser.add_argument("--rounds", type=int, help="of all workloads over all subjects (5; quick: 3)")
+    parser.add_argument("--seconds", type=int, help="of one measurement (3; quick: 1)")
+    parser.add_argument("--unpinned", action="store_true", help="both nodes on all processors, instead of one each")
+    parser.add_argument("--nice", type=int, default=-10, help="priority of all that is measured (-10)")
+    parser.add_argument("--keep", action="store_true", help=f"keep the ratios in {KEPT.name}, for later runs to compare with")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/bench"), help="folder for results.jsonl, table.md and chart.svg (build/bench)")
+    parser.add_argument("--list", action="store_true", help="name all workloads")
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (3 if options.quick else 5)
+    options.seconds = options.seconds or (1 if options.quick else 3)
+    if options.rounds < 1 or options.seconds < 1:
+        parser.error("--rounds and --seconds must be 1 or more")
+    options.workloads = list(workloads.QUICK if options.quick else workloads.FULL)
+    options.subjects = [kind for kind in subjects.ALL if not options.quick or kind.name in QUICK_SUBJECTS]
+    chosen = [word for word in options.only.split(",") if word]
+    for word in chosen:
+        if word not in names and word not in groups and word not in [workload.name for workload in workloads.FULL]:
+            parser.error(f"--only {word}: there is no such subject or workload; see --help and --list")
+    if any(word in names for word in chosen):
+        options.subjects = [kind for kind in subjects.ALL if kind.name in chosen or kind is subjects.Plain]
+    if any(word not in names for word in chosen):
+        options.workloads = [workload for workload in workloads.FULL if workload.group in chosen or workload.name in chosen]
+    return options
+
+
+def others_cpu_s():
+    """CPU of everything on this machine that is not of this run."""
+    ours, busy = set(subjects.descendants(os.getpid())), 0.0
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.parent.name) in ours:
+                continue
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) != 2:  # a thread of the kernel works for us as well
+                busy += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return busy
+
+
+def machine():
+    """Where it ran: (word, text)."""
+    cpu = next(line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+    flags = next(line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")).split()
+    return {"cpu": f"{cpu}, {os.cpu_count()} cores, {'with' if 'vaes' in flags else 'without'} VAES", "kernel": platform.release(),
+            "tools": ", ".join(run("dpkg-query", "-W", "-f", "${Package} ${Version}\n", "iperf3", "wrk", "nginx", "libssl3").stdout.split("\n")[:-1])}
+
+
+class Run:
+    def __init__(self, options, folder):
+        self.options, self.folder = options, folder
+        self.lines = []
+        self.others = []
+        options.out.mkdir(parents=True, exist_ok=True)
+        self.file = open(options.out / "results.jsonl", "w", encoding="utf-8")
+
+    def note(self, line):
+        self.lines.append(line)
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+
+    def head(self):
+        what = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **machine(),
+                "run": f"{self.options.rounds} rounds of {self.options.seconds} s, {topology.processors(not self.options.unpinned)}, nice {self.options.nice}",
+                "subjects": {kind.name: subjects.version(kind) for kind in self.options.subjects}}
+        self.note({"head": what})
+        return what
+
+    def all(self):
+        for delay_us in sorted({workload.delay_us for workload in self.options.workloads}):
+            chosen = [workload for workload in self.options.workloads if workload.delay_us == delay_us]
+            network = topology.Network(self.folder, delay_us, not self.options.unpinned, self.options.nice)
+            try:
+                for number in range(self.options.rounds):
+                    turn = number % len(self.options.subjects)  # nobody is always first
+                    for kind in self.options.subjects[turn:] + self.options.subjects[:turn]:
+                        self.turn(number, kind(network, self.folder / f"{network.name}-{kind.name}"), chosen)
+            finally:
+                network.close()
+
+    def turn(self, number, subject, chosen):
+        subject.start()
+        try:
+            for workload in chosen:
+                others, began = others_cpu_s(), time.monotonic()
+                found = workload.run(subject, self.options.seconds)
+                self.others.append((others_cpu_s() - others) / (time.monotonic() - began))
+                self.note({"round": number, "subject": subject.name, "workload": workload.name, "others_percent": round(100 * self.others[-1]),
+                           "figures": {f"{workload.name}.{part}": value for part, value in found.items()}})
+                values = "  ".join(f"{part} {report.number(value)}" for part, value in found.items())
+                print(f"{number + 1}/{self.options.rounds} {subject.name:12} {workload.name:24} {values}", file=sys.stderr, flush=True)
+        finally:
+            subject.stop()
+
+
+def end_in_order(*_):
+    raise KeyboardInterrupt
+
+
+def main():
+    options = options_of(sys.argv[1:])
+    if options.list:
+        for workload in workloads.FULL:
+            print(f"{workload.name:28} {workload.title}")
+        return 0
+    signal.signal(signal.SIGTERM, end_in_order)
+    ensure_bpffs()
+    files = max(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 20000)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    for kind in [kind for kind in options.subjects if kind.missing()]:
+        print(f"skipped: {kind.name}: {kind.missing()}", file=sys.stderr)
+        options.subjects.remove(kind)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-bench-"))
+    try:
+        measured = Run(options, folder)
+        head = measured.head()
+        measured.all()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    finish(options, head, measured)
+    return 0
+
+
+def finish(options, head, measured):
+    samples = report.collected(measured.lines)
+    figures = [figure for workload in options.workloads for figure in workload.figures()]
+    text = "".join(f"- {word}: {value}\n" for word, value in head.items() if word != "subjects")
+    text += "".join(f"- {name}: {version}\n" for name, version in head["subjects"].items())
+    text += f"- CPU used by others meanwhile, of one core: {100 * sorted(measured.others)[len(measured.others) // 2]:.0f} % (median), {100 * max(measured.others):.0f} % (most)\n"
+    text += "\n**median** [smallest - largest of the rounds] ratio of the medians to plain's; ↑ higher is better, ↓ lower is better.\n\n"
+    text += report.table(samples, figures, {kind.name: kind.title for kind in options.subjects})
+    (options.out / "table.md").write_text(text, encoding="utf-8")
+    print(text)
+    ours = {key: {name: round(ratio, 4) for name, ratio in of.items() if name in ("culvert", "optimistic")} for key, of in report.ratios(samples).items()}
+    if options.keep:
+        KEPT.write_text(json.dumps(ours, indent=1, sort_keys=True) + "\n")
+    elif KEPT.exists():
+        found = report.worse(ours, json.loads(KEPT.read_text()), figures)
+        for figure, subject, before, after in found:
+            print(f"worse: {subject}: {figure.title}: {after:.2f}x of plain, kept {before:.2f}x")
+        print(f"{len(found)} ratios are worse than the kept ones by more than {100 * report.WORSE:.0f} %.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is measured: each workload runs a load generator in the client pod over one subject, and returns figures by key."""
+
+import abc
+import contextlib
+import json
+import re
+import subprocess
+import time
+import typing
+
+from lib import Failure, wait_for
+from mesh import program
+
+from .topology import BULK, CONNECTIONS, HTTP, PINGPONG
+
+FLOWING_BYTES = 20 << 20  # a bulk stream that has moved so much is under way
+
+
+class Figure(typing.NamedTuple):
+    key: str
+    title: str
+    unit: str
+    is_higher_better: bool = False
+
+
+class Workload(abc.ABC):
+    """group: the word that chooses it. delay_us: the round trip that the wire adds."""
+
+    group = None
+    delay_us = 0
+
+    def __init__(self, name, title, delay_us=0):
+        self.name, self.title, self.delay_us = name, title, delay_us
+
+    def figure(self, part, title, unit, is_higher_better=False):
+        return Figure(f"{self.name}.{part}", f"{self.title}: {title}", unit, is_higher_better)
+
+    @abc.abstractmethod
+    def figures(self):
+        """All that run() returns, in the order of the table; the first is what the workload is for."""
+
+    @abc.abstractmethod
+    def run(self, subject, seconds):
+        """{part of the key: value}. A value may be missing where it makes no sense for the subject."""
+
+
+@contextlib.contextmanager
+def spending(subject):
+    """with spending(subject) as spent: ...; afterwards spent() is the CPU that both daemons used within."""
+    before, used = subject.cpu_s(), []
+    yield lambda: used[0]
+    used.append(subject.cpu_s() - before)
+
+
+def words(text):
+    """Lines "name value unit" of our own generators."""
+    return {name: float(value) for name, value, *_ in (line.split() for line in text.splitlines())}
+
+
+def ask(subject, generator, port, *arguments, seconds):
+    address, port = subject.target(port)
+    return words(subject.network.client.run(program(generator), "ask", address, port, seconds, *arguments, timeout=seconds + 120).stdout)
+
+
+class Bulk(Workload):
+    """iperf3."""
+
+    group = "bulk"
+
+    def __init__(self, streams, is_down, delay_us=0):
+        way, rtt = "down" if is_down else "up", f", {delay_us / 1000:g} ms" if delay_us else ""
+        super().__init__(f"bulk-{streams}-{way}{f'-{delay_us}us' if delay_us else ''}", f"{streams} stream{'s' * (streams > 1)} {way}{rtt}", delay_us)
+        self.streams, self.is_down = streams, is_down
+
+    def figures(self):
+        return [self.figure("rate", "rate", "Gbit/s", True), self.figure("cpu", "CPU of both daemons", "s/GB")]
+
+    def run(self, subject, seconds):
+        with spending(subject) as spent:
+            rate, moved = bulk_ended(bulk_begun(subject, seconds, self.streams, "-R" if self.is_down else None))
+        return {"rate": rate, "cpu": spent() / (moved / 1e9)}
+
+
+def bulk_begun(subject, seconds, streams=1, *options):
+    address, port = subject.target(BULK)
+    command = ["iperf3", "-c", address, "-p", port, "-t", seconds, "-P", streams, "-J", *filter(None, options)]
+    return subject.network.client.popen(*command, stdout=subprocess.PIPE, text=True)
+
+
+def bulk_ended(process):
+    """Gbit/s, and bytes."""
+    output = process.communicate(timeout=120)[0]
+    try:
+        told = json.loads(output)["end"]["sum_received"]
+    except (ValueError, KeyError):
+        raise Failure(f"iperf3 ended with {process.returncode}: {output[-500:]}") from None
+    return told["bits_per_second"] / 1e9, told["bytes"]
+
+
+class PingPong(Workload):
+    """One connection, a message and its answer; alone, or beside a bulk stream by the same way. limit: the bulk stream's Gbit/s, 0: as fast as it can."""
+
+    def __init__(self, size, beside=False, limit=0, delay_us=0):
+        what = f"ping-pong {size} B"
+        if beside:
+            what += f" beside bulk at {limit} Gbit/s" if limit else " beside bulk"
+        if delay_us:
+            what += f", {delay_us / 1000:g} ms"
+        name = f"pingpong-{size}" + (f"-beside{limit or ''}" if beside else "") + (f"-{delay_us}us" if delay_us else "")
+        super().__init__(name, what, delay_us)
+        self.group = "beside" if beside else "pingpong"
+        self.size, self.beside, self.limit = size, beside, limit
+
+    def figures(self):
+        found = [self.figure(part, part, "us") for part in ("p50", "p99", "p99.9")]
+        if self.beside:
+            found.append(self.figure("bulk", "rate of the bulk", "Gbit/s", True))
+        return found
+
+    def run(self, subject, seconds):
+        bulk = None
+        if self.beside:
+            before = subject.network.wire_bytes()
+            # longer than the ping-pong, however slowly that begins
+            bulk = bulk_begun(subject, seconds + 1, 1, *(("-b", f"{self.limit}G") if self.limit else ()))
+            wait_for(lambda: subject.network.wire_bytes() - before > FLOWING_BYTES, "the bulk stream to flow")
+        told = ask(subject, "bench_pingpong", PINGPONG, self.size, seconds=seconds)
+        found = {part: told[part] for part in ("p50", "p99", "p99.9")}
+        if bulk:
+            found["bulk"] = bulk_ended(bulk)[0]
+        return found
+
+
+class Http(Workload):
+    """wrk over connections that stay, to nginx in the server pod. They are opened within the measured time."""
+
+    group = "http"
+    UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}
+
+    def __init__(self, connections, size):
+        super().__init__(f"http-{size}-{connections}", f"HTTP {size if size < 1024 else f'{size // 1024} Ki'}{'' if size >= 1024 else ' '}B, {connections} connections")
+        self.connections, self.size = connections, size
+
+    def figures(self):
+        return [self.figure("rate", "rate", "1/s", True), self.figure("p50", "p50", "us"), self.figure("p99", "p99", "us"),
+                self.figure("cpu", "CPU of both daemons", "ms/1000")]
+
+    def run(self, subject, seconds):
+        address, port = subject.target(HTTP)
+        with spending(subject) as spent:
+            told = subject.network.client.run("wrk", "-t", 1, "-c", self.connections, "-d", f"{seconds}s", "--latency", f"http://{address}:{port}/{self.size}",
+                                              timeout=seconds + 120).stdout
+        count = int(re.search(r"(\d+) requests in", told)[1])
+        if "Non-2xx" in told or not count:
+            raise Failure(f"wrk: {told}")
+        found = {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", told)[1]), "cpu": spent() / count * 1e6}
+        for part in (50, 99):
+            value, unit = re.search(rf"\s{part}%\s+([\d.]+)(\w+)", told).groups()
+            found[f"p{part}"] = float(value) * self.UNITS[unit]
+        return found
+
+
+class Connections(Workload):
+    """Open, ask, close: so many at a time."""
+
+    group = "connections"
+
+    def __init__(self, at_once, delay_us=0):
+        super().__init__(f"connections-{at_once}{f'-{delay_us}us' if delay_us else ''}",
+                         f"new connections, {at_once} at a time{f', {delay_us / 1000:g} ms' if delay_us else ''}", delay_us)
+        self.at_once = at_once
+
+    def figures(self):
+        return [self.figure("rate", "rate", "1/s", True), self.figure("p50", "first byte p50", "us"), self.figure("p99", "first byte p99", "us"),
+                self.figure("cpu", "CPU of both daemons", "us each")]
+
+    def run(self, subject, seconds):
+        with spending(subject) as spent:
+            told = ask(subject, "bench_connections", CONNECTIONS, self.at_once, seconds=seconds)
+        if told["broken"] * 100 > told["count"]:
+            raise Failure(f"{told['broken']:.0f} connections were broken, {told['count']:.0f} answered")
+        return {"rate": told["rate"], "p50": told["p50"], "p99": told["p99"], "cpu": spent() / told["count"] * 1e6}
+
+
+QUICK = (Bulk(1, False), PingPong(64), PingPong(64, beside=True), Http(64, 128), Connections(1), Connections(64))
+FULL = QUICK
