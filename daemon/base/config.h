@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* config.h - the start-up settings: read, checked, printed and described from one table of keys (config.c).
+/* config.h - the start-up settings: read, checked, printed and described from one table of keys (config_keys.c).
  * Knows the form of every value and nothing of the world: whether a file, a device or a node is there is for those who use it.
  * Plain data; thread: main, and any thread that only reads. */
 #ifndef CULVERT_BASE_CONFIG_H
