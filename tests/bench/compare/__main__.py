@@ -11,16 +11,18 @@ import platform
 import resource
 import shutil
 import signal
+import statistics
 import sys
 import tempfile
 import time
 
 from lib import ensure_bpffs, run
 
-from . import report, subjects, topology, workloads
+from . import chart, report, subjects, topology, workloads
 
 HERE = pathlib.Path(__file__).resolve().parent
 KEPT = HERE.parent / "ratios.json"
+OURS = ("culvert", "optimistic")
 QUICK_SUBJECTS = ("plain", "culvert", "optimistic", "haproxy")
 
 
@@ -29,7 +31,8 @@ def options_of(arguments):
     groups = list(dict.fromkeys(workload.group for workload in workloads.FULL))
     parser = argparse.ArgumentParser(prog="run.sh", description="Culvert side by side with plain forwarding and with other tunnels: what each costs.")
     parser.add_argument("--quick", action="store_true", help="what matters most, in less than four minutes, and what became worse")
-    parser.add_argument("--only", default="", metavar="WORD,...", help=f"subjects ({', '.join(names)}), groups of workloads ({', '.join(groups)}) or single ones by name (--list)")
+    parser.add_argument("--only", default="", metavar="WORD,...", 
+                        help=f"subjects ({', '.join(names)}), groups of workloads ({', '.join(groups)}) or single ones by name (--list)")
     parser.add_argument("--rounds", type=int, help="of all workloads over all subjects (5; quick: 3)")
     parser.add_argument("--seconds", type=int, help="of one measurement (3; quick: 1)")
     parser.add_argument("--unpinned", action="store_true", help="both nodes on all processors, instead of one each")
@@ -112,6 +115,8 @@ class Run:
         subject.start()
         try:
             for workload in chosen:
+                if (workload.is_once and number > 0) or not workload.suits(subject):
+                    continue
                 others, began = others_cpu_s(), time.monotonic()
                 found = workload.run(subject, self.options.seconds)
                 self.others.append((others_cpu_s() - others) / (time.monotonic() - began))
@@ -152,23 +157,27 @@ def main():
 
 
 def finish(options, head, measured):
+    """The table, the chart, and what became worse."""
     samples = report.collected(measured.lines)
+    ratios = report.ratios(samples)
     figures = [figure for workload in options.workloads for figure in workload.figures()]
+    titles = {kind.name: kind.title for kind in options.subjects}
     text = "".join(f"- {word}: {value}\n" for word, value in head.items() if word != "subjects")
     text += "".join(f"- {name}: {version}\n" for name, version in head["subjects"].items())
-    text += f"- CPU used by others meanwhile, of one core: {100 * sorted(measured.others)[len(measured.others) // 2]:.0f} % (median), {100 * max(measured.others):.0f} % (most)\n"
+    text += f"- CPU used by others meanwhile, of one core: {statistics.median(measured.others):.0%} (median), {max(measured.others):.0%} (most)\n"
     text += "\n**median** [smallest - largest of the rounds] ratio of the medians to plain's; ↑ higher is better, ↓ lower is better.\n\n"
-    text += report.table(samples, figures, {kind.name: kind.title for kind in options.subjects})
+    text += report.table(samples, figures, titles)
     (options.out / "table.md").write_text(text, encoding="utf-8")
+    (options.out / "chart.svg").write_text(chart.chart(ratios, [workload.figures()[0] for workload in options.workloads], titles), encoding="utf-8")
     print(text)
-    ours = {key: {name: round(ratio, 4) for name, ratio in of.items() if name in ("culvert", "optimistic")} for key, of in report.ratios(samples).items()}
+    ours = {key: {name: round(ratio, 4) for name, ratio in of.items() if name in OURS} for key, of in ratios.items()}
     if options.keep:
         KEPT.write_text(json.dumps(ours, indent=1, sort_keys=True) + "\n")
     elif KEPT.exists():
         found = report.worse(ours, json.loads(KEPT.read_text()), figures)
         for figure, subject, before, after in found:
             print(f"worse: {subject}: {figure.title}: {after:.2f}x of plain, kept {before:.2f}x")
-        print(f"{len(found)} ratios are worse than the kept ones by more than {100 * report.WORSE:.0f} %.")
+        print(f"{len(found)} ratios are worse than the kept ones by more than {report.WORSE:.0%}.")
 
 
 if __name__ == "__main__":

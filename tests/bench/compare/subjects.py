@@ -115,6 +115,11 @@ class Plain(Subject):
         pass
 
 
+def strangers(count):
+    """Nodes that are only listed: (name, addresses, prefixes of pods), at most 25,600."""
+    return [(f"stranger{index}", [f"172.31.{index // 250}.{index % 250 + 1}"], [f"10.{100 + index // 256}.{index % 256}.0/24"]) for index in range(count)]
+
+
 class Culvert(Subject):
     connect = None
 
@@ -122,19 +127,25 @@ class Culvert(Subject):
         super().__init__(network, folder)
         self.net = network  # mesh.Daemon's word for it
         self.daemons = []
+        self.listed = []  # nodes beside the two
 
-    def nodes(self):
-        """The lines of the nodes file."""
-        return [(node.node_name, [node.v4], [node.pods_v4]) for node in self.network.nodes]
+    def restart(self, listed):
+        """Anew, with other nodes beside the two."""
+        self.stop()
+        self.listed = listed
+        self.start()
+
+    def issue(self, names):
+        run(program("culvertctl"), "ca", "issue", self.folder / "ca", *names)
 
     def begin(self):
-        names = [node.node_name for node in self.network.nodes]
         if not (self.folder / "ca").exists():
             run(program("culvertctl"), "ca", "init", self.folder / "ca")
-            run(program("culvertctl"), "ca", "issue", self.folder / "ca", *names)
+            self.issue(node.node_name for node in self.network.nodes)
+        nodes = [(node.node_name, [node.v4], [node.pods_v4]) for node in self.network.nodes]
         self.daemons = [Daemon(self, node) for node in self.network.nodes]
         for daemon in self.daemons:
-            daemon.nodes.write_text(nodes_yaml(self.nodes()))
+            daemon.nodes.write_text(nodes_yaml(nodes + self.listed))
             daemon.write_config(capture={"connect": self.connect})
             self.running.append(daemon.start(wait=False).process)
         for daemon in self.daemons:

@@ -4,6 +4,8 @@
 import abc
 import contextlib
 import json
+import os
+import pathlib
 import re
 import subprocess
 import time
@@ -12,8 +14,12 @@ import typing
 from lib import Failure, wait_for
 from mesh import program
 
-from .topology import BULK, CONNECTIONS, HTTP, PINGPONG
+from .crowd import Crowd
+from .subjects import Culvert, cpu_s, pss_kib, strangers
+from .topology import BODIES, BULK, CONNECTIONS, HTTP, PINGPONG
 
+SOCKET_CACHES = re.compile(r"(tw_sock_|request_sock_)?TCP|sock_inode_cache|filp|eventpoll_|skbuff_")
+IDLE_S = 10  # long enough for a PING or two of every tunnel
 FLOWING_BYTES = 20 << 20  # a bulk stream that has moved so much is under way
 
 
@@ -28,7 +34,7 @@ class Workload(abc.ABC):
     """group: the word that chooses it. delay_us: the round trip that the wire adds."""
 
     group = None
-    delay_us = 0
+    is_once = False  # not in every round
 
     def __init__(self, name, title, delay_us=0):
         self.name, self.title, self.delay_us = name, title, delay_us
@@ -36,13 +42,17 @@ class Workload(abc.ABC):
     def figure(self, part, title, unit, is_higher_better=False):
         return Figure(f"{self.name}.{part}", f"{self.title}: {title}", unit, is_higher_better)
 
+    def suits(self, subject):
+        """Does it say anything of this subject?"""
+        return True
+
     @abc.abstractmethod
     def figures(self):
         """All that run() returns, in the order of the table; the first is what the workload is for."""
 
     @abc.abstractmethod
     def run(self, subject, seconds):
-        """{part of the key: value}. A value may be missing where it makes no sense for the subject."""
+        """{part of the key: value}"""
 
 
 @contextlib.contextmanager
@@ -183,5 +193,147 @@ class Connections(Workload):
         return {"rate": told["rate"], "p50": told["p50"], "p99": told["p99"], "cpu": spent() / told["count"] * 1e6}
 
 
+def kernel_kib():
+    """What the kernel holds for sockets and threads, as far as it can be told: that of the whole machine. Its other caches follow what others do."""
+    total = 0
+    for line in pathlib.Path("/proc/slabinfo").read_text().splitlines()[2:]:
+        name, active, _, size, *_ = line.split()
+        if SOCKET_CACHES.match(name):
+            total += int(active) * int(size)
+    threads = re.search(r"^KernelStack:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text(), re.MULTILINE)[1]
+    buffers = re.search(r"^TCP:.* mem (\d+)", pathlib.Path("/proc/net/sockstat").read_text(), re.MULTILINE)[1]
+    return total // 1024 + int(threads) + int(buffers) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def used_while_idle(subject, seconds):
+    """CPU of one daemon, per cent of a core."""
+    time.sleep(1)  # what was just done comes to its end
+    with spending(subject) as spent:
+        time.sleep(seconds)
+    return 100 * spent() / seconds / 2
+
+
+class IdleConnections(Workload):
+    """So many connections that each asked once, and then stay. Both ends of every connection on the way are on this machine, so the kernel's memory is that of
+    the pods' sockets too: plain's is theirs alone."""
+
+    group = "idle"
+    is_once = True
+
+    def __init__(self, count):
+        super().__init__(f"idle-{count}", f"{count:,} idle connections")
+        self.count = count
+
+    def figures(self):
+        return [self.figure("pss", "memory of both daemons", "KiB each"), self.figure("kernel", "the kernel's for sockets, pods' too", "KiB each")]
+
+    def run(self, subject, seconds):
+        pss, kernel = subject.pss_kib(), kernel_kib()
+        client = subject.network.client.popen(program("bench_connections"), "hold", *subject.target(CONNECTIONS), self.count,
+                                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            if not client.stdout.readline():
+                raise Failure(f"{self.count} connections could not be opened")
+            found = {"kernel": (kernel_kib() - kernel) / self.count}
+            if subject.processes():
+                found["pss"] = (subject.pss_kib() - pss) / self.count
+        finally:
+            client.stdin.close()
+            client.wait(60)
+        return found
+
+
+class Rest(Workload):
+    """A daemon that has nothing to do."""
+
+    group = "rest"
+    is_once = True
+
+    def __init__(self):
+        super().__init__("rest", "nothing to do")
+
+    def suits(self, subject):
+        return bool(subject.processes())
+
+    def figures(self):
+        return [self.figure("pss", "memory of one daemon", "MiB"), self.figure("cpu", "CPU of one daemon", "% of a core")]
+
+    def run(self, subject, seconds):
+        return {"cpu": used_while_idle(subject, max(seconds, 5)), "pss": subject.pss_kib() / 1024 / 2}
+
+
+class Strangers(Workload):
+    """A node that knows very many others: what they cost while nothing is said to them."""
+
+    group = "nodes"
+    is_once = True
+
+    def __init__(self, count):
+        super().__init__(f"nodes-{count}", f"{count:,} nodes known")
+        self.count = count
+
+    def suits(self, subject):
+        return isinstance(subject, Culvert)
+
+    def figures(self):
+        return [self.figure("pss", "memory of one daemon", "MiB"), self.figure("cpu", "CPU of one idle daemon", "% of a core"),
+                self.figure("p50", "ping-pong 64 B, p50", "us"), self.figure("rate", "new connections, 64 at a time", "1/s", True)]
+
+    def run(self, subject, seconds):
+        subject.restart(strangers(self.count - 2))
+        try:
+            found = {"cpu": used_while_idle(subject, max(seconds, 5)), "pss": subject.pss_kib() / 1024 / 2}
+            found["p50"] = ask(subject, "bench_pingpong", PINGPONG, 64, seconds=seconds)["p50"]
+            found["rate"] = ask(subject, "bench_connections", CONNECTIONS, 64, seconds=seconds)["rate"]
+        finally:
+            subject.restart([])
+        return found
+
+
+class Tunnels(Workload):
+    """A node with a tunnel to each of very many others, which a Crowd plays."""
+
+    group = "tunnels"
+    is_once = True
+
+    def __init__(self, count):
+        super().__init__(f"tunnels-{count}", f"{count:,} idle tunnels")
+        self.count = count
+
+    def suits(self, subject):
+        return isinstance(subject, Culvert)
+
+    def figures(self):
+        return [self.figure("pss", "memory of the daemon", "KiB each"), self.figure("kernel", "the kernel's for sockets of both ends", "KiB each"),
+                self.figure("handshake", "CPU of the daemon", "ms for one to begin"), self.figure("cpu", "CPU of the daemon with all of them idle", "% of a core")]
+
+    def run(self, subject, seconds):
+        listed = strangers(self.count)
+        names = [name for name, *_ in listed]
+        subject.restart(listed)
+        subject.issue(names)
+        try:
+            daemon = subject.daemons[0]
+            pid = daemon.process.pid
+            pss, kernel, cpu = pss_kib(pid), kernel_kib(), cpu_s(pid)
+            with Crowd(subject, names) as crowd:
+                wait_for(lambda: daemon.status()["peers_up"] >= self.count, "the daemon to have all tunnels up")
+                found = {"pss": (pss_kib(pid) - pss) / self.count, "kernel": (kernel_kib() - kernel) / self.count, "handshake": (cpu_s(pid) - cpu) / self.count * 1e3}
+                time.sleep(1)
+                cpu = cpu_s(pid)
+                time.sleep(IDLE_S)
+                found["cpu"] = 100 * (cpu_s(pid) - cpu) / IDLE_S
+                crowd.check()
+        finally:
+            subject.restart([])
+        return found
+
+
+RTT_US = 1000
 QUICK = (Bulk(1, False), PingPong(64), PingPong(64, beside=True), Http(64, 128), Connections(1), Connections(64))
-FULL = QUICK
+FULL = (*(Bulk(streams, is_down) for streams in (1, 8, 64) for is_down in (False, True)),
+        PingPong(64), PingPong(1024), PingPong(64, beside=True), PingPong(64, beside=True, limit=1),
+        *(Http(connections, size) for size in BODIES for connections in (64, 512)),
+        Connections(1), Connections(64),
+        Bulk(1, False, RTT_US), PingPong(64, delay_us=RTT_US), Connections(1, RTT_US),
+        Rest(), IdleConnections(1000), IdleConnections(9500), Strangers(5000), Tunnels(1000))
