@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* members.h - what a cluster's API said of nodes, namespaces and pods, in little memory and found by name and by address.
- * Knows no rule: what an address is worth is cluster/settle's, what an object may say is cluster/registry's. Pods that have no address of
+ * Knows no rule: what an address is worth is cluster/settle's, what an object may say is cluster/judged's. Pods that have no address of
  * their own are not kept, but those of Culvert itself, which node names may be made of. Thread: main. */
 #ifndef CULVERT_CLUSTER_MEMBERS_H
 #define CULVERT_CLUSTER_MEMBERS_H
