@@ -71,10 +71,10 @@ static void on_want_tunnel(void *ctx, uint32_t node_id)
 	engine_want_peer(d->engine, node_id);
 }
 
-static void on_peer_reach(void *ctx, const char *node, struct pair_reach reach)
+static void on_peer_reach(void *ctx, const char *node, uint32_t worker, struct pair_reach reach)
 {
 	struct daemon *d = ctx;
-	int r = capture_set_reach(d->capture, node, reach);
+	int r = capture_set_reach(d->capture, node, worker, reach);
 
 	if (r)
 		log_warn("the kernel was not told whether a node is reached", L_TEXT("node", node), L_ERRNO(r));

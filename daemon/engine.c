@@ -121,11 +121,13 @@ static int connect_pod(void *ctx, const struct endpoint *client, const struct en
 static void peer_reach(void *ctx, const char *node, struct pair_reach reach)
 {
 	struct engine_worker *w = ctx;
+	uint32_t worker = (uint32_t)(w - w->engine->workers);
 
-	/* Streams to a peer begin at its home. A tunnel of it at another worker, where it came from behind a NAT, takes none of them. */
-	if (view_home_worker(node, w->engine->settings.workers) != (uint32_t)(w - w->engine->workers))
-		return;
-	w->engine->ops.peer_reach(w->engine->ctx, node, reach);
+	/* Streams to a peer begin at its home. A tunnel of it at another worker, where it came from behind a NAT, takes none of them: but those
+	 * that the peer has begun there live as long as it is answered. */
+	if (view_home_worker(node, w->engine->settings.workers) != worker)
+		reach.is_up = false;
+	w->engine->ops.peer_reach(w->engine->ctx, node, worker, reach);
 }
 
 static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state said)

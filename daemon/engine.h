@@ -20,7 +20,8 @@ struct engine_settings {
 };
 
 struct engine_ops {
-	void (*peer_reach)(void *ctx, const char *node, struct pair_reach reach); /* in a worker's thread, as is the next: pool_ops */
+	/* In a worker's thread, as is the next: pool_ops. is_up only by the worker that is home to the node. */
+	void (*peer_reach)(void *ctx, const char *node, uint32_t worker, struct pair_reach reach);
 	enum pair_state (*hear_peer)(void *ctx, const char *node, enum pair_state said);
 	void (*drained)(void *ctx); /* in main's: every worker has drained */
 };

@@ -17,10 +17,16 @@ static inline const char *pair_state_text(enum pair_state state)
 	return state == PAIR_JOINED ? "joined" : state == PAIR_JOINING ? "joining" : "not enrolled";
 }
 
-/* How a node is reached now. */
+/* How one worker reaches a node now. */
 struct pair_reach {
-	bool is_up;     /* a tunnel to it takes streams */
-	bool is_silent; /* its tunnels get no answer */
+	bool is_up;        /* a tunnel to it takes streams */
+	bool is_answering; /* a tunnel to it gets answers */
+	bool is_silent;    /* there are some, and none gets any */
 };
+
+static inline bool pair_reach_equal(struct pair_reach a, struct pair_reach b)
+{
+	return a.is_up == b.is_up && a.is_answering == b.is_answering && a.is_silent == b.is_silent;
+}
 
 #endif

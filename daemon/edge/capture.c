@@ -432,9 +432,9 @@ const char *capture_view_fault(const struct capture *c)
 	return c->view_fault;
 }
 
-int capture_set_reach(struct capture *c, const char *node, struct pair_reach reach)
+int capture_set_reach(struct capture *c, const char *node, uint32_t worker, struct pair_reach reach)
 {
-	return pairs_set_reach(c->pairs, node, reach);
+	return pairs_set_reach(c->pairs, node, worker, reach);
 }
 
 bool capture_is_peer_up(const struct capture *c, const char *node)

@@ -65,9 +65,9 @@ int capture_set_hold(struct capture *c, uint32_t worker, int ring_fd);
 int capture_set_view(struct capture *c, struct view *v);
 /* Why the last view did not come into force, one sentence; "": it did. */
 const char *capture_view_fault(const struct capture *c);
-/* Whether a tunnel to the node is up (permissive, pairs that join, and the node's own traffic, decide by it), and whether none of them is
- * answered: then its pods' connections get no answer from us either. Any thread. 0 or -errno. */
-int capture_set_reach(struct capture *c, const char *node, struct pair_reach reach);
+/* How a worker reaches a node: whether a tunnel to it is up (permissive, pairs that join, and the node's own traffic, decide by it), and whether
+ * none of all workers' is answered: then its pods' connections get no answer from us either. Any thread. 0 or -errno. */
+int capture_set_reach(struct capture *c, const char *node, uint32_t worker, struct pair_reach reach);
 bool capture_is_peer_up(const struct capture *c, const char *node);
 /* The node has said what it knows of the pair; PAIR_NOT_ENROLLED only asks. Returns what holds now for what leaves here. Any thread. */
 enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said);

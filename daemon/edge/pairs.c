@@ -7,6 +7,7 @@
 
 #include "shared.h"
 
+#include <assert.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <pthread.h>
@@ -19,12 +20,19 @@ enum {
 	ALWAYS_NS = 1,  /* a time that has always passed */
 };
 
+/* A bit for each worker: struct pair_reach. */
+struct said {
+	uint64_t up, answering, silent;
+};
+static_assert(EDGE_WORKERS_MAX <= 64, "a bit for each");
+
 struct pair {
 	char name[VIEW_NODE_NAME_BYTES]; /* "": the place is free */
 	uint32_t node_id;                /* in the view in force; 0: in none yet */
 	uint32_t next;                   /* in its bucket; 0: the last */
 	bool is_gone;                    /* the view that was begun does not have it */
-	struct peer_value value;         /* as it is in the map, but for wanted_ns */
+	struct said said;
+	struct peer_value value; /* as it is in the map, but for wanted_ns */
 };
 
 struct pairs {
@@ -273,7 +281,12 @@ uint32_t pairs_node_id(const struct pairs *p, uint32_t place)
 	return place < EDGE_PEERS_MAX && p->at[place].name[0] ? p->at[place].node_id : 0;
 }
 
-int pairs_set_reach(struct pairs *p, const char *node, struct pair_reach reach)
+static void set_bit(uint64_t *bits, uint32_t bit, bool is_set)
+{
+	*bits = (*bits & ~(UINT64_C(1) << bit)) | (uint64_t)is_set << bit;
+}
+
+int pairs_set_reach(struct pairs *p, const char *node, uint32_t worker, struct pair_reach reach)
 {
 	uint32_t place;
 	int code = 0;
@@ -282,9 +295,13 @@ int pairs_set_reach(struct pairs *p, const char *node, struct pair_reach reach)
 	place = find(p, node);
 	if (place) {
 		struct peer_value value = p->at[place].value;
+		struct said *said = &p->at[place].said;
 
-		value.is_up = reach.is_up;
-		value.is_silent = reach.is_silent;
+		set_bit(&said->up, worker, reach.is_up);
+		set_bit(&said->answering, worker, reach.is_answering);
+		set_bit(&said->silent, worker, reach.is_silent);
+		value.is_up = said->up != 0;
+		value.is_silent = said->silent && !said->answering;
 		if (value.is_up != p->at[place].value.is_up || value.is_silent != p->at[place].value.is_silent)
 			code = write_value(p, place, &value);
 	}

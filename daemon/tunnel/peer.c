@@ -186,28 +186,27 @@ void peer_assign(struct peer *p, struct stream *s)
 	peer_connect(p);
 }
 
-/* A tunnel gets no answer, and no other does. */
-static bool peer_is_silent(const struct peer *p)
+static struct pair_reach peer_reach(const struct peer *p)
 {
-	bool is_silent = false;
+	struct pair_reach reach = { .is_up = peer_is_up(p) };
 
 	list_for_each(at, &p->tunnels) {
 		const struct tunnel *t = container_of(at, struct tunnel, entry);
 
 		if (t->state == TUNNEL_CONNECTING)
 			continue;
-		if (!t->is_silent)
-			return false;
-		is_silent = true;
+		reach.is_answering = reach.is_answering || !t->is_silent;
+		reach.is_silent = reach.is_silent || t->is_silent;
 	}
-	return is_silent;
+	reach.is_silent = reach.is_silent && !reach.is_answering;
+	return reach;
 }
 
 static void peer_tell(struct peer *p)
 {
-	struct pair_reach reach = { .is_up = peer_is_up(p), .is_silent = peer_is_silent(p) };
+	struct pair_reach reach = peer_reach(p);
 
-	if (reach.is_up == p->told_reach.is_up && reach.is_silent == p->told_reach.is_silent)
+	if (pair_reach_equal(reach, p->told_reach))
 		return;
 	p->told_reach = reach;
 	p->pool->ops->peer_reach(p->pool->ctx, p->name, reach);

@@ -28,7 +28,7 @@ struct pool_ops {
 	/* A SYN that was held: lets it go on to the listener; answers it in the place of the far side. */
 	void (*release_syn)(void *ctx, const struct syn *s);
 	void (*answer_syn)(void *ctx, const struct syn *s, const struct syn_answer *answer);
-	/* The first tunnel to a node is up, or the last is gone; none is answered, or one is again. */
+	/* The first tunnel to a node is up, or the last is gone; the first is answered, or none is any more. */
 	void (*peer_reach)(void *ctx, const char *node, struct pair_reach reach);
 	/* The node has said what it holds true of the pair (PAIR_NOT_ENROLLED: nothing; also asked again and again). What holds now here. */
 	enum pair_state (*hear_peer)(void *ctx, const char *node, enum pair_state said);

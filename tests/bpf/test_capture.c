@@ -784,8 +784,8 @@ static void a_view_says_who_is_where(void **state)
 	turn();
 	assert_int_equal(net_of("192.168.0.2").kind, NET_NODE);
 	sh("ip addr del 192.168.0.2/32 dev lo");
-	assert_int_equal(capture_set_reach(capture, "node2", (struct pair_reach){ .is_up = true }), 0);
-	assert_int_equal(capture_set_reach(capture, "node9", (struct pair_reach){ .is_up = true }), 0);
+	assert_int_equal(capture_set_reach(capture, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
+	assert_int_equal(capture_set_reach(capture, "node9", 0, (struct pair_reach){ .is_up = true }), 0);
 }
 
 static void the_pair_grows_with_the_uplinks(void **state)

@@ -164,17 +164,17 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	set_view(all, 3, 0);
 	set_view(all, 3, US | NODE2);
 	assert_int_equal(pairs_hear(pairs, "node2", PAIR_JOINED), PAIR_JOINED);
-	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true }), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
 	joined_ns = value_of("node2").egress_strict_ns;
 	assert_int_equal(value_of("node2").is_up, 1);
-	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true, .is_silent = true }), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true, .is_silent = true }), 0);
 	assert_true(value_of("node2").is_silent == 1 && value_of("node2").is_up == 1);
-	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true }), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
 	assert_true(value_of("node2").is_silent == 0 && value_of("node2").is_up == 1);
-	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ 0 }), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ 0 }), 0);
 	assert_int_equal(value_of("node2").is_up, 0);
 	assert_int_equal(value_of("node2").egress_strict_ns, joined_ns);
-	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true }), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
 
 	/* A restart, in which its id and its place in the order are others; the kernel knows of no tunnel then. */
 	end();
@@ -194,6 +194,33 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	assert_int_equal(pairs_hear(pairs, "node2", PAIR_JOINED), PAIR_JOINED);
 	set_view(all, 3, NODE2);
 	assert_int_equal(pairs_hear(pairs, "node2", PAIR_JOINED), PAIR_NOT_ENROLLED);
+}
+
+/* Its streams live on the tunnels of several workers, where it has come to others than its home from behind a NAT. */
+static void a_node_is_silent_only_where_no_worker_is_answered(void **state)
+{
+	const struct pair_reach up = { .is_up = true, .is_answering = true }, answering = { .is_answering = true },
+				silent = { .is_up = true, .is_silent = true }, none = { 0 };
+
+	(void)state;
+	begin(true, false);
+	set_view(all, 2, US | NODE2);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, up), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 7, answering), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, silent), 0);
+	assert_true(value_of("node2").is_up == 1 && value_of("node2").is_silent == 0);
+	/* The other is lost: what is left is silent. */
+	assert_int_equal(pairs_set_reach(pairs, "node2", 7, none), 0);
+	assert_true(value_of("node2").is_up == 1 && value_of("node2").is_silent == 1);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 7, answering), 0);
+	assert_int_equal(value_of("node2").is_silent, 0);
+	/* Not its home alone: one that is silent elsewhere, with none at home. */
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, none), 0);
+	assert_true(value_of("node2").is_up == 0 && value_of("node2").is_silent == 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 7, (struct pair_reach){ .is_silent = true }), 0);
+	assert_int_equal(value_of("node2").is_silent, 1);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, up), 0);
+	assert_true(value_of("node2").is_up == 1 && value_of("node2").is_silent == 0);
 }
 
 static void a_restart_while_a_pair_joins_goes_on_with_its_time(void **state)
@@ -239,7 +266,7 @@ static void a_node_that_left_gives_up_its_place(void **state)
 	assert_int_equal(value.egress_strict_ns, 0);
 	assert_int_not_equal(bpf_map_lookup_elem(names_fd, &place, &name), 0);
 	assert_int_equal(pairs_node_id(pairs, place), 0);
-	assert_int_equal(pairs_set_reach(pairs, "node2", (struct pair_reach){ .is_up = true }), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
 	assert_int_equal(value_of("node3").egress_strict_ns, 1);
 	set_view((const char *const[]){ "node1", "node3", "node4" }, 3, US | NODE3 | 8);
 	assert_int_equal(pairs_place(pairs, view_node_by_name(view, "node4")), place);
@@ -252,6 +279,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(with_a_nodes_file_all_are_joined_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pair_joins_when_both_have_said_so, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_a_deliberate_act_takes_a_pair_apart, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_node_is_silent_only_where_no_worker_is_answered, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_restart_while_a_pair_joins_goes_on_with_its_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(after_a_reboot_nothing_joins_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_node_that_left_gives_up_its_place, setup, teardown),

@@ -103,7 +103,7 @@ static void peer_reach(void *ctx, const char *node, struct pair_reach reach)
 
 	assert(!strcmp(node, node_names[!s->index]));
 	/* Only what is new is told. */
-	assert(reach.is_up != s->reach.is_up || reach.is_silent != s->reach.is_silent);
+	assert(!pair_reach_equal(reach, s->reach));
 	s->reach = reach;
 }
 

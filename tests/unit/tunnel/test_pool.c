@@ -318,7 +318,7 @@ static void a_cut_wire_loses_nothing(void **state)
 	talk_say(server, "after");
 	talk_expect(&pair, client, "after");
 	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_UP);
-	assert_int_equal(pair.side[0].reach.is_up, 1);
+	assert_true(pair_reach_equal(pair.side[0].reach, (struct pair_reach){ .is_up = true, .is_answering = true }));
 	close(client);
 	close(server);
 }
@@ -336,6 +336,7 @@ static void a_peer_silent_for_peer_timeout_is_given_up(void **state)
 	assert_int_equal(pair.side[0].reach.is_silent, 0);
 	pair_advance_s(&pair, 6);
 	assert_int_equal(pair.side[0].reach.is_silent, 1); /* pods' kernels may find out */
+	assert_int_equal(pair.side[0].reach.is_answering, 0);
 	pair_advance_s(&pair, 110);
 	assert_int_equal(pair.side[0].reach.is_silent, 0); /* nobody is left to find out */
 	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
