@@ -41,9 +41,23 @@ static void on_tunnel_listener(struct loop_source *src, uint32_t events)
 		log_warn("no more tunnels for now: raise the limit of open files", L_ERRNO(fd), L_U64("kept_back", kept_back));
 }
 
+static int give_rings(struct daemon *d)
+{
+	for (uint32_t w = 0; w < engine_workers(d->engine); w++) {
+		int fd = engine_hold_fd(d->engine, w), r = fd < 0 ? 0 : capture_set_hold(d->capture, w, fd);
+
+		if (r) {
+			log_error("the ring for connections that are held can not be given to the kernel", L_U64("worker", w), L_ERRNO(r));
+			return r;
+		}
+	}
+	return 0;
+}
+
 int accept_start(struct daemon *d)
 {
 	static const int families[2] = { AF_INET, AF_INET6 };
+	int r;
 
 	d->accept_pause.on_expire = on_accept_pause_over;
 	d->accept_log = (struct log_limit){ .interval_ns = 10 * NS_PER_S, .burst = 5 };
@@ -54,18 +68,15 @@ int accept_start(struct daemon *d)
 		log_error("the tunnel port can not be listened on", L_U64("port", d->config.tunnel.port), L_ERRNO(d->tunnel_listener.fd));
 		return d->tunnel_listener.fd;
 	}
+	/* With the first listener SYNs come for every worker. */
+	r = give_rings(d);
+	if (r)
+		return r;
 	for (uint32_t w = 0; w < engine_workers(d->engine); w++) {
-		int hold_fd = engine_hold_fd(d->engine, w), error = hold_fd < 0 ? 0 : capture_set_hold(d->capture, w, hold_fd);
-
-		if (error) {
-			log_error("the ring for connections that are held can not be given to the kernel", L_U64("worker", w),
-			          L_ERRNO(error));
-			return error;
-		}
 		for (int i = 0; i < 2; i++) {
 			int fd = engine_listener_fd(d->engine, w, families[i]);
-			int r = fd < 0 ? 0 : capture_set_listener(d->capture, w, families[i], fd);
 
+			r = fd < 0 ? 0 : capture_set_listener(d->capture, w, families[i], fd);
 			if (r) {
 				log_error("a listener can not be given to the kernel", L_U64("worker", w), L_ERRNO(r));
 				return r;

@@ -37,6 +37,7 @@ struct capture {
 
 	char pin_directory[PATH_BYTES];
 	struct edge_config config;
+	uint32_t rings_count; /* workers that have given their ring */
 	enum edge_mode mode_wanted;
 	struct loop_timer mode_timer; /* while what leaves and what arrives have modes apart */
 	struct programs programs;
@@ -240,6 +241,13 @@ static int start_ring(struct capture *c)
 
 /* public */
 
+/* Those of an earlier daemon: nobody reads them, and a SYN that went into one would be lost. */
+static void forget_rings(struct capture *c)
+{
+	for (uint32_t worker = 0; worker < EDGE_WORKERS_MAX; worker++)
+		(void)bpf_map_delete_elem(bpf_map__fd(c->programs.edge->maps.held), &worker);
+}
+
 static int load(struct capture *c, const struct capture_settings *s, char error[EDGE_ERROR_BYTES])
 {
 	struct edge_config pinned = { 0 };
@@ -251,6 +259,7 @@ static int load(struct capture *c, const struct capture_settings *s, char error[
 		return code;
 	if (c->programs.is_reused)
 		(void)bpf_map_lookup_elem(bpf_map__fd(edge->maps.settings), &zero, &pinned);
+	forget_rings(c);
 
 	c->config = (struct edge_config){
 		.version = CULVERT_SHARED_VERSION,
@@ -380,7 +389,10 @@ int capture_set_hold(struct capture *c, uint32_t worker, int ring_fd)
 {
 	if (worker >= c->config.workers)
 		return -ERANGE;
-	return bpf_map_update_elem(bpf_map__fd(c->programs.edge->maps.held), &worker, &ring_fd, BPF_ANY) ? -errno : 0;
+	if (bpf_map_update_elem(bpf_map__fd(c->programs.edge->maps.held), &worker, &ring_fd, BPF_ANY))
+		return -errno;
+	c->rings_count++;
+	return 0;
 }
 
 static int set_view(struct capture *c, struct view *v, char error[EDGE_ERROR_BYTES])
@@ -466,8 +478,13 @@ int capture_set_api_servers(struct capture *c, const struct endpoint *endpoints,
 
 int capture_apply(struct capture *c, const struct capture_settings *s, char error[EDGE_ERROR_BYTES])
 {
-	int code = edges_set_names(c->edges, s->devices, s->devices_count);
+	int code;
 
+	if (s->is_faithful && c->rings_count < c->config.workers)
+		return edge_fault(error, -EPERM,
+		                  "capture.connect: faithful, but this daemon got no packet sockets at its start (CAP_NET_RAW is needed): "
+		                  "optimistic would be right");
+	code = edges_set_names(c->edges, s->devices, s->devices_count);
 	if (code)
 		return edge_fault(error, code, "no memory");
 	code = apply_settings(c, s);

@@ -57,7 +57,7 @@ int capture_remove(const char *pin_directory, char error[EDGE_ERROR_BYTES]);
 
 /* The listener of a worker for AF_INET or AF_INET6 goes into the SOCKMAP. */
 int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd);
-/* The ring of a worker for SYNs that are held. Before its listeners: a worker without one gets them at once. */
+/* The ring of a worker for SYNs that are held; once for each. All rings before the first listener: a worker without one gets its SYNs at once. */
 int capture_set_hold(struct capture *c, uint32_t worker, int ring_fd);
 /* Writes what changed between the view in force and this one, and judges the devices anew where it touches them; takes its own reference.
  * Additions first, removals last; all of it is in the kernel when this returns. 0 or -errno, logged with the reason: the view before stays. A

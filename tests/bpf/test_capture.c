@@ -682,6 +682,52 @@ static void settings_are_applied_at_a_reload(void **state)
 	close(ports_fd);
 }
 
+static bool has_ring(int held_fd, uint32_t worker)
+{
+	uint32_t id;
+
+	return bpf_map_lookup_elem(held_fd, &worker, &id) == 0;
+}
+
+/* Nobody reads the rings that a dead daemon has left. */
+static void connections_are_held_only_where_every_worker_has_a_ring(void **state)
+{
+	int held_fd, rings[2];
+
+	(void)state;
+	settings.is_faithful = true;
+	start();
+	held_fd = open_map("held");
+	for (uint32_t worker = 0; worker < 2; worker++) {
+		assert_false(has_ring(held_fd, worker));
+		rings[worker] = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "ring", 0, 0, EDGE_HELD_BYTES, NULL);
+		assert_int_equal(capture_set_hold(capture, worker, rings[worker]), 0);
+		assert_true(has_ring(held_fd, worker));
+	}
+	assert_int_equal(capture_set_hold(capture, 2, rings[0]), -ERANGE);
+	assert_int_equal(read_config().is_holding, 1);
+	assert_int_equal(capture_apply(capture, &settings, error), 0);
+	stop();
+
+	settings.is_faithful = false;
+	start();
+	assert_int_equal(read_config().is_holding, 0);
+	for (uint32_t worker = 0; worker < 2; worker++)
+		assert_false(has_ring(held_fd, worker));
+	settings.is_faithful = true;
+	assert_int_equal(capture_apply(capture, &settings, error), -EPERM);
+	assert_non_null(strstr(error, "CAP_NET_RAW"));
+	assert_int_equal(capture_set_hold(capture, 0, rings[0]), 0);
+	assert_int_equal(capture_apply(capture, &settings, error), -EPERM);
+	assert_int_equal(read_config().is_holding, 0);
+	assert_int_equal(capture_set_hold(capture, 1, rings[1]), 0);
+	assert_int_equal(capture_apply(capture, &settings, error), 0);
+	assert_int_equal(read_config().is_holding, 1);
+	close(held_fd);
+	close(rings[0]);
+	close(rings[1]);
+}
+
 static size_t count_keys(int fd)
 {
 	struct api_server_key key, next;
@@ -875,6 +921,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_restart_replaces_the_programs_under_their_links, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_first_start_learns_unless_told_otherwise, setup, teardown),
 		cmocka_unit_test_setup_teardown(settings_are_applied_at_a_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(connections_are_held_only_where_every_worker_has_a_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_daemon_knew_is_remembered, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_api_servers_are_those_that_were_said_last, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_view_says_who_is_where, setup, teardown),

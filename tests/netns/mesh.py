@@ -64,12 +64,15 @@ class Daemon:
             whole[key] = {**whole.get(key, {}), **value} if isinstance(value, dict) else value
         self.config.write_text(json.dumps(whole, indent=1) + "\n")
 
-    def start(self, wait=True, environment=None, limit_files=None):
+    def start(self, wait=True, environment=None, limit_files=None, without=None):
+        """without: a capability that it does not have."""
         assert self.process is None or self.process.poll() is not None, "it runs already"
         command = [program("culvertd"), "--config", self.config]
         if limit_files:
             # root could raise it again
             command = ["setpriv", "--bounding-set=-sys_resource", "--", "prlimit", f"--nofile={limit_files}", "--", *command]
+        if without:
+            command = ["setpriv", f"--bounding-set=-{without}", "--", *command]
         with open(self.log_path, "ab") as log:
             self.process = self.host.popen(*command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
         if wait:
