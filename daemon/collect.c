@@ -3,6 +3,7 @@
 
 #include "tunnel/pool.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,43 @@ static void collect_streams(const struct pool *pool, struct collect_part *part, 
 	}
 }
 
+static void fill_ended(struct snapshot_ended *ret, const struct ended *e, struct instant now)
+{
+	*ret = (struct snapshot_ended){
+		.id = e->id,
+		.client = e->client,
+		.server = e->server,
+		.is_client_side = e->is_client_side,
+		.state = stream_state_text((enum stream_state)e->state),
+		.reason = reason_text(e->reason),
+		.by = ended_by_text((enum ended_by)e->by),
+		.ended_ms = instant_elapsed_ns(e->ended, now) / NS_PER_MS,
+		.lived_ms = instant_elapsed_ns(e->created, e->ended) / NS_PER_MS,
+		.sent_bytes = e->sent_bytes,
+		.received_bytes = e->received_bytes,
+	};
+	memcpy(ret->peer, e->peer, sizeof(ret->peer));
+	static_assert(sizeof(ret->cause) == ENDED_CAUSE_BYTES, "it is printed into it");
+	(void)ended_cause_print(&e->cause, ret->cause);
+}
+
+static void collect_ended(const struct pool *pool, struct collect_part *part, const struct status_query *q)
+{
+	const struct ended *e;
+
+	part->ended = calloc((size_t)REASON_COUNT * ENDED_KEPT, sizeof(*part->ended));
+	part->is_out_of_memory |= !part->ended;
+	if (!part->ended)
+		return;
+	for (int reason = 0; reason < REASON_COUNT; reason++) {
+		for (size_t i = 0; (e = ended_at(&pool->ended, (enum close_reason)reason, i)); i++) {
+			if (fits(q, e->peer))
+				fill_ended(&part->ended[part->ended_count++], e, pool_now(pool));
+		}
+	}
+	part->streams_matching = part->ended_count;
+}
+
 static void collect_peers(const struct pool *pool, struct collect_part *part, const struct status_query *q)
 {
 	size_t count = 0;
@@ -163,10 +201,13 @@ void collect_in_worker(struct pool *pool, struct collect_part *part, const struc
 		collect_peers(pool, part, q);
 	if (q->what == STATUS_STATUS || q->what == STATUS_STREAMS)
 		collect_streams(pool, part, q);
+	if (q->what == STATUS_ENDED)
+		collect_ended(pool, part, q);
 }
 
 void collect_part_done(struct collect_part *part)
 {
 	free(part->peers);
 	free(part->streams);
+	free(part->ended);
 }

@@ -12,6 +12,8 @@ struct collect_part {
 	size_t peers_count;
 	struct snapshot_stream *streams; /* at most the query's limit */
 	size_t streams_count;
+	struct snapshot_ended *ended; /* all that are kept, by reason */
+	size_t ended_count;
 	uint64_t streams_matching, streams_open, buffered_bytes;
 	uint64_t tunnels[TUNNEL_STATE_COUNT], stream_states[STREAM_STATE_COUNT];
 	struct pool_counters counters;

@@ -167,6 +167,38 @@ static struct snapshot_stream *streams_of(void *const *parts, uint32_t parts_cou
 	return streams;
 }
 
+static int compare_ended(const void *a, const void *b)
+{
+	uint64_t x = ((const struct snapshot_ended *)a)->ended_ms, y = ((const struct snapshot_ended *)b)->ended_ms;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Of all workers, the newest first; at most limit. NULL: no memory. */
+static struct snapshot_ended *ended_of(void *const *parts, uint32_t parts_count, uint32_t limit, size_t *ret_count)
+{
+	struct snapshot_ended *ended;
+	size_t count = 0;
+
+	for (uint32_t w = 0; w < parts_count; w++)
+		count += ((const struct collect_part *)parts[w])->ended_count;
+	ended = calloc(count + 1, sizeof(*ended));
+	if (!ended)
+		return NULL;
+	count = 0;
+	for (uint32_t w = 0; w < parts_count; w++) {
+		const struct collect_part *part = parts[w];
+
+		for (size_t i = 0; i < part->ended_count; i++) {
+			ended[count] = part->ended[i];
+			ended[count++].worker = w;
+		}
+	}
+	qsort(ended, count, sizeof(*ended), compare_ended);
+	*ret_count = count < limit ? count : limit;
+	return ended;
+}
+
 static struct snapshot_reload reload_of(const char *what, const struct reload_state *s)
 {
 	return (struct snapshot_reload){ .what = what,
@@ -264,6 +296,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 	char reason[EDGE_ERROR_BYTES] = "", listen[ENDPOINT_TEXT_BYTES];
 	struct snapshot_peer *peers = NULL;
 	struct snapshot_stream *streams = NULL;
+	struct snapshot_ended *ended = NULL;
 	struct snapshot s = {
 		.now_s = time(NULL),
 		.node = d->config.node,
@@ -295,7 +328,8 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 	s.streams_total = sum->accepted + sum->requested;
 	peers = peers_of(d, parts, parts_count, &s.peers_count);
 	streams = streams_of(parts, parts_count, r->query->limit, &s.streams_count);
-	if (!peers || !streams) {
+	ended = ended_of(parts, parts_count, r->query->limit, &s.ended_count);
+	if (!peers || !streams || !ended) {
 		r->deliver(r->ctx, NULL, "internal", "out of memory");
 	} else {
 		const struct snapshot_event events[] = {
@@ -316,6 +350,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		}
 		s.peers = peers;
 		s.streams = streams;
+		s.ended_streams = ended;
 		s.events = events;
 		s.events_count = sizeof(events) / sizeof(events[0]);
 		/* A tunnel that is closed, and a stream, are gone a moment later: nobody counts them. */
@@ -337,6 +372,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 	}
 	free(peers);
 	free(streams);
+	free(ended);
 }
 
 static void on_collected(void *ctx, void *const *parts, uint32_t parts_count)

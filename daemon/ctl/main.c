@@ -18,7 +18,7 @@
 
 struct invocation {
 	const char *socket_path;
-	bool is_json;
+	bool is_json, is_ended;
 	const char *peer; /* "": all */
 	uint64_t limit, rounds;
 };
@@ -30,7 +30,8 @@ static void usage(FILE *out)
 	        "\n"
 	        "  status                      the daemon, its memory, devices, and what the kernel counted\n"
 	        "  peers [NODE]                other nodes: tunnels, keys, certificates, traffic\n"
-	        "  streams [--limit N] [NODE]  connections between pods (1,000, or N up to 65,536)\n"
+	        "  streams [--ended] [--limit N] [NODE]\n"
+	        "                              connections between pods (1,000, or N up to 65,536). --ended: the last ones that ended, why, and who said so\n"
 	        "  certs                       our own certificate and the authorities\n"
 	        "  counters                    what the kernel counted\n"
 	        "  check                       is everything as it should be? Exit status 1 where not\n"
@@ -73,6 +74,12 @@ static int show(const struct invocation *v, const Culvert__Status__Response *a)
 			json_print(stdout, &a->streams->base);
 		else
 			show_streams(stdout, a->streams);
+		return EXIT_GOOD;
+	case CULVERT__STATUS__RESPONSE__WHAT_ENDED:
+		if (v->is_json)
+			json_print(stdout, &a->ended->base);
+		else
+			show_ended_streams(stdout, a->ended);
 		return EXIT_GOOD;
 	case CULVERT__STATUS__RESPONSE__WHAT_CERTIFICATES:
 		if (v->is_json)
@@ -141,11 +148,25 @@ static int ask_peers(const struct invocation *v)
 	return ask_and_show(v, &request);
 }
 
+static int ask_ended(const struct invocation *v)
+{
+	Culvert__Status__Request request = CULVERT__STATUS__REQUEST__INIT;
+	Culvert__Status__EndedRequest what = CULVERT__STATUS__ENDED_REQUEST__INIT;
+
+	what.peer = (char *)(uintptr_t)v->peer;
+	what.limit = (uint32_t)v->limit;
+	request.what_case = CULVERT__STATUS__REQUEST__WHAT_ENDED;
+	request.ended = &what;
+	return ask_and_show(v, &request);
+}
+
 static int ask_streams(const struct invocation *v)
 {
 	Culvert__Status__Request request = CULVERT__STATUS__REQUEST__INIT;
 	Culvert__Status__StreamsRequest what = CULVERT__STATUS__STREAMS_REQUEST__INIT;
 
+	if (v->is_ended)
+		return ask_ended(v);
 	what.peer = (char *)(uintptr_t)v->peer;
 	what.limit = (uint32_t)v->limit;
 	request.what_case = CULVERT__STATUS__REQUEST__WHAT_STREAMS;
@@ -193,11 +214,11 @@ static int run_top(const struct invocation *v)
 static const struct command {
 	const char *name;
 	int (*run)(const struct invocation *v);
-	bool has_peer, has_limit, has_rounds, has_json;
+	bool has_peer, has_limit, has_ended, has_rounds, has_json;
 } commands[] = {
 	{ "status", ask_status, .has_json = true },
 	{ "peers", ask_peers, .has_peer = true, .has_json = true },
-	{ "streams", ask_streams, .has_peer = true, .has_limit = true, .has_json = true },
+	{ "streams", ask_streams, .has_peer = true, .has_limit = true, .has_ended = true, .has_json = true },
 	{ "certs", ask_certificates, .has_json = true },
 	{ "counters", ask_counters, .has_json = true },
 	{ "check", ask_check, .has_json = true },
@@ -228,6 +249,7 @@ static int command_run(const struct command *c, struct invocation *v, int argc, 
 {
 	static const struct option options[] = {
 		{ "limit", required_argument, NULL, 'l' },
+		{ "ended", no_argument, NULL, 'e' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "output", required_argument, NULL, 'o' },
 		{ NULL, 0, NULL, 0 },
@@ -239,6 +261,8 @@ static int command_run(const struct command *c, struct invocation *v, int argc, 
 		if (opt == 'l' && c->has_limit) {
 			if (number_parse("--limit", optarg, 65536, &v->limit))
 				return EXIT_USAGE;
+		} else if (opt == 'e' && c->has_ended) {
+			v->is_ended = true;
 		} else if (opt == 'r' && c->has_rounds) {
 			if (number_parse("--rounds", optarg, UINT32_MAX, &v->rounds))
 				return EXIT_USAGE;
@@ -248,7 +272,10 @@ static int command_run(const struct command *c, struct invocation *v, int argc, 
 			return complain("-o is table or json, not", optarg);
 		} else {
 			if (opt != '?') /* the library has told of an unknown one */
-				fprintf(stderr, "culvertctl: %s has no option --%s\n", c->name, opt == 'l' ? "limit" : "rounds");
+				fprintf(stderr, "culvertctl: %s has no option --%s\n", c->name,
+				        opt == 'l'   ? "limit"
+				        : opt == 'e' ? "ended"
+				                     : "rounds");
 			fputs(HINT, stderr);
 			return EXIT_USAGE;
 		}

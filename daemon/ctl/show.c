@@ -343,6 +343,35 @@ void show_streams(FILE *out, const Culvert__Status__Streams *s)
 		fputs("no streams\n", out);
 }
 
+/* Of each reason some: so the newest first, and the reason before what the stream had carried. */
+void show_ended_streams(FILE *out, const Culvert__Status__EndedStreams *s)
+{
+	struct table *t = table_create("AGO> REASON BY CAUSE CLIENT SERVER PEER HERE STATE LIVED> SENT> RECEIVED>");
+	char shown[FIGURE_BYTES], total[FIGURE_BYTES];
+
+	for (size_t i = 0; t && i < s->n_streams; i++) {
+		const Culvert__Status__EndedStream *x = s->streams[i];
+
+		add_span(t, x->ended_ms);
+		table_add(t, x->reason);
+		table_add(t, x->by);
+		table_add(t, x->cause);
+		table_add(t, x->client);
+		table_add(t, x->server);
+		table_add(t, x->peer);
+		table_add(t, x->role);
+		table_add(t, x->state);
+		add_span(t, x->lived_ms);
+		add_bytes(t, x->sent_bytes);
+		add_bytes(t, x->received_bytes);
+	}
+	finish(t, out);
+	if (s->n_streams < s->total)
+		fprintf(out, "%s of %s streams; more with --limit\n", figure_count(s->n_streams, shown), figure_count(s->total, total));
+	else if (!s->n_streams)
+		fputs("no stream has ended\n", out);
+}
+
 /* --- certificates --- */
 
 static void show_issuance(FILE *out, const Culvert__Status__Issuance *i, int64_t now_s)

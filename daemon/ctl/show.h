@@ -12,6 +12,7 @@
 void show_status(FILE *out, const Culvert__Status__Status *s, int64_t now_s);
 void show_peers(FILE *out, const Culvert__Status__Peers *p, int64_t now_s);
 void show_streams(FILE *out, const Culvert__Status__Streams *s);
+void show_ended_streams(FILE *out, const Culvert__Status__EndedStreams *s);
 void show_certificates(FILE *out, const Culvert__Status__Certificates *c, int64_t now_s);
 void show_check(FILE *out, const Culvert__Status__Check *c);
 void show_counters(FILE *out, Culvert__Status__Counter *const *counters, size_t count);

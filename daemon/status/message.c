@@ -23,6 +23,16 @@ static int peer_get(const char *name, struct status_query *q, char error[STATUS_
 	return 0;
 }
 
+static int streams_get(const char *peer, uint32_t limit, struct status_query *q, char error[STATUS_ERROR_BYTES])
+{
+	if (limit > STATUS_STREAMS_MAX) {
+		snprintf(error, STATUS_ERROR_BYTES, "limit is %u; at most %d streams are told at once", limit, STATUS_STREAMS_MAX);
+		return -EBADMSG;
+	}
+	q->limit = limit ? limit : STATUS_STREAMS_DEFAULT;
+	return peer_get(peer, q, error);
+}
+
 static int query_get(const Culvert__Status__Request *pb, struct status_query *q, char error[STATUS_ERROR_BYTES])
 {
 	switch (pb->what_case) {
@@ -34,13 +44,10 @@ static int query_get(const Culvert__Status__Request *pb, struct status_query *q,
 		return peer_get(pb->peers->peer, q, error);
 	case CULVERT__STATUS__REQUEST__WHAT_STREAMS:
 		q->what = STATUS_STREAMS;
-		if (pb->streams->limit > STATUS_STREAMS_MAX) {
-			snprintf(error, STATUS_ERROR_BYTES, "limit is %u; at most %d streams are told at once", pb->streams->limit,
-			         STATUS_STREAMS_MAX);
-			return -EBADMSG;
-		}
-		q->limit = pb->streams->limit ? pb->streams->limit : STATUS_STREAMS_DEFAULT;
-		return peer_get(pb->streams->peer, q, error);
+		return streams_get(pb->streams->peer, pb->streams->limit, q, error);
+	case CULVERT__STATUS__REQUEST__WHAT_ENDED:
+		q->what = STATUS_ENDED;
+		return streams_get(pb->ended->peer, pb->ended->limit, q, error);
 	case CULVERT__STATUS__REQUEST__WHAT_CERTIFICATES:
 		q->what = STATUS_CERTIFICATES;
 		return 0;
@@ -441,20 +448,29 @@ static char *link_text(bool is_bulk)
 	return (char *)(uintptr_t)(is_bulk ? "bulk" : "light");
 }
 
+static char *role_text(bool is_client_side)
+{
+	return (char *)(uintptr_t)(is_client_side ? "client" : "server");
+}
+
+static char *endpoint_text(struct scratch *x, const struct endpoint *e)
+{
+	char *text = scratch_alloc(x, 1, ENDPOINT_TEXT_BYTES);
+
+	if (!text)
+		return (char *)(uintptr_t) "";
+	(void)endpoint_print(e, text);
+	return text;
+}
+
 static void put_stream(struct scratch *x, const struct snapshot_stream *t, Culvert__Status__Stream *pb)
 {
-	char *client = scratch_alloc(x, 1, ENDPOINT_TEXT_BYTES), *server = scratch_alloc(x, 1, ENDPOINT_TEXT_BYTES);
-
-	if (!client || !server)
-		return;
 	pb->id = t->id;
 	pb->worker = t->worker;
-	(void)endpoint_print(&t->client, client);
-	(void)endpoint_print(&t->server, server);
-	pb->client = client;
-	pb->server = server;
+	pb->client = endpoint_text(x, &t->client);
+	pb->server = endpoint_text(x, &t->server);
 	pb->peer = clean_text(x, t->peer);
-	pb->role = (char *)(uintptr_t)(t->is_client_side ? "client" : "server");
+	pb->role = role_text(t->is_client_side);
 	pb->state = clean_text(x, t->state);
 	pb->age_ms = t->age_ms;
 	pb->sent_bytes = t->sent_bytes;
@@ -475,6 +491,36 @@ static void put_streams(struct scratch *x, const struct status_query *q, const s
 	for (size_t i = 0; pb->streams && i < s->streams_count && pb->n_streams < count; i++) {
 		if (is_asked_for(q, s->streams[i].peer))
 			put_stream(x, &s->streams[i], pb->streams[pb->n_streams++]);
+	}
+	pb->total = s->streams_matching;
+}
+
+static void put_ended_stream(struct scratch *x, const struct snapshot_ended *e, Culvert__Status__EndedStream *pb)
+{
+	pb->id = e->id;
+	pb->worker = e->worker;
+	pb->client = endpoint_text(x, &e->client);
+	pb->server = endpoint_text(x, &e->server);
+	pb->peer = clean_text(x, e->peer);
+	pb->role = role_text(e->is_client_side);
+	pb->state = clean_text(x, e->state);
+	pb->reason = clean_text(x, e->reason);
+	pb->by = clean_text(x, e->by);
+	pb->cause = clean_text(x, e->cause);
+	pb->ended_ms = e->ended_ms;
+	pb->lived_ms = e->lived_ms;
+	pb->sent_bytes = e->sent_bytes;
+	pb->received_bytes = e->received_bytes;
+}
+
+static void put_ended_streams(struct scratch *x, const struct status_query *q, const struct snapshot *s, Culvert__Status__EndedStreams *pb)
+{
+	size_t count = s->ended_count < q->limit ? s->ended_count : q->limit;
+
+	pb->streams = MESSAGES(x, count, Culvert__Status__EndedStream, CULVERT__STATUS__ENDED_STREAM__INIT);
+	for (size_t i = 0; pb->streams && i < s->ended_count && pb->n_streams < count; i++) {
+		if (is_asked_for(q, s->ended_streams[i].peer))
+			put_ended_stream(x, &s->ended_streams[i], pb->streams[pb->n_streams++]);
 	}
 	pb->total = s->streams_matching;
 }
@@ -570,6 +616,7 @@ int status_message_put(const struct status_query *q, const struct snapshot *s, u
 	Culvert__Status__Status status = CULVERT__STATUS__STATUS__INIT;
 	Culvert__Status__Peers peers = CULVERT__STATUS__PEERS__INIT;
 	Culvert__Status__Streams streams = CULVERT__STATUS__STREAMS__INIT;
+	Culvert__Status__EndedStreams ended = CULVERT__STATUS__ENDED_STREAMS__INIT;
 	Culvert__Status__Certificates certificates = CULVERT__STATUS__CERTIFICATES__INIT;
 	Culvert__Status__Check check = CULVERT__STATUS__CHECK__INIT;
 	Culvert__Status__Counters counters = CULVERT__STATUS__COUNTERS__INIT;
@@ -591,6 +638,11 @@ int status_message_put(const struct status_query *q, const struct snapshot *s, u
 		put_streams(&scratch, q, s, &streams);
 		pb.what_case = CULVERT__STATUS__RESPONSE__WHAT_STREAMS;
 		pb.streams = &streams;
+		break;
+	case STATUS_ENDED:
+		put_ended_streams(&scratch, q, s, &ended);
+		pb.what_case = CULVERT__STATUS__RESPONSE__WHAT_ENDED;
+		pb.ended = &ended;
 		break;
 	case STATUS_CERTIFICATES:
 		put_certificates(&scratch, &s->certificates, &certificates);

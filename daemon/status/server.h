@@ -27,6 +27,7 @@ enum status_what {
 	STATUS_STATUS,       /* all but peers, streams and certificates; of those certificates.not_after_s */
 	STATUS_PEERS,        /* peers */
 	STATUS_STREAMS,      /* streams, streams_matching */
+	STATUS_ENDED,        /* ended_streams, streams_matching */
 	STATUS_CERTIFICATES, /* certificates */
 	STATUS_CHECK,        /* certificates, reloads, devices, counters */
 	STATUS_COUNTERS,     /* counters */

@@ -12,7 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SNAPSHOT_NODE_BYTES = 254, SNAPSHOT_TEXT_BYTES = 256, SNAPSHOT_ADDRESSES_MAX = 8, SNAPSHOT_CERTIFICATE_BYTES = TLS_NAME_BYTES + 4 };
+enum {
+	SNAPSHOT_NODE_BYTES = 254,
+	SNAPSHOT_TEXT_BYTES = 256,
+	SNAPSHOT_CAUSE_BYTES = 64,
+	SNAPSHOT_ADDRESSES_MAX = 8,
+	SNAPSHOT_CERTIFICATE_BYTES = TLS_NAME_BYTES + 4
+};
 
 struct snapshot_reload {
 	const char *what; /* "settings", "nodes", "certificates" */
@@ -77,6 +83,16 @@ struct snapshot_stream {
 	bool is_sent_bulk, is_received_bulk;
 	uint64_t window_bytes, buffered_bytes, send_room_bytes;
 	const char *reason; /* "": not closed */
+};
+
+struct snapshot_ended {
+	uint32_t id, worker;
+	struct endpoint client, server;
+	char peer[SNAPSHOT_NODE_BYTES];
+	bool is_client_side;
+	const char *state, *reason, *by; /* stream_state_text, reason_text, ended_by_text */
+	char cause[SNAPSHOT_CAUSE_BYTES];
+	uint64_t ended_ms, lived_ms, sent_bytes, received_bytes;
 };
 
 struct snapshot_certificates {
@@ -174,7 +190,9 @@ struct snapshot {
 	size_t peers_count, streams_count;
 	const struct snapshot_peer *peers;
 	const struct snapshot_stream *streams; /* at most the query's limit are looked at */
-	uint64_t streams_matching;             /* that fit the query, also where fewer are here */
+	size_t ended_count;
+	const struct snapshot_ended *ended_streams; /* the newest first; as streams */
+	uint64_t streams_matching;                  /* of streams or of ended_streams, that fit the query, also where fewer are here */
 };
 
 #endif

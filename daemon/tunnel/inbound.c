@@ -300,8 +300,10 @@ static void on_goaway(struct tunnel *t, struct link *l, const struct frame *f)
 	for (uint32_t i = 0; i < t->buckets_count; i++) {
 		for (struct stream *s = t->buckets[i], *next; s; s = next) {
 			next = s->hash_next;
-			if (streams_is_own_id(t, s->id) && s->id > m.last_stream)
+			if (streams_is_own_id(t, s->id) && s->id > m.last_stream) {
+				s->is_peers_word = true;
 				stream_not_taken(s, reason);
+			}
 		}
 	}
 	tunnel_want_send(t, FRAME_LINK_LIGHT);

@@ -30,11 +30,13 @@ void pool_check_drained(struct pool *p)
 	p->ops->drained(p->ctx);
 }
 
-void pool_stream_closed(struct pool *p, struct stream *s)
+void pool_stream_closed(struct pool *p, struct stream *s, enum stream_state old)
 {
 	bool is_pods_doing = s->reason == REASON_FINISHED || s->reason == REASON_POD_RESET || s->reason == REASON_CLIENT_GONE;
 	enum log_level level = is_pods_doing ? LOG_DEBUG : LOG_INFO;
+	const struct ended *e = ended_note(&p->ended, s, (uint8_t)old, pool_now(p));
 	uint32_t kept_back = 0;
+	char cause[ENDED_CAUSE_BYTES];
 
 	p->counters.closed[s->reason]++;
 	if (s->reason == REASON_FOREIGN_ADDRESS) {
@@ -52,7 +54,10 @@ void pool_stream_closed(struct pool *p, struct stream *s)
 	                                      L_U64("to_peer_bytes", s->tx.sent),
 	                                      L_U64("from_peer_bytes", s->rx.delivered),
 	                                      L_U64("ms", instant_elapsed_ns(s->created, pool_now(p)) / NS_PER_MS),
+	                                      L_TEXT("state", stream_state_text(old)),
 	                                      L_TEXT("reason", reason_text(s->reason)),
+	                                      L_TEXT("by", ended_by_text((enum ended_by)e->by)),
+	                                      L_TEXT("cause", e->cause.type ? ended_cause_print(&e->cause, cause) : NULL),
 	                                      L_U64("kept_back", kept_back),
 	                                      { .kind = LOG_END } });
 }

@@ -10,6 +10,7 @@
 #include "net/loop.h"
 #include "tls/tls.h"
 #include "tunnel/budget.h"
+#include "tunnel/ended.h"
 #include "tunnel/held.h"
 #include "tunnel/link.h"
 #include "tunnel/listener.h"
@@ -99,6 +100,7 @@ struct pool {
 	uint8_t random[4096];
 	size_t random_left;
 	struct pool_counters counters;
+	struct ended_log ended;
 };
 
 /* Borrows settings, ops and ctx for its life; takes references of view and tls. 0 or -errno. */
@@ -132,8 +134,8 @@ bool pool_is_pair_enrolled(const struct pool *p, const struct view_node *node);
 int pool_reserve_peer_id(struct pool *p, uint32_t node_id); /* peers_by_id has room for it: 0 or -ENOMEM */
 /* Random bytes for names, from the kernel, many at a time. */
 void pool_random(struct pool *p, uint8_t *dst, size_t len_bytes);
-/* Its socket is closed: counts and logs it. Then, once nothing is owed to its peer either, it is gone. */
-void pool_stream_closed(struct pool *p, struct stream *s);
+/* Its socket is closed, which it was not in the state old: counts, notes and logs it. Then, once nothing is owed to its peer either, it is gone. */
+void pool_stream_closed(struct pool *p, struct stream *s, enum stream_state old);
 void pool_stream_gone(struct pool *p);
 /* Something that holds up a drain is gone. */
 void pool_check_drained(struct pool *p);

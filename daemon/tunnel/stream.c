@@ -182,7 +182,7 @@ static void stream_discard(struct stream *s)
 		streams_consumed(s->tunnel, held);
 }
 
-static void stream_enter_closed(struct stream *s, bool is_orderly)
+static void stream_enter_closed(struct stream *s, enum stream_state old, bool is_orderly)
 {
 	struct tunnel *t = s->tunnel;
 	bool is_reset_owed = t && s->is_announced && !is_orderly;
@@ -205,7 +205,7 @@ static void stream_enter_closed(struct stream *s, bool is_orderly)
 	}
 	stream_set_budgeted(s, 0);
 	s->pending = 0;
-	pool_stream_closed(s->pool, s);
+	pool_stream_closed(s->pool, s, old);
 	if (is_reset_owed) {
 		s->is_reset_owed = true;
 		t->resets_count++;
@@ -270,7 +270,7 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 		stream_check_drained(s);
 		return;
 	case STREAM_CLOSED:
-		stream_enter_closed(s, event == STREAM_EV_DRAINED);
+		stream_enter_closed(s, old, event == STREAM_EV_DRAINED);
 		return;
 	case STREAM_STATE_COUNT:
 		return;
@@ -310,7 +310,7 @@ void stream_not_taken(struct stream *s, enum close_reason reason)
 		stream_tunnel_lost(s, reason);
 		return;
 	}
-	s->is_announced = false;
+	s->is_announced = s->is_peers_word = false;
 	streams_detach(s->tunnel, s);
 	/* An end is read once more, and told on the other tunnel. */
 	s->tx_half = HALF_OPEN;
@@ -330,10 +330,12 @@ void stream_on_opened(struct stream *s, const struct frame_opened *m)
 void stream_on_reset(struct stream *s, enum close_reason reason)
 {
 	s->is_announced = false;
-	if (s->state == STREAM_CLOSED) /* ours crossed it: then neither is answered */
+	if (s->state == STREAM_CLOSED) { /* ours crossed it: then neither is answered */
 		stream_destroy(s);
-	else
-		stream_fail(s, reason);
+		return;
+	}
+	s->is_peers_word = true;
+	stream_fail(s, reason);
 }
 
 static void stream_on_deadline(struct loop_timer *t)

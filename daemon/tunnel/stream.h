@@ -108,6 +108,8 @@ struct stream {
 	bool is_reset_owed;   /* closed, and counted by the tunnel until the RESET is out */
 	bool has_nonce;       /* OPENED has come or gone */
 	bool is_faithful;     /* client side: begun by a SYN that was held, so that nothing is sent before OPENED */
+	bool is_pod_first;    /* the pod ended its direction before the peer's end came */
+	bool is_peers_word;   /* the reason came from the peer */
 
 	struct window_sender tx;
 	struct window_receiver rx;

@@ -98,6 +98,7 @@ static void stream_pod_ended(struct stream *s)
 	}
 	/* A SWITCH that was due stays pending, and is dropped when its turn comes: END goes where the data went. */
 	s->tx_half = HALF_DRAINING;
+	s->is_pod_first = s->rx_half == HALF_OPEN;
 	stream_wants_frames(s, STREAM_SEND_END);
 }
 

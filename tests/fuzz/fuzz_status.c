@@ -12,7 +12,15 @@ static void answer(const struct status_query *q, const uint8_t *data, size_t siz
 	char text[256];
 	struct snapshot_peer peer = { .addresses_count = 1 };
 	struct snapshot_stream stream = { 0 };
-	struct snapshot s = { .node = text, .reason = text, .peers_count = 1, .peers = &peer, .streams_count = 1, .streams = &stream };
+	struct snapshot_ended ended = { 0 };
+	struct snapshot s = { .node = text,
+		              .reason = text,
+		              .peers_count = 1,
+		              .peers = &peer,
+		              .streams_count = 1,
+		              .streams = &stream,
+		              .ended_count = 1,
+		              .ended_streams = &ended };
 	uint8_t *bytes;
 	size_t len = size < sizeof(text) - 1 ? size : sizeof(text) - 1, len_bytes;
 
@@ -20,6 +28,8 @@ static void answer(const struct status_query *q, const uint8_t *data, size_t siz
 	text[len] = '\0';
 	memcpy(peer.name, q->peer, sizeof(peer.name));
 	memcpy(stream.peer, q->peer, sizeof(stream.peer));
+	memcpy(ended.peer, q->peer, sizeof(ended.peer));
+	memcpy(ended.cause, text, sizeof(ended.cause) - 1);
 	memcpy(peer.last_error, text, sizeof(text));
 	if (!status_message_put(q, &s, &bytes, &len_bytes))
 		free(bytes);

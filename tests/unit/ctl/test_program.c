@@ -54,6 +54,9 @@ static void fake_note(struct fake *f, const uint8_t *bytes, size_t len)
 	if (pb->what_case == CULVERT__STATUS__REQUEST__WHAT_STREAMS) {
 		snprintf(f->peer, sizeof(f->peer), "%s", pb->streams->peer);
 		f->limit = pb->streams->limit;
+	} else if (pb->what_case == CULVERT__STATUS__REQUEST__WHAT_ENDED) {
+		snprintf(f->peer, sizeof(f->peer), "%s", pb->ended->peer);
+		f->limit = pb->ended->limit;
 	} else if (pb->what_case == CULVERT__STATUS__REQUEST__WHAT_PEERS) {
 		snprintf(f->peer, sizeof(f->peer), "%s", pb->peers->peer);
 	}
@@ -315,6 +318,29 @@ static void the_question_is_the_command(void **state)
 	assert_int_equal(fake.limit, 77);
 }
 
+static void streams_that_ended_are_another_question(void **state)
+{
+	Culvert__Status__Response pb = CULVERT__STATUS__RESPONSE__INIT;
+	Culvert__Status__EndedStreams ended = CULVERT__STATUS__ENDED_STREAMS__INIT;
+
+	(void)state;
+	pb.what_case = CULVERT__STATUS__RESPONSE__WHAT_ENDED;
+	pb.ended = &ended;
+	ended.total = 0;
+	answer_with(&pb);
+	fake_start();
+	assert_int_equal(run("--socket", fake.path, "streams", "-o", "json", "--ended", NULL), EXIT_GOOD);
+	assert_string_equal(output, "{\n  \"streams\": [],\n  \"total\": 0\n}\n");
+	assert_int_equal(run("--socket", fake.path, "streams", "--ended", "--limit", "77", "node2", NULL), EXIT_GOOD);
+	assert_string_equal(output, "no stream has ended\n");
+	fake_stop();
+	assert_int_equal(fake.asked, CULVERT__STATUS__REQUEST__WHAT_ENDED);
+	assert_string_equal(fake.peer, "node2");
+	assert_int_equal(fake.limit, 77);
+	assert_int_equal(run("peers", "--ended", NULL), EXIT_USAGE);
+	expect(errors, "peers has no option --ended");
+}
+
 static void a_peer_that_is_not_there_is_1(void **state)
 {
 	Culvert__Status__Response pb = CULVERT__STATUS__RESPONSE__INIT;
@@ -449,6 +475,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_daemon_that_makes_no_sense_is_3, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_daemon_that_refuses_is_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_question_is_the_command, setup, teardown),
+		cmocka_unit_test_setup_teardown(streams_that_ended_are_another_question, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_peer_that_is_not_there_is_1, setup, teardown),
 		cmocka_unit_test_setup_teardown(check_says_it_by_its_exit_status, setup, teardown),
 		cmocka_unit_test(rates_are_of_the_same_stream),

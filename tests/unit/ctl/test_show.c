@@ -197,6 +197,41 @@ static void streams_and_how_many_more(void **state)
 	free(text);
 }
 
+static void why_streams_ended(void **state)
+{
+	Culvert__Status__EndedStream a = CULVERT__STATUS__ENDED_STREAM__INIT, *list[1] = { &a };
+	Culvert__Status__EndedStreams s = CULVERT__STATUS__ENDED_STREAMS__INIT;
+	char *text;
+
+	(void)state;
+	PRINTED(text, out, show_ended_streams(out, &s));
+	assert_string_equal(text, "no stream has ended\n");
+	free(text);
+	a.client = T("10.1.0.5:41000");
+	a.server = T("[fd01::5]:443");
+	a.peer = T("node2");
+	a.role = T("client");
+	a.state = T("open");
+	a.reason = T("pod_reset");
+	a.by = T("server");
+	a.ended_ms = 5000;
+	a.lived_ms = 1500;
+	a.sent_bytes = 3;
+	a.received_bytes = 1 << 20;
+	s.streams = list;
+	s.n_streams = 1;
+	s.total = 40;
+	PRINTED(text, out, show_ended_streams(out, &s));
+	expect(text, "5.0 s  pod_reset  server  10.1.0.5:41000  [fd01::5]:443  node2  client  open   1.5 s   3 B   1.0 MiB");
+	expect(text, "1 of 40 streams; more with --limit\n");
+	assert_null(strstr(text, "CAUSE")); /* no stream has one */
+	free(text);
+	a.cause = T("ICMP 3/1 from 10.2.0.1");
+	PRINTED(text, out, show_ended_streams(out, &s));
+	expect(text, "pod_reset  server  ICMP 3/1 from 10.2.0.1  10.1.0.5:41000");
+	free(text);
+}
+
 static void certificates_and_findings(void **state)
 {
 	Culvert__Status__Certificates c = CULVERT__STATUS__CERTIFICATES__INIT;
@@ -322,9 +357,13 @@ static void status_of_a_cluster(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(status_of_a_healthy_node),           cmocka_unit_test(status_of_a_node_in_trouble),
-		cmocka_unit_test(peers_with_their_keys_and_troubles), cmocka_unit_test(streams_and_how_many_more),
-		cmocka_unit_test(certificates_and_findings),          cmocka_unit_test(status_of_a_cluster),
+		cmocka_unit_test(status_of_a_healthy_node),
+		cmocka_unit_test(status_of_a_node_in_trouble),
+		cmocka_unit_test(peers_with_their_keys_and_troubles),
+		cmocka_unit_test(streams_and_how_many_more),
+		cmocka_unit_test(why_streams_ended),
+		cmocka_unit_test(certificates_and_findings),
+		cmocka_unit_test(status_of_a_cluster),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@ struct sample {
 	struct snapshot_counter counters[4];
 	struct snapshot_peer peers[2];
 	struct snapshot_stream streams[3];
+	struct snapshot_ended ended[3];
 };
 
 void sample_init(struct sample *s);

@@ -58,6 +58,7 @@ static void requests_are_understood(void **state)
 {
 	Culvert__Status__Request pb = CULVERT__STATUS__REQUEST__INIT;
 	Culvert__Status__StreamsRequest streams = CULVERT__STATUS__STREAMS_REQUEST__INIT;
+	Culvert__Status__EndedRequest ended = CULVERT__STATUS__ENDED_REQUEST__INIT;
 	Culvert__Status__PeersRequest peers = CULVERT__STATUS__PEERS_REQUEST__INIT;
 	Culvert__Status__CheckRequest check = CULVERT__STATUS__CHECK_REQUEST__INIT;
 	char error[STATUS_ERROR_BYTES];
@@ -76,6 +77,17 @@ static void requests_are_understood(void **state)
 	assert_int_equal(get(&pb, &q, error), 0);
 	assert_int_equal(q.limit, STATUS_STREAMS_MAX);
 	assert_string_equal(q.peer, "node2");
+
+	pb.what_case = CULVERT__STATUS__REQUEST__WHAT_ENDED;
+	pb.ended = &ended;
+	assert_int_equal(get(&pb, &q, error), 0);
+	assert_int_equal(q.what, STATUS_ENDED);
+	assert_int_equal(q.limit, STATUS_STREAMS_DEFAULT);
+	ended.limit = 7;
+	ended.peer = (char[]){ "node3" };
+	assert_int_equal(get(&pb, &q, error), 0);
+	assert_int_equal(q.limit, 7);
+	assert_string_equal(q.peer, "node3");
 
 	pb.what_case = CULVERT__STATUS__REQUEST__WHAT_PEERS;
 	pb.peers = &peers;
@@ -204,6 +216,43 @@ static void streams_are_limited(void **state)
 	pb = ask(&q);
 	assert_int_equal(pb->streams->n_streams, 1);
 	assert_string_equal(pb->streams->streams[0]->peer, "node3");
+	culvert__status__response__free_unpacked(pb, NULL);
+}
+
+static void streams_that_ended_say_why(void **state)
+{
+	struct status_query q = { .what = STATUS_ENDED, .limit = 2 };
+	Culvert__Status__Response *pb = ask(&q);
+
+	(void)state;
+	assert_int_equal(pb->ended->n_streams, 2);
+	assert_int_equal(pb->ended->total, 3);
+	assert_string_equal(pb->ended->streams[0]->client, "10.1.0.5:41003");
+	assert_string_equal(pb->ended->streams[0]->server, "10.2.0.7:81");
+	assert_string_equal(pb->ended->streams[0]->role, "client");
+	assert_string_equal(pb->ended->streams[0]->state, "opening");
+	assert_string_equal(pb->ended->streams[0]->reason, "host_unreachable");
+	assert_string_equal(pb->ended->streams[0]->by, "network");
+	assert_string_equal(pb->ended->streams[0]->cause, "ICMP 3/1 from 10.2.0.1");
+	assert_int_equal(pb->ended->streams[1]->lived_ms, 120000);
+	assert_string_equal(pb->ended->streams[1]->cause, "");
+	culvert__status__response__free_unpacked(pb, NULL);
+
+	strcpy(q.peer, "node3");
+	pb = ask(&q);
+	assert_int_equal(pb->ended->n_streams, 1);
+	assert_string_equal(pb->ended->streams[0]->reason, "no_tunnel");
+	culvert__status__response__free_unpacked(pb, NULL);
+
+	strcpy(q.peer, "");
+	q.limit = 3;
+	pb = ask(&q);
+	assert_int_equal(pb->ended->streams[2]->id, 4);
+	assert_int_equal(pb->ended->streams[2]->worker, 1);
+	assert_string_equal(pb->ended->streams[2]->role, "server");
+	assert_int_equal(pb->ended->streams[2]->ended_ms, 90000);
+	assert_int_equal(pb->ended->streams[2]->sent_bytes, 5);
+	assert_int_equal(pb->ended->streams[2]->received_bytes, 1 << 20);
 	culvert__status__response__free_unpacked(pb, NULL);
 }
 
@@ -368,11 +417,11 @@ static void status_holds_the_cluster(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(requests_are_understood, setup),  cmocka_unit_test_setup(bad_requests_are_told, setup),
-		cmocka_unit_test_setup(status_holds_the_node, setup),    cmocka_unit_test_setup(peers_are_filtered, setup),
-		cmocka_unit_test_setup(streams_are_limited, setup),      cmocka_unit_test_setup(certificates_and_check, setup),
-		cmocka_unit_test_setup(texts_become_clean_utf8, setup),  cmocka_unit_test_setup(an_empty_snapshot_is_answered, setup),
-		cmocka_unit_test_setup(status_holds_the_cluster, setup),
+		cmocka_unit_test_setup(requests_are_understood, setup),       cmocka_unit_test_setup(bad_requests_are_told, setup),
+		cmocka_unit_test_setup(status_holds_the_node, setup),         cmocka_unit_test_setup(peers_are_filtered, setup),
+		cmocka_unit_test_setup(streams_are_limited, setup),           cmocka_unit_test_setup(certificates_and_check, setup),
+		cmocka_unit_test_setup(streams_that_ended_say_why, setup),    cmocka_unit_test_setup(texts_become_clean_utf8, setup),
+		cmocka_unit_test_setup(an_empty_snapshot_is_answered, setup), cmocka_unit_test_setup(status_holds_the_cluster, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
