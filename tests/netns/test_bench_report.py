@@ -60,6 +60,12 @@ def test_the_table_has_median_spread_and_ratio():
                      "| ping-pong: p50, us ↓ | **60** [50 - 70] | **66** [60 - 90] 1.10x |  |"]
 
 
+def test_the_best_round_is_the_highest_or_the_lowest():
+    found = report.best(report.collected(LINES), FIGURES)
+    assert found == {"bulk.rate": {"plain": [40.0], "culvert": [30.0], "haproxy": [8.0]}, "pingpong.p50": {"plain": [50.0], "culvert": [60.0]}}
+    assert report.table(found, [RATE], SUBJECTS).splitlines()[2] == "| bulk: rate, Gbit/s ↑ | **40** | **30** 0.75x | **8** 0.20x |"
+
+
 def test_the_table_leaves_out_what_nobody_has():
     assert len(report.table({"bulk.rate": {"plain": [1.0]}}, FIGURES, SUBJECTS).splitlines()) == 3
 

@@ -29,6 +29,15 @@ def ratios(samples):
     return found
 
 
+def best(samples, figures):
+    """samples with one round each: the best of each figure."""
+    found = {}
+    for figure in figures:
+        choose = max if figure.is_higher_better else min
+        found[figure.key] = {subject: [choose(values)] for subject, values in samples.get(figure.key, {}).items()}
+    return found
+
+
 def number(value):
     """Three digits, and no more than are known."""
     if value == 0:
