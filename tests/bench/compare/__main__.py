@@ -13,11 +13,12 @@ import resource
 import shutil
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 
-from lib import ensure_bpffs, run
+from lib import Failure, ensure_bpffs, run
 
 from . import chart, report, subjects, topology, workloads
 
@@ -97,7 +98,7 @@ class Run:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
         self.lines = []
-        self.others = []
+        self.others, self.failed = [], []
         self.patience_s = options.patience
         options.out.mkdir(parents=True, exist_ok=True)
         self.file = open(options.out / "results.jsonl", "w", encoding="utf-8")
@@ -127,20 +128,29 @@ class Run:
                 network.close()
 
     def turn(self, number, subject, chosen):
-        subject.start()
+        """One round of one subject. What fails is told, and the others go on."""
+        what = "its start"
         try:
+            subject.start()
             for workload in chosen:
                 if (workload.is_once and number > 0) or not workload.suits(subject):
                     continue
-                share, found = self.measure(workload, subject)
-                self.others.append(share)
-                self.note({"round": number, "subject": subject.name, "workload": workload.name, "others_percent": round(100 * share),
-                           "figures": {f"{workload.name}.{part}": value for part, value in found.items()}})
-                values = "  ".join(f"{part} {report.number(value)}" for part, value in found.items())
-                print(f"{number + 1}/{self.options.rounds} {subject.name:12} {workload.name:24} {values}", file=sys.stderr, flush=True)
+                what = workload.name
+                self.take(number, subject, workload)
+        except (Failure, OSError, subprocess.SubprocessError) as failure:
+            self.failed.append(f"{subject.name}: {what}: {failure}")
+            self.note({"round": number, "subject": subject.name, "workload": what, "failed": str(failure)})
+            print(f"failed: {self.failed[-1]}", file=sys.stderr, flush=True)
         finally:
             subject.stop()
 
+    def take(self, number, subject, workload):
+        share, found = self.measure(workload, subject)
+        self.others.append(share)
+        self.note({"round": number, "subject": subject.name, "workload": workload.name, "others_percent": round(100 * share),
+                   "figures": {f"{workload.name}.{part}": value for part, value in found.items()}})
+        values = "  ".join(f"{part} {report.number(value)}" for part, value in found.items())
+        print(f"{number + 1}/{self.options.rounds} {subject.name:12} {workload.name:24} {values}", file=sys.stderr, flush=True)
 
     def measure(self, workload, subject):
         """What others used meanwhile, of a core, and the figures: of the least disturbed try, while there is patience for another."""
@@ -187,10 +197,13 @@ def main():
         measured = Run(options, folder)
         head = measured.head()
         measured.all()
+    except KeyboardInterrupt:
+        print(f"interrupted; what was measured is in {options.out / 'results.jsonl'}", file=sys.stderr)
+        return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     finish(options, head, measured)
-    return 0
+    return 1 if measured.failed else 0
 
 
 def finish(options, head, measured):
@@ -206,6 +219,7 @@ def finish(options, head, measured):
     text += report.table(samples, figures, titles)
     text += "\nEach subject's best round, which is the least disturbed one where others use the machine:\n\n"
     text += report.table(report.best(samples, figures), figures, titles)
+    text += "".join(f"\nfailed: {failure}\n" for failure in measured.failed)
     (options.out / "table.md").write_text(text, encoding="utf-8")
     (options.out / "chart.svg").write_text(chart.chart(ratios, [workload.figures()[0] for workload in options.workloads], titles), encoding="utf-8")
     print(text)

@@ -74,10 +74,14 @@ class Subject(abc.ABC):
         """Where a client in the client pod finds the server's port."""
         return self.network.two.pod_v4, port
 
-    def _carries(self):
+    def check_running(self):
         for process in self.running:
             if process.poll() is not None:
                 raise Failure(f"{self.name} ended with {process.returncode}: {self.log()[-2000:]}")
+        return True
+
+    def _carries(self):
+        self.check_running()
         try:
             with self.network.client.connect(*self.target(CONNECTIONS), timeout=5) as connection:
                 connection.sendall(b"are you there?")
@@ -269,8 +273,8 @@ class WireGuardGo(Subject):
 
     @staticmethod
     def missing():
-        if not WireGuardGo.binary():
-            return "there is no wireguard-go"
+        if not WireGuardGo.binary() or run(WireGuardGo.binary(), "--version", check=False).returncode != 0:
+            return "there is no wireguard-go that runs"
         try:
             os.close(os.open("/dev/net/tun", os.O_RDWR))
         except OSError as failure:
@@ -284,7 +288,7 @@ class WireGuardGo(Subject):
             other = self.network.nodes[1 - index]
             device = self._device(node)
             self.launch(node, "env", f"GOMAXPROCS={len(node.processors)}", self.binary(), "-f", device)
-            wait_for(lambda: node.run("wg", "show", device, check=False).returncode == 0, f"{device} to be there")
+            wait_for(lambda: self.check_running() and node.run("wg", "show", device, check=False).returncode == 0, f"{device} to be there")
             secret = self.folder / f"{device}.key"
             secret.touch(0o600)
             secret.write_text(keys[index])

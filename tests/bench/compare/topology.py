@@ -13,7 +13,7 @@ import os
 import pathlib
 import subprocess
 
-from lib import Namespace, run, wait_for
+from lib import Failure, Namespace, run, wait_for
 from mesh import program
 
 BULK, PINGPONG, CONNECTIONS, HTTP = 5201, 7001, 7002, 8080
@@ -118,7 +118,7 @@ class Network:
         """A program that says a line once it can be used."""
         process = place.popen(*command, stdout=subprocess.PIPE, text=True)
         if not process.stdout.readline():
-            raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.wait()}")
+            raise Failure(f"{' '.join(map(str, command))} ended with {process.wait()}")
 
     def _serve(self):
         self._listening(self.server, program("bench_pingpong"), "answer", PINGPONG)
