@@ -7,6 +7,22 @@
 
 enum { SYN_BYTES_MIN = 40 /* IPv4 and TCP without options */ };
 
+/* Counts the SYN as its device's. How many that has given of late. */
+static __always_inline __u32 count_giver(__u32 ifindex)
+{
+	struct edge_giver fresh = { .since_ns = bpf_ktime_get_ns(), .count = 1 }, *giver = bpf_map_lookup_elem(&givers, &ifindex);
+
+	if (!giver) {
+		bpf_map_update_elem(&givers, &ifindex, &fresh, BPF_ANY);
+		return 1;
+	}
+	if (fresh.since_ns - giver->since_ns > EDGE_GIVER_NS) {
+		*giver = fresh;
+		return 1;
+	}
+	return ++giver->count;
+}
+
 /* Puts the headers of the SYN into the ring of the worker that is home to the peer. False: it can not be held. */
 static __noinline int give_syn(const struct edge *e)
 {
@@ -25,6 +41,8 @@ static __noinline int give_syn(const struct edge *e)
 	ring = bpf_map_lookup_elem(&held, &worker);
 	if (!ring)
 		return false;
+	if (count_giver(e->skb->ingress_ifindex) > EDGE_GIVER_SYNS_MAX && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > EDGE_HELD_BYTES / 2)
+		return false;
 	syn = bpf_ringbuf_reserve(ring, sizeof(*syn), 0);
 	if (!syn)
 		return false;
@@ -35,6 +53,7 @@ static __noinline int give_syn(const struct edge *e)
 	syn->seq_be = p->tcp_seq_be;
 	syn->len_bytes = (__u16)len;
 	syn->tcp_offset = (__u16)(p->l4_offset - p->l3_offset);
+	syn->ingress_ifindex = e->skb->ingress_ifindex;
 	/* The verifier wants both bounds on the very register that is used; older ones take no lower bound from a comparison with 0. */
 	asm volatile("" : "+r"(len));
 	if (len < SYN_BYTES_MIN || len > EDGE_SYN_BYTES || bpf_skb_load_bytes(e->skb, p->l3_offset, syn->packet, (__u32)len)) {

@@ -135,4 +135,12 @@ struct {
 	__array(values, struct held_ring);
 } held SEC(".maps");
 
+/* The devices that SYNs came from in the last moments; what is evicted begins to count anew. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, EDGE_GIVERS_MAX);
+	__type(key, __u32);
+	__type(value, struct edge_giver);
+} givers SEC(".maps");
+
 #endif

@@ -10,7 +10,7 @@
 #endif
 
 #ifndef CULVERT_SHARED_VERSION /* a build for tests of an upgrade says another */
-#define CULVERT_SHARED_VERSION 3
+#define CULVERT_SHARED_VERSION 4
 #endif
 
 /* Limits of the maps; the reasons stand in maps.bpf.h. */
@@ -27,12 +27,17 @@ enum {
 	EDGE_API_SERVERS_MAX = 64,
 	EDGE_EVENTS_BYTES = 65536,
 	EDGE_HELD_BYTES = 262144,
+	EDGE_GIVERS_MAX = 1024,
+	EDGE_GIVER_SYNS_MAX = 64,
 };
 
 /* A SYN to a node without a tunnel is held for so long in permissive mode: the client's first retransmission (1 s) comes later. A record
  * that is older than the second figure belongs to an earlier connection from the same port. */
 #define EDGE_HOLD_NS        200000000ULL
 #define EDGE_HOLD_FORGET_NS 60000000000ULL
+/* While a worker's ring of held SYNs is more than half full, each device may give EDGE_GIVER_SYNS_MAX within this time: who floods fills one half,
+ * and leaves the other to all others. */
+#define EDGE_GIVER_NS 10000000ULL
 /* So long after the very first load, flows that began before us are recorded from any of their packets. TCP's keepalives and most
  * heartbeats come within it. */
 #define EDGE_LEARN_NS 120000000000ULL
@@ -177,11 +182,20 @@ struct edge_syn {
 	__u16 source_port_be;
 	__u16 dest_port_be;
 	__u32 seq_be;
-	__u16 len_bytes;  /* of packet */
-	__u16 tcp_offset; /* in packet */
+	__u16 len_bytes;       /* of packet */
+	__u16 tcp_offset;      /* in packet */
+	__u32 ingress_ifindex; /* by which it came: a pod's, or a bridge of several; 0: the node's own */
 	__u8 packet[EDGE_SYN_BYTES];
 };
-_Static_assert(sizeof(struct edge_syn) == 44 + EDGE_SYN_BYTES, "layout of edge_syn");
+_Static_assert(sizeof(struct edge_syn) == 48 + EDGE_SYN_BYTES, "layout of edge_syn");
+
+/* givers, by ifindex: what came from a device of late. */
+struct edge_giver {
+	__u64 since_ns;
+	__u32 count;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct edge_giver) == 16, "layout of edge_giver");
 
 /* counters, per CPU: index edge_counter_index(class, direction, verdict). A packet is counted as tcpdump on the same device sees it: a
  * segmentation train is one packet, bytes are those of the frame. At two edges one behind the other (a VLAN and the device under it) it is

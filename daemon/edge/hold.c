@@ -56,6 +56,7 @@ static int on_record(void *ctx, void *data, size_t len_bytes)
 	s.client.port = ntohs(e->source_port_be);
 	s.server.port = ntohs(e->dest_port_be);
 	s.seq = ntohl(e->seq_be);
+	s.device = e->ingress_ifindex;
 	s.len_bytes = e->len_bytes;
 	s.tcp_offset = e->tcp_offset;
 	memcpy(s.bytes, e->packet, e->len_bytes);

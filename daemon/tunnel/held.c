@@ -52,25 +52,32 @@ static struct held *held_find(struct held_table *t, const struct endpoint *clien
 	return NULL;
 }
 
-static struct list *source_bucket_of(struct held_table *t, const struct addr *a)
+static struct list *source_bucket_of(struct held_table *t, uint32_t device, const struct addr *a)
 {
-	return &t->sources[hash_bytes(a->bytes, sizeof(a->bytes)) & (HELD_BUCKETS - 1)];
+	struct {
+		uint64_t salt;
+		struct addr addr;
+		uint32_t device, pad;
+	} key = { t->salt, *a, device, 0 };
+
+	return &t->sources[hash_bytes(&key, sizeof(key)) & (HELD_BUCKETS - 1)];
 }
 
 /* NULL: no memory. */
-static struct held_source *source_get(struct held_table *t, const struct addr *a)
+static struct held_source *source_get(struct held_table *t, uint32_t device, const struct addr *a)
 {
-	struct list *bucket = source_bucket_of(t, a);
+	struct list *bucket = source_bucket_of(t, device, a);
 	struct held_source *s;
 
 	list_for_each(at, bucket) {
 		s = container_of(at, struct held_source, entry);
-		if (addr_equal(&s->addr, a))
+		if (s->device == device && addr_equal(&s->addr, a))
 			return s;
 	}
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
+	s->device = device;
 	s->addr = *a;
 	list_append(bucket, &s->entry);
 	return s;
@@ -111,7 +118,9 @@ static void held_forget(struct pool *p, struct held *h)
 	list_remove(&h->all);
 	p->held.count--;
 	h->source->count--;
+	h->device->count--;
 	source_put(h->source, pool_now(p));
+	source_put(h->device, pool_now(p));
 	h->garbage.free_fn = held_free;
 	loop_free_later(p->loop, &h->garbage);
 }
@@ -121,28 +130,36 @@ static void let_in(struct pool *p, const struct syn *s)
 	p->ops->release_syn(p->ctx, s);
 }
 
+static bool has_room(const struct held_table *t, const struct held_source *source, const struct held_source *device)
+{
+	return source->count < HELD_SOURCE_MAX && device->count < HELD_MAX - t->count;
+}
+
 /* NULL: it is not held, since there are too many already or its source floods. */
 static struct held *held_create(struct pool *p, const struct syn *s)
 {
-	struct held_source *source = source_get(&p->held, &s->client.addr);
+	struct held_source *source = source_get(&p->held, s->device, &s->client.addr),
+			   *device = source_get(&p->held, s->device, &(struct addr){ 0 });
 	struct instant now = pool_now(p);
-	struct held *h;
+	struct held *h = NULL;
 
-	if (!source)
-		return NULL;
-	h = NULL;
-	if (p->held.count < HELD_MAX && source->count < HELD_SOURCE_MAX &&
+	if (source && device && has_room(&p->held, source, device) &&
 	    !(source_is_straying(source, now) && source->strays >= HELD_STRAYS_MAX))
 		h = calloc(1, sizeof(*h));
 	if (!h) {
-		source_put(source, now);
+		if (source)
+			source_put(source, now);
+		if (device)
+			source_put(device, now);
 		return NULL;
 	}
 	h->syn = *s;
 	h->source = source;
+	h->device = device;
 	h->seen = now;
 	h->gap_ms = GAP_FIRST_MS;
 	source->count++;
+	device->count++;
 	p->held.count++;
 	list_append(bucket_of(&p->held, &s->client, &s->server), &h->entry);
 	list_append(&p->held.all, &h->all);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* held.h - clients' SYNs that wait for the far side (connect: faithful): found again when they are sent again, and when the connection is
- * accepted; bounded for each source and in all; given up when the client has. Knows a stream only as what a SYN stands for.
+ * accepted; bounded for each source, each device and in all; given up when the client has. Knows a stream only as what a SYN stands for.
  * Thread: the pool's worker. */
 #ifndef CULVERT_TUNNEL_HELD_H
 #define CULVERT_TUNNEL_HELD_H
@@ -18,8 +18,9 @@ struct stream;
 
 enum {
 	HELD_BUCKETS = 1024,
-	HELD_MAX = 4096,       /* in all: 5 MB with their streams */
-	HELD_SOURCE_MAX = 256, /* of one address; more are let in at once */
+	HELD_MAX =
+		4096, /* in all: 5 MB with their streams. Of one device as many as are still free, so that there is always room for others */
+	HELD_SOURCE_MAX = 256, /* of one address behind one device; what is more than one of these is let in at once */
 	HELD_STRAYS_MAX =
 		32, /* that the far side accepted and the client then did not take; from then on its SYNs are let in at once, ... */
 	HELD_STRAYS_MS = 60000,   /* ... for so long: nobody but who floods with SYNs does so */
@@ -35,9 +36,12 @@ struct held_table {
 	uint64_t salt; /* pods choose their ports */
 };
 
+/* A pod by its device and its address: where the network lets it send under a neighbour's, it does so from a device of its own, but for a bridge.
+ * And each device as a whole: an address of all zeros. */
 struct held_source {
 	struct list entry;
 	struct addr addr;
+	uint32_t device;
 	uint32_t count, strays;
 	struct instant since; /* of the first stray */
 };
@@ -46,7 +50,7 @@ struct held {
 	struct list entry, all;
 	struct loop_garbage garbage;
 	struct stream *stream; /* NULL: it ended after the SYN was let in, so what is accepted is reset */
-	struct held_source *source;
+	struct held_source *source, *device;
 	struct instant seen, released; /* the SYN came last; it was let in */
 	uint32_t gap_ms;               /* between its last two times */
 	bool is_released;

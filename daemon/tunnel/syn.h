@@ -11,7 +11,8 @@ enum { SYN_BYTES_MAX = 192 };
 
 struct syn {
 	struct endpoint client, server;
-	uint32_t seq; /* its sequence number, by which it is known when it is sent again */
+	uint32_t seq;    /* its sequence number, by which it is known when it is sent again */
+	uint32_t device; /* by which it came: a pod's, or a bridge of several; 0: the node's own */
 	uint16_t len_bytes;
 	uint16_t tcp_offset;          /* of TCP's header in bytes[] */
 	uint8_t bytes[SYN_BYTES_MAX]; /* from the IP header to the end of TCP's options, as it would have left the node */

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -69,6 +70,7 @@ static void a_syn_is_given_to_the_daemon(void **state)
 	assert_int_equal(ntohl(last.seq_be), 77);
 	assert_int_equal(last.tcp_offset, 20);
 	assert_int_equal(last.len_bytes, 40);
+	assert_int_equal(last.ingress_ifindex, FROM_POD);
 	assert_memory_equal(last.packet, p.bytes + 14, 40);
 	/* What follows is diverted. */
 	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f.edge->maps.flows), &key, &value), 0);
@@ -135,21 +137,49 @@ static void headers_that_are_too_long_go_in_at_once(void **state)
 	expect_syns(0);
 }
 
-static void what_the_daemon_has_no_room_for_goes_in_at_once(void **state)
+/* So many SYNs of one device; how many of them are held. The rest goes in at once. is_fast: all within a moment, however slow the machine. */
+static int flood(uint32_t device, int count, bool is_fast)
 {
+	struct edge_giver giver = { .count = EDGE_GIVER_SYNS_MAX };
 	int held = 0, at_once = 0;
+	struct timespec now;
 
-	(void)state;
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < count; i++) {
 		struct packet_buf p = packet_tcp_frame(POD, 20000 + (unsigned)i, SERVER, 80, TCP_SYN);
-		int verdict = fixture_egress(&f, &p, FROM_POD);
+		int verdict;
 
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		giver.since_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+		if (is_fast)
+			assert_int_equal(bpf_map_update_elem(bpf_map__fd(f.edge->maps.givers), &device, &giver, BPF_ANY), 0);
+		verdict = fixture_egress(&f, &p, device);
 		held += verdict == SHOT;
 		at_once += verdict == REDIRECT;
 	}
-	assert_int_equal(held + at_once, 2000);
-	assert_true(held >= 1000 && at_once > 0);
+	assert_int_equal(held + at_once, count);
+	return held;
+}
+
+static void what_the_daemon_has_no_room_for_goes_in_at_once(void **state)
+{
+	int held = 0;
+
+	(void)state;
+	for (uint32_t device = 1000; device < 1000 + 2000 / EDGE_GIVER_SYNS_MAX; device++)
+		held += flood(device, EDGE_GIVER_SYNS_MAX, false);
+	assert_true(held >= 1000 && held < 1500);
 	expect_syns(held);
+}
+
+static void who_floods_leaves_half_of_the_room_to_others(void **state)
+{
+	int held;
+
+	(void)state;
+	held = flood(FROM_POD, 2000, true);
+	assert_true(held >= 500 && held < 1000);
+	assert_int_equal(flood(FROM_POD + 1000, 16, false), 16);
+	expect_syns(held + 16);
 }
 
 static void optimistic_holds_none(void **state)
@@ -199,6 +229,7 @@ static void the_nodes_own_connections_are_held_too(void **state)
 	fixture_set_peer(&f, PEER, true);
 	assert_int_equal(fixture_egress(&f, &p, FROM_HOST), SHOT);
 	expect_syns(1);
+	assert_int_equal(last.ingress_ifindex, 0);
 }
 
 int main(void)
@@ -210,6 +241,7 @@ int main(void)
 		cmocka_unit_test_setup(a_device_without_ethernet, reset),
 		cmocka_unit_test_setup(headers_that_are_too_long_go_in_at_once, reset),
 		cmocka_unit_test_setup(what_the_daemon_has_no_room_for_goes_in_at_once, reset),
+		cmocka_unit_test_setup(who_floods_leaves_half_of_the_room_to_others, reset),
 		cmocka_unit_test_setup(optimistic_holds_none, reset),
 		cmocka_unit_test_setup(a_syn_that_waits_passes_when_its_node_is_taken_out, reset),
 		cmocka_unit_test_setup(a_dead_daemon_holds_none, reset),

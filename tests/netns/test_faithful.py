@@ -2,6 +2,7 @@
 """connect: faithful. A client hears what the server's side says, and nothing before; and what it costs to flood."""
 
 import contextlib
+import itertools
 import random
 import socket
 import threading
@@ -11,10 +12,11 @@ import pytest
 from lib import PLAIN, Shape, finish, wait_for
 from mesh import Capture, Mesh, addresses_of, serve
 from test_edge_packets import SYN, TCP, ipv4, tcp
-from traffic import MESSAGE, ask, echo, outcome
+from traffic import MESSAGE, ask, echo, outcome, talk
 
 PORT = 8080
 FLOOD_SYNS = 20000
+FORGED_SYNS = 500
 
 pytestmark = pytest.mark.skipif(PLAIN, reason="no daemon, nothing is held")
 
@@ -190,6 +192,37 @@ def accept_all(listener, handle, stop):
         except TimeoutError:
             continue
         threading.Thread(target=lambda c=connection, p=peer: (outcome(handle, c, p), c.close()), daemon=True).start()
+
+
+def test_who_forges_a_neighbours_address_uses_up_none_of_its_places():
+    """Where the network lets a pod send under another's address. The neighbour's connections are held as ever, so that a closed port is refused."""
+    with Mesh(Shape("routed")) as mesh:
+        forger, neighbour, asked, server = mesh.net.a1, mesh.net.a2, mesh.net.b1, mesh.net.b2
+        mesh.net.a.sysctl(**{f"net.ipv4.conf.{forger.veth}.rp_filter": 0})
+        stop = threading.Event()
+        packets = syns(neighbour.v4, asked.v4, 2 * FORGED_SYNS)
+
+        def forge():
+            with forger.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+                for packet in itertools.cycle(packets):
+                    outcome(raw.sendto, packet, (asked.v4, 0))
+                    if stop.is_set():
+                        return
+
+        # What was forged waits for its server, and is more than one pod may have.
+        with mesh.net.deny(mesh.net.b, neighbour.v4, asked.v4):
+            forging = threading.Thread(target=forge, daemon=True)
+            forging.start()
+            try:
+                wait_for(lambda: mesh.one.events()["syns_unheld"] > FORGED_SYNS, "the forger's places to be used up")
+                held = mesh.one.events()["syns_held"]
+                for _ in range(16):
+                    assert outcome(neighbour.connect, server.v4, free_port(server)) == "ECONNREFUSED"
+                    assert talk(neighbour, server, server.v4, echo, ask)[1] == MESSAGE
+                assert mesh.one.events()["syns_held"] >= held + 32
+            finally:
+                stop.set()
+                forging.join()
 
 
 def test_optimistic_says_yes_at_once(mesh):

@@ -13,12 +13,15 @@ static void count_syn(void *ctx, const struct syn *s)
 {
 	(void)ctx;
 	assert_int_equal(s->client.port, 40000);
+	assert_int_equal(s->device, 9);
 	came++;
 }
 
 static struct edge_syn syn_of(uint8_t last_byte)
 {
-	struct edge_syn e = { .source_port_be = htons(40000), .dest_port_be = htons(80), .len_bytes = 40, .tcp_offset = 20 };
+	struct edge_syn e = {
+		.source_port_be = htons(40000), .dest_port_be = htons(80), .len_bytes = 40, .tcp_offset = 20, .ingress_ifindex = 9
+	};
 
 	e.source[10] = e.source[11] = e.dest[10] = e.dest[11] = 0xff;
 	e.source[15] = last_byte;

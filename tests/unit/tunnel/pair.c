@@ -235,7 +235,12 @@ int pair_open(struct pair *p, int i, const char *client, const char *server)
 
 void pair_syn(struct pair *p, int i, const char *client, const char *server, uint32_t seq)
 {
-	struct syn s = { .seq = seq };
+	pair_syn_by(p, i, 0, client, server, seq);
+}
+
+void pair_syn_by(struct pair *p, int i, uint32_t device, const char *client, const char *server, uint32_t seq)
+{
+	struct syn s = { .seq = seq, .device = device };
 
 	assert(!endpoint_parse(client, &s.client) && !endpoint_parse(server, &s.server));
 	pool_take_syn(p->side[i].pool, &s);

@@ -58,6 +58,8 @@ struct view *pair_view(int self, const char *pods1, const char *pods2);
 int pair_open(struct pair *p, int i, const char *client, const char *server);
 /* A SYN of a client pod of side i is taken out of the kernel. */
 void pair_syn(struct pair *p, int i, const char *client, const char *server, uint32_t seq);
+/* One that came by a device of that number. */
+void pair_syn_by(struct pair *p, int i, uint32_t device, const char *client, const char *server, uint32_t seq);
 /* The next connection that a server pod of side i accepted, or -1. */
 int side_take_pod(struct side *s);
 /* Runs both loops until done(ctx) or too many batches. Returns whether it holds. */

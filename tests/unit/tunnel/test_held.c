@@ -279,6 +279,44 @@ static void more_than_a_source_may_hold_are_let_in_at_once(void **state)
 	far->is_cut = false;
 }
 
+/* From addresses of its neighbour and of its own making. */
+static void who_forges_addresses_uses_up_no_place_of_others(void **state)
+{
+	enum { FORGER = 7, NEIGHBOUR = 8, THIRD = 9 };
+	char client[64];
+	uint64_t unheld;
+
+	(void)state;
+	far->is_cut = true;
+	for (int i = 0; i < HELD_SOURCE_MAX + 10; i++) {
+		snprintf(client, sizeof(client), "10.1.0.6:%d", 30000 + i);
+		pair_syn_by(&pair, 0, FORGER, client, SERVER, 1000);
+	}
+	assert_int_equal(near->pool->held.count, HELD_SOURCE_MAX);
+	assert_int_equal(near->pool->counters.syns_unheld, 10);
+	pair_syn_by(&pair, 0, NEIGHBOUR, "10.1.0.6:40000", SERVER, 1000);
+	assert_int_equal(near->pool->held.count, HELD_SOURCE_MAX + 1);
+	for (int i = 0; i < HELD_MAX; i++) {
+		snprintf(client, sizeof(client), "10.1.%d.%d:%d", 1 + i / 250, 1 + i % 250, 30000);
+		pair_syn_by(&pair, 0, FORGER, client, SERVER, 1000);
+	}
+	assert_int_equal(near->pool->held.count, HELD_MAX / 2 + 1);
+	unheld = near->pool->counters.syns_unheld;
+	/* Two of its kind leave room too. */
+	for (int i = 0; i < HELD_MAX; i++) {
+		snprintf(client, sizeof(client), "10.1.%d.%d:%d", 1 + i / 250, 1 + i % 250, 30001);
+		pair_syn_by(&pair, 0, THIRD, client, SERVER, 1000);
+	}
+	assert_true(near->pool->counters.syns_unheld > unheld);
+	unheld = near->pool->counters.syns_unheld;
+	for (int i = 1; i < HELD_SOURCE_MAX; i++) {
+		snprintf(client, sizeof(client), "10.1.0.6:%d", 40000 + i);
+		pair_syn_by(&pair, 0, NEIGHBOUR, client, SERVER, 1000);
+	}
+	assert_int_equal(near->pool->counters.syns_unheld, unheld);
+	far->is_cut = false;
+}
+
 static void who_takes_none_of_what_was_accepted_is_let_in_at_once(void **state)
 {
 	char client[64];
@@ -570,6 +608,7 @@ int main(void)
 		T(a_client_that_gave_up_while_the_far_side_connected),
 		T(a_reset_before_the_handshake_is_through_is_a_reset),
 		T(more_than_a_source_may_hold_are_let_in_at_once),
+		T(who_forges_addresses_uses_up_no_place_of_others),
 		T(who_takes_none_of_what_was_accepted_is_let_in_at_once),
 		T(an_address_that_nobody_knows_is_silence),
 		T(a_node_that_left_is_unreachable),
