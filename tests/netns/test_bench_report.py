@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The arithmetic of the benchmark's report: what it says of measurements is what they come to. Nothing is measured here."""
 
+import json
 import pathlib
 import sys
 import xml.etree.ElementTree as xml
@@ -41,6 +42,15 @@ def test_ratios_are_of_medians():
 
 def test_a_ratio_needs_a_plain_that_is_not_zero():
     assert report.ratios({"cpu": {"plain": [0, 0], "culvert": [3]}, "pss": {"culvert": [4]}}) == {}
+
+
+def test_where_plain_has_none_another_base_serves():
+    cpu = {"cpu": {"plain": [0.0], "haproxy": [4.0, 2.0], "culvert": [1.5]}, "rate": {"plain": [10.0], "haproxy": [5.0], "culvert": [4.0]}}
+    assert report.ratios(cpu) == {"rate": {"haproxy": pytest.approx(0.5), "culvert": pytest.approx(0.4)}}
+    assert report.ratios(cpu, ("plain", "haproxy")) == {"cpu": {"plain": 0.0, "culvert": pytest.approx(0.5)},
+                                                        "rate": {"haproxy": pytest.approx(0.5), "culvert": pytest.approx(0.4)}}
+    assert [report.base_of(of, ("plain", "haproxy")) for of in cpu.values()] == [("haproxy", 3.0), ("plain", 10.0)]
+    assert report.base_of({"culvert": [1.0]}, ("plain", "haproxy")) == (None, 0)
 
 
 def test_even_rounds_take_the_middle_of_the_two():
@@ -124,6 +134,33 @@ def test_only_chooses_subjects_and_workloads(words, subjects, names):
         assert [kind.name for kind in options.subjects] == subjects
     if names:
         assert [workload.name for workload in options.workloads] == names
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "KEPT", tmp_path / "ratios.json")
+    return program.KEPT
+
+
+def test_ratios_are_kept_and_compared_by_the_best_round(kept, capsys):
+    samples = report.collected(LINES)
+    program.compare_with_kept(program.options_of(["--keep"]), samples, FIGURES)
+    assert json.loads(kept.read_text()) == {"bulk.rate": {"culvert": 0.75}, "pingpong.p50": {"culvert": 1.2}}
+    samples["bulk.rate"]["culvert"] = [10.0, 20.0]
+    program.compare_with_kept(program.options_of([]), samples, FIGURES)
+    assert capsys.readouterr().out.splitlines() == ["worse: culvert: bulk: rate: 0.50x of plain, kept 0.75x",
+                                                    "1 of the kept ratios became worse by more than 15%."]
+
+
+def test_to_keep_some_ratios_leaves_the_others(kept):
+    kept.write_text('{"bulk.rate": {"culvert": 0.3}, "other.rate": {"culvert": 0.7}}')
+    program.compare_with_kept(program.options_of(["--keep"]), report.collected(LINES[1:3]), [RATE])
+    assert json.loads(kept.read_text()) == {"bulk.rate": {"culvert": 0.25}, "other.rate": {"culvert": 0.7}}
+
+
+def test_tails_are_not_compared():
+    figures = workloads.PingPong(64).figures()
+    assert [(figure.key, figure.is_kept) for figure in figures] == [("pingpong-64.p50", True), ("pingpong-64.p99", False), ("pingpong-64.p99.9", False)]
 
 
 def test_only_refuses_what_is_not_there(capsys):

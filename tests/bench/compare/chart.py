@@ -25,7 +25,7 @@ def chart(ratios, figures, subjects):
             continue
         drawn, plain = bars(ratios[figure.key], subjects, figure.is_higher_better)
         lines.append(f'<text x="{MARGIN}" y="{y}" {FONT} font-weight="bold">{html.escape(figure.title)}'
-                     f'<tspan font-weight="normal" fill="#666"> ({"longer" if figure.is_higher_better else "shorter"} is better; the line is plain)</tspan></text>')
+                     f'<tspan dx="5" font-weight="normal" fill="#666">({"longer" if figure.is_higher_better else "shorter"} is better; the line is plain)</tspan></text>')
         top = y + 8
         for index, (name, ratio, length) in enumerate(drawn):
             at = top + index * (BAR_HEIGHT + 3)

@@ -7,6 +7,7 @@ samples: {key of a figure: {subject: [a value for each round]}}; figures: what w
 import statistics
 
 BASE = "plain"
+SECOND_BASE = "haproxy"  # for what plain has none of, as the CPU of a daemon
 WORSE = 0.15  # by how much a ratio may get worse before it is told
 
 
@@ -19,13 +20,22 @@ def collected(lines):
     return samples
 
 
-def ratios(samples):
-    """{key: {subject: its median to plain's}}, where plain has one that is not 0."""
+def base_of(of_subject, bases=(BASE,)):
+    """(name, median) of the first of the bases that has more than 0; (None, 0) where none has."""
+    for name in bases:
+        middle = statistics.median(of_subject.get(name) or [0])
+        if middle > 0:
+            return name, middle
+    return None, 0
+
+
+def ratios(samples, bases=(BASE,)):
+    """{key: {subject: its median to that of the first of the bases which has one}}"""
     found = {}
     for key, of_subject in samples.items():
-        base = statistics.median(of_subject.get(BASE) or [0])
+        name, base = base_of(of_subject, bases)
         if base:
-            found[key] = {subject: statistics.median(values) / base for subject, values in of_subject.items() if subject != BASE}
+            found[key] = {subject: statistics.median(values) / base for subject, values in of_subject.items() if subject != name}
     return found
 
 
@@ -67,7 +77,7 @@ def table(samples, figures, subjects):
         of_subject = samples.get(figure.key, {})
         if not of_subject:
             continue
-        base = statistics.median(of_subject.get(BASE) or [0])
+        _, base = base_of(of_subject)
         cells = [cell(of_subject.get(name, []), 0 if name == BASE else base) for name in subjects]
         lines.append(f"| {figure.title}, {figure.unit} {'↑' if figure.is_higher_better else '↓'} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

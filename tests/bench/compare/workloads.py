@@ -28,6 +28,7 @@ class Figure(typing.NamedTuple):
     title: str
     unit: str
     is_higher_better: bool = False
+    is_kept: bool = True  # steady enough to be compared with another run's
 
 
 class Workload(abc.ABC):
@@ -40,7 +41,7 @@ class Workload(abc.ABC):
         self.name, self.title, self.delay_us = name, title, delay_us
 
     def figure(self, part, title, unit, is_higher_better=False):
-        return Figure(f"{self.name}.{part}", f"{self.title}: {title}", unit, is_higher_better)
+        return Figure(f"{self.name}.{part}", f"{self.title}: {title}", unit, is_higher_better, not part.startswith("p99"))
 
     def suits(self, subject):
         """Does it say anything of this subject?"""
