@@ -3,10 +3,12 @@
 of the server pod. Ours takes the pods' packets by itself; a proxy is spared that: its client connects to it."""
 
 import abc
+import contextlib
 import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import time
 
@@ -16,6 +18,7 @@ from mesh import Daemon, nodes_yaml, program
 from .topology import CONNECTIONS, PORTS
 
 CIPHER = "TLS_AES_128_GCM_SHA256"
+ETH_P_ALL = 3
 FAR_PORT = 20000  # a proxy of node2 listens so much above the port that it carries
 
 
@@ -39,6 +42,7 @@ class Subject(abc.ABC):
 
     name = title = None
     package = None  # Debian's, whose version the report names
+    hides = True  # what it carries can not be read on the wire
     missing = staticmethod(lambda: None)  # why it can not run here
 
     def __init__(self, network, folder):
@@ -50,6 +54,8 @@ class Subject(abc.ABC):
         try:
             self.begin()
             wait_for(self._carries, f"{self.name} to carry a connection", interval=0.05)
+            if self._is_seen() == self.hides:
+                raise Failure(f"what {self.name} carries is {'' if self.hides else 'not '}seen on the wire")
         except BaseException:
             self.stop()
             raise
@@ -89,6 +95,21 @@ class Subject(abc.ABC):
         except OSError:
             return False
 
+    def _is_seen(self):
+        """Is a text that one pod says to the other seen between the nodes?"""
+        text = os.urandom(16).hex().encode()
+        with self.network.one.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as tap:
+            tap.bind(("wire0", ETH_P_ALL))
+            tap.setblocking(False)
+            with self.network.client.connect(*self.target(CONNECTIONS)) as connection:
+                connection.sendall(text)
+                connection.recv(64)
+            packets = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    packets.append(tap.recv(1 << 16))
+        return any(text in packet for packet in packets)
+
     def launch(self, node, *command):
         with open(self.folder / f"{node.node_name}.log", "ab") as log:
             process = node.popen(*command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -113,7 +134,7 @@ class Subject(abc.ABC):
 class Plain(Subject):
     """The pods' packets as they are: what the network costs by itself."""
 
-    name, title = "plain", "plain"
+    name, title, hides = "plain", "plain", False
 
     def begin(self):
         pass
