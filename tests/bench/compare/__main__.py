@@ -176,6 +176,8 @@ class Run:
 
 
 def end_in_order(*_):
+    for number in (signal.SIGINT, signal.SIGTERM):  # once: what is being taken out is taken out whole
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -185,7 +187,8 @@ def main():
         for workload in workloads.FULL:
             print(f"{workload.name:28} {workload.title}")
         return 0
-    signal.signal(signal.SIGTERM, end_in_order)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end_in_order)
     ensure_bpffs()
     files = max(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 20000)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

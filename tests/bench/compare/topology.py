@@ -13,7 +13,7 @@ import os
 import pathlib
 import subprocess
 
-from lib import Failure, Namespace, run, wait_for
+from lib import RUN_NETNS, Failure, Namespace, run, wait_for
 from mesh import program
 
 BULK, PINGPONG, CONNECTIONS, HTTP = 5201, 7001, 7002, 8080
@@ -160,6 +160,8 @@ server {{ listen {HTTP} backlog=4096; root {root}; }} }}
         for space in reversed(self._spaces):
             space.close()
         self._spaces = []
+        for path in RUN_NETNS.glob(f"{self.name}-*"):  # one whose making was interrupted
+            run("ip", "netns", "del", path.name, check=False)
 
 
 def processors(pinned):
