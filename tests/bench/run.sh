@@ -18,6 +18,7 @@ case " $* " in
 	sed -n '3,10s/^# \{0,1\}//p' "$0"
 	echo
 	;;
+*" --list "* | *" --again "*) ;;
 *)
 	"$ROOT/deploy/deps.sh" bench || exit 1
 	if [ -z "${CULVERT_BIN_DIR:-}" ]; then

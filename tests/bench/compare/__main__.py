@@ -47,6 +47,7 @@ def options_of(arguments):
     parser.add_argument("--keep", action="store_true", help=f"keep the ratios in {KEPT.name}, for later runs to compare with")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/bench"), help="folder for results.jsonl, table.md and chart.svg (build/bench)")
     parser.add_argument("--list", action="store_true", help="name all workloads")
+    parser.add_argument("--again", type=pathlib.Path, metavar="FILE", help="measure nothing: the table and the chart of an earlier run's results.jsonl")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (3 if options.quick else 5)
     options.seconds = options.seconds or (1 if options.quick else 3)
@@ -98,7 +99,6 @@ class Run:
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
         self.lines = []
-        self.others, self.failed = [], []
         self.patience_s = options.patience
         options.out.mkdir(parents=True, exist_ok=True)
         self.file = open(options.out / "results.jsonl", "w", encoding="utf-8")
@@ -109,11 +109,10 @@ class Run:
         self.file.flush()
 
     def head(self):
-        what = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **machine(),
-                "run": f"{self.options.rounds} rounds of {self.options.seconds} s, {topology.processors(not self.options.unpinned)}, nice {self.options.nice}",
+        what = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **machine(), "rounds": self.options.rounds,
+                "run": f"{self.options.seconds} s each, {topology.processors(not self.options.unpinned)}, nice {self.options.nice}",
                 "subjects": {kind.name: subjects.version(kind) for kind in self.options.subjects}}
         self.note({"head": what})
-        return what
 
     def all(self):
         for delay_us in sorted({workload.delay_us for workload in self.options.workloads}):
@@ -138,15 +137,13 @@ class Run:
                 what = workload.name
                 self.take(number, subject, workload)
         except (Failure, OSError, subprocess.SubprocessError) as failure:
-            self.failed.append(f"{subject.name}: {what}: {failure}")
             self.note({"round": number, "subject": subject.name, "workload": what, "failed": str(failure)})
-            print(f"failed: {self.failed[-1]}", file=sys.stderr, flush=True)
+            print(f"failed: {subject.name}: {what}: {failure}", file=sys.stderr, flush=True)
         finally:
             subject.stop()
 
     def take(self, number, subject, workload):
         share, found = self.measure(workload, subject)
-        self.others.append(share)
         self.note({"round": number, "subject": subject.name, "workload": workload.name, "others_percent": round(100 * share),
                    "figures": {f"{workload.name}.{part}": value for part, value in found.items()}})
         values = "  ".join(f"{part} {report.number(value)}" for part, value in found.items())
@@ -187,6 +184,8 @@ def main():
         for workload in workloads.FULL:
             print(f"{workload.name:28} {workload.title}")
         return 0
+    if options.again:
+        return finish(options, [json.loads(line) for line in options.again.read_text(encoding="utf-8").splitlines()])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end_in_order)
     ensure_bpffs()
@@ -198,35 +197,41 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-bench-"))
     try:
         measured = Run(options, folder)
-        head = measured.head()
+        measured.head()
         measured.all()
     except KeyboardInterrupt:
         print(f"interrupted; what was measured is in {options.out / 'results.jsonl'}", file=sys.stderr)
         return 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    finish(options, head, measured)
-    return 1 if measured.failed else 0
+    return finish(options, measured.lines)
 
 
-def finish(options, head, measured):
-    """The table, the chart, and what became worse."""
-    samples = report.collected(measured.lines)
-    ratios = report.ratios(samples)
-    figures = [figure for workload in options.workloads for figure in workload.figures()]
-    titles = {kind.name: kind.title for kind in options.subjects}
+def finish(options, lines):
+    """Table, chart, and what became worse, of the lines of a results file. What main returns: 1 where something failed."""
+    head = lines[0]["head"]
+    samples = report.collected(lines)
+    figures = [figure for workload in workloads.FULL for figure in workload.figures()]
+    titles = {kind.name: kind.title for kind in subjects.ALL if kind.name in head["subjects"]}
+    others = [line["others_percent"] for line in lines if "others_percent" in line]
+    failed = [line for line in lines if "failed" in line]
     text = "".join(f"- {word}: {value}\n" for word, value in head.items() if word != "subjects")
     text += "".join(f"- {name}: {version}\n" for name, version in head["subjects"].items())
-    text += f"- CPU used by others meanwhile, of one core: {statistics.median(measured.others):.0%} (median), {max(measured.others):.0%} (most)\n"
+    text += f"- CPU used by others meanwhile, of one core: {statistics.median(others or [0]):.0f} % (median), {max(others, default=0)} % (most)\n"
     text += "\n**median** [smallest - largest of the rounds] ratio of the medians to plain's; ↑ higher is better, ↓ lower is better.\n\n"
     text += report.table(samples, figures, titles)
-    text += "\nEach subject's best round, which is the least disturbed one where others use the machine:\n\n"
-    text += report.table(report.best(samples, figures), figures, titles)
-    text += "".join(f"\nfailed: {failure}\n" for failure in measured.failed)
+    if head["rounds"] > 1:
+        steady = [figure for figure in figures if figure.is_kept]
+        text += "\nEach subject's best round, which is the least disturbed one where others use the machine:\n\n"
+        text += report.table(report.best(samples, steady), steady, titles)
+    text += "".join(f"\nfailed: {line['subject']}: {line['workload']}: {line['failed']}\n" for line in failed)
+    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "table.md").write_text(text, encoding="utf-8")
-    (options.out / "chart.svg").write_text(chart.chart(ratios, [workload.figures()[0] for workload in options.workloads], titles), encoding="utf-8")
+    drawn = [workload.figures()[0] for workload in workloads.FULL]
+    (options.out / "chart.svg").write_text(chart.chart(report.ratios(samples), drawn, titles), encoding="utf-8")
     print(text)
     compare_with_kept(options, samples, figures)
+    return 1 if failed else 0
 
 
 def compare_with_kept(options, samples, figures):
