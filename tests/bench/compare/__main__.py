@@ -47,7 +47,8 @@ def options_of(arguments):
     parser.add_argument("--keep", action="store_true", help=f"keep the ratios in {KEPT.name}, for later runs to compare with")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/bench"), help="folder for results.jsonl, table.md and chart.svg (build/bench)")
     parser.add_argument("--list", action="store_true", help="name all workloads")
-    parser.add_argument("--again", type=pathlib.Path, metavar="FILE", help="measure nothing: the table and the chart of an earlier run's results.jsonl")
+    parser.add_argument("--again", type=pathlib.Path, metavar="FILE", nargs="+",
+                        help="measure nothing: the table and the chart of the results.jsonl of an earlier run, or of several of the same machine")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (3 if options.quick else 5)
     options.seconds = options.seconds or (1 if options.quick else 3)
@@ -185,7 +186,7 @@ def main():
             print(f"{workload.name:28} {workload.title}")
         return 0
     if options.again:
-        return finish(options, [json.loads(line) for line in options.again.read_text(encoding="utf-8").splitlines()])
+        return finish(options, [json.loads(line) for path in options.again for line in path.read_text(encoding="utf-8").splitlines()])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end_in_order)
     ensure_bpffs()
@@ -242,6 +243,8 @@ def compare_with_kept(options, samples, figures):
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     if options.keep:
         KEPT.write_text(json.dumps({**kept, **{key: of for key, of in ours.items() if of}}, indent=1, sort_keys=True) + "\n")
+        return
+    if not kept:
         return
     found = report.worse(ours, kept, figures)
     for figure, subject, before, after in found:
