@@ -159,7 +159,7 @@ def test_to_keep_some_ratios_leaves_the_others(kept):
 
 
 def test_a_finished_run_is_told_whole(kept, tmp_path, capsys):
-    lines = [{"head": {"cpu": "some", "rounds": 3, "subjects": {"plain": "Linux 6", "culvert": "culvertd 1"}}}]
+    lines = [{"head": {"cpu": "some", "rounds": 3, "subjects": {"plain": "Linux 6", "culvert": "culvertd 1"}, "skipped": {"wireguard-go": "no TUN"}}}]
     lines += [{"subject": subject, "others_percent": others, "figures": {"bulk-1-up.rate": rate}}
               for subject, others, rate in (("plain", 4, 40.0), ("culvert", 90, 10.0), ("plain", 8, 20.0), ("culvert", 6, 15.0))]
     lines.append({"subject": "culvert", "workload": "rest", "failed": "it ended"})
@@ -168,6 +168,7 @@ def test_a_finished_run_is_told_whole(kept, tmp_path, capsys):
     assert "- cpu: some\n" in text and "- culvert: culvertd 1\n" in text and "7 % (median), 90 % (most)" in text
     assert "| 1 stream up: rate, Gbit/s ↑ | **30** [20 - 40] | **12.5** [10 - 15] 0.42x |" in text
     assert "| 1 stream up: rate, Gbit/s ↑ | **40** | **15** 0.38x |" in text
+    assert "- skipped: wireguard-go: no TUN\n" in text
     assert "failed: culvert: rest: it ended" in text
     assert (tmp_path / "table.md").read_text() in text and "0.42x" in (tmp_path / "chart.svg").read_text()
     assert program.finish(program.options_of(["--out", str(tmp_path)]), lines[:-1]) == 0

@@ -36,7 +36,7 @@ def options_of(arguments):
     groups = list(dict.fromkeys(workload.group for workload in workloads.FULL))
     parser = argparse.ArgumentParser(prog="run.sh", description="Culvert side by side with plain forwarding and with other tunnels: what each costs.")
     parser.add_argument("--quick", action="store_true", help="what matters most, in less than four minutes, and what became worse")
-    parser.add_argument("--only", default="", metavar="WORD,...", 
+    parser.add_argument("--only", default="", metavar="WORD,...",
                         help=f"subjects ({', '.join(names)}), groups of workloads ({', '.join(groups)}) or single ones by name (--list)")
     parser.add_argument("--rounds", type=int, help="of all workloads over all subjects (5; quick: 3)")
     parser.add_argument("--seconds", type=int, help="of one measurement (3; quick: 1)")
@@ -109,10 +109,10 @@ class Run:
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
 
-    def head(self):
+    def head(self, skipped):
         what = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **machine(), "rounds": self.options.rounds,
                 "run": f"{self.options.seconds} s each, {topology.processors(not self.options.unpinned)}, nice {self.options.nice}",
-                "subjects": {kind.name: subjects.version(kind) for kind in self.options.subjects}}
+                "subjects": {kind.name: subjects.version(kind) for kind in self.options.subjects}, "skipped": skipped}
         self.note({"head": what})
 
     def all(self):
@@ -192,13 +192,12 @@ def main():
     ensure_bpffs()
     files = max(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 20000)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    for kind in [kind for kind in options.subjects if kind.missing()]:
-        print(f"skipped: {kind.name}: {kind.missing()}", file=sys.stderr)
-        options.subjects.remove(kind)
+    skipped = {kind: why for kind in options.subjects if (why := kind.missing())}
+    options.subjects = [kind for kind in options.subjects if kind not in skipped]
     folder = pathlib.Path(tempfile.mkdtemp(prefix="culvert-bench-"))
     try:
         measured = Run(options, folder)
-        measured.head()
+        measured.head({kind.name: why for kind, why in skipped.items()})
         measured.all()
     except KeyboardInterrupt:
         print(f"interrupted; what was measured is in {options.out / 'results.jsonl'}", file=sys.stderr)
@@ -216,8 +215,9 @@ def finish(options, lines):
     titles = {kind.name: kind.title for kind in subjects.ALL if kind.name in head["subjects"]}
     others = [line["others_percent"] for line in lines if "others_percent" in line]
     failed = [line for line in lines if "failed" in line]
-    text = "".join(f"- {word}: {value}\n" for word, value in head.items() if word != "subjects")
+    text = "".join(f"- {word}: {value}\n" for word, value in head.items() if word not in ("subjects", "skipped"))
     text += "".join(f"- {name}: {version}\n" for name, version in head["subjects"].items())
+    text += "".join(f"- skipped: {name}: {why}\n" for name, why in head["skipped"].items())
     text += f"- CPU used by others meanwhile, of one core: {statistics.median(others or [0]):.0f} % (median), {max(others, default=0)} % (most)\n"
     text += "\n**median** [smallest - largest of the rounds] ratio of the medians to plain's; ↑ higher is better, ↓ lower is better.\n\n"
     text += report.table(samples, figures, titles)

@@ -19,7 +19,7 @@ from .subjects import Culvert, cpu_s, pss_kib, strangers
 from .topology import BODIES, BULK, CONNECTIONS, HTTP, PINGPONG
 
 SOCKET_CACHES = re.compile(r"(tw_sock_|request_sock_)?TCP|sock_inode_cache|filp|eventpoll_|skbuff_")
-IDLE_S = 10  # long enough for a PING or two of every tunnel
+IDLE_S = 30  # so often a tunnel without streams asks whether the other side lives
 FLOWING_BYTES = 20 << 20  # a bulk stream that has moved so much is under way
 
 
@@ -148,6 +148,8 @@ class Http(Workload):
 
     group = "http"
     UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}
+    SAYS = re.compile(r"50%\s+(?P<p50>[\d.]+)(?P<p50_unit>[a-z]+).*99%\s+(?P<p99>[\d.]+)(?P<p99_unit>[a-z]+).*\s(?P<count>\d+) requests in.*"
+                      r"Requests/sec:\s+(?P<rate>[\d.]+)", re.DOTALL)
 
     def __init__(self, connections, size):
         super().__init__(f"http-{size}-{connections}", f"HTTP {size if size < 1024 else f'{size // 1024} Ki'}{'' if size >= 1024 else ' '}B, {connections} connections")
@@ -163,14 +165,11 @@ class Http(Workload):
         with spending(subject) as spent:
             told = subject.network.client.run("wrk", "-t", 1, "-c", self.connections, "-d", f"{seconds}s", "--latency", f"http://{address}:{port}/{self.size}",
                                               timeout=seconds + 120).stdout
-        count = int(re.search(r"(\d+) requests in", told)[1])
-        if "Non-2xx" in told or not count:
+        said = self.SAYS.search(told)
+        if not said or int(said["count"]) == 0 or "Non-2xx" in told:
             raise Failure(f"wrk: {told}")
-        found = {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", told)[1]), "cpu": spent() / count * 1e6}
-        for part in (50, 99):
-            value, unit = re.search(rf"\s{part}%\s+([\d.]+)(\w+)", told).groups()
-            found[f"p{part}"] = float(value) * self.UNITS[unit]
-        return found
+        times = {part: float(said[part]) * self.UNITS[said[f"{part}_unit"]] for part in ("p50", "p99")}
+        return {"rate": float(said["rate"]), "cpu": spent() / int(said["count"]) * 1e6, **times}
 
 
 class Connections(Workload):
