@@ -55,7 +55,7 @@ static const char *alert_name(int code)
 	return code >= 0 && (size_t)code < sizeof(names) / sizeof(names[0]) && names[code] ? names[code] : "unknown";
 }
 
-static enum tls_result session_break_alert(struct tls_session *s, int code)
+enum tls_result session_break_alert(struct tls_session *s, int code)
 {
 	switch (code) {
 	case 42: /* bad_certificate to certificate_unknown */
@@ -110,10 +110,6 @@ enum tls_result session_break_library(struct tls_session *s, int code)
 	case TLS_IO_BUDGET:
 		return session_break(s, "the other side sent more than %u bytes or %u records without ending the handshake",
 		                     TLS_HANDSHAKE_BYTES_MAX, TLS_HANDSHAKE_RECORDS_MAX);
-	case TLS_IO_CONTROL_FULL:
-		return session_break(s, "the other node asks for new keys faster than the answers can be sent");
-	case TLS_IO_MISFIT:
-		return session_break(s, "the library made a record of another size than the one asked for");
 	case TLS_IO_OK:
 	case TLS_IO_END:
 	case TLS_IO_ERRNO:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A context's proof, and the library's start that uses it. */
+#include "tls/aead.h"
 #include "tls/ca.h"
 #include "tls/ctx.h"
 #include "tls/session.h"
@@ -90,6 +91,7 @@ int tls_init(void)
 
 	if (wolfSSL_Init() != WOLFSSL_SUCCESS)
 		return -EIO;
+	aead_start();
 	made = calloc(1, sizeof(*made));
 	if (!made || ca_make_ephemeral(made))
 		goto out;
@@ -110,4 +112,9 @@ out:
 	}
 	free(made);
 	return r;
+}
+
+const char *tls_engine_text(void)
+{
+	return aead_engine_text();
 }

@@ -5,6 +5,8 @@
 #define CULVERT_TLS_SESSION_H
 
 #include "tls/ctx.h"
+#include "tls/late.h"
+#include "tls/record.h"
 #include "tls/verify.h"
 
 enum {
@@ -17,18 +19,16 @@ enum {
 	TLS_IDLE_RECORDS_MAX = 32,
 };
 
-/* New keys after so many records. RFC 8446, 5.5 allows 2^24.5 with AES-GCM; the library renews by itself there, from within a write and
- * also behind the record that reached the limit, where its message could not be told from the record. Renewing before that keeps one record
- * in to one record out. */
+/* New keys after so many records: RFC 8446, 5.5 allows 2^24.5 with AES-GCM, and a full record each is 270 GB. */
 #define TLS_RECORDS_PER_KEY (UINT64_C(1) << 24)
 
 enum tls_phase { TLS_PHASE_HANDSHAKE, TLS_PHASE_OPEN, TLS_PHASE_BROKEN };
 
 /* Why the I/O callbacks gave up, where the library's error says less. */
-enum tls_io_fault { TLS_IO_OK, TLS_IO_END, TLS_IO_ERRNO, TLS_IO_BUDGET, TLS_IO_CONTROL_FULL, TLS_IO_MISFIT };
+enum tls_io_fault { TLS_IO_OK, TLS_IO_END, TLS_IO_ERRNO, TLS_IO_BUDGET };
 
 struct tls_session {
-	WOLFSSL *ssl;
+	WOLFSSL *ssl; /* NULL once the handshake is done: its keys are taken over, and it is large */
 	struct tls_ctx *ctx;
 	int fd;
 	enum tls_role role;
@@ -41,15 +41,15 @@ struct tls_session {
 	uint8_t record_head[TLS_HEAD_BYTES];
 	uint8_t record_head_len;
 
-	/* Set only during tls_seal: where the sealed record goes. */
-	uint8_t *seal_at;
-	size_t seal_len;
-	/* Set only during tls_open: the one record that the library may read. */
-	const uint8_t *open_at;
-	size_t open_left;
+	/* The client's and the server's first secrets, from when the library has them until the keys are made. */
+	uint8_t secrets[2][RECORD_SECRET_MAX];
+	int secret_bytes[2];
 
+	struct record_keys sending, receiving;
+	struct late late;
 	uint32_t idle_records;
 	uint64_t records_per_key;
+	bool is_close_sent;
 	uint8_t control[TLS_CONTROL_MAX];
 	size_t control_len;
 
@@ -64,5 +64,8 @@ __attribute__((format(printf, 2, 3))) enum tls_result session_break(struct tls_s
 /* The same with the sentence for what the library's error code, the I/O callbacks, the verdict and the peer's alert say together.
  * TLS_PEER_CLOSED where the peer went without a word, else TLS_FAILED. */
 enum tls_result session_break_library(struct tls_session *s, int code);
+
+/* The same with the sentence for a fatal alert of the peer. */
+enum tls_result session_break_alert(struct tls_session *s, int code);
 
 #endif

@@ -3,17 +3,10 @@
 
 #include "tls/session.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-enum {
-	TLS_AEAD_TAG_BYTES = 16,
-	TLS_CONTENT_APPLICATION_DATA = 23,
-	TLS_LEGACY_VERSION = 0x0303,
-};
 
 /* --- what the library reads and writes --- */
 
@@ -42,10 +35,12 @@ static bool handshake_count(struct tls_session *s, const uint8_t *bytes, size_t 
 	return s->handshake_bytes <= TLS_HANDSHAKE_BYTES_MAX && s->handshake_records <= TLS_HANDSHAKE_RECORDS_MAX;
 }
 
-static int handshake_receive(struct tls_session *s, char *dst, int cap)
+static int session_receive(WOLFSSL *ssl, char *dst, int cap, void *io)
 {
+	struct tls_session *s = io;
 	ssize_t n;
 
+	(void)ssl;
 	do
 		n = recv(s->fd, dst, (size_t)cap, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
@@ -66,10 +61,12 @@ static int handshake_receive(struct tls_session *s, char *dst, int cap)
 	return errno == ECONNRESET ? WOLFSSL_CBIO_ERR_CONN_RST : WOLFSSL_CBIO_ERR_GENERAL;
 }
 
-static int handshake_send(struct tls_session *s, const char *src, int len)
+static int session_send(WOLFSSL *ssl, char *src, int len, void *io)
 {
+	struct tls_session *s = io;
 	ssize_t n;
 
+	(void)ssl;
 	do
 		n = send(s->fd, src, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
@@ -82,51 +79,23 @@ static int handshake_send(struct tls_session *s, const char *src, int len)
 	return errno == ECONNRESET || errno == EPIPE ? WOLFSSL_CBIO_ERR_CONN_RST : WOLFSSL_CBIO_ERR_GENERAL;
 }
 
-static int session_receive(WOLFSSL *ssl, char *dst, int cap, void *io)
+static int session_take_secret(WOLFSSL *ssl, int id, const unsigned char *secret, int len, void *io)
 {
 	struct tls_session *s = io;
-	size_t n;
+	enum tls_role whose;
 
 	(void)ssl;
-	if (s->phase == TLS_PHASE_HANDSHAKE)
-		return handshake_receive(s, dst, cap);
-	if (!s->open_left)
-		return WOLFSSL_CBIO_ERR_WANT_READ;
-	n = (size_t)cap < s->open_left ? (size_t)cap : s->open_left;
-	memcpy(dst, s->open_at, n);
-	s->open_at += n;
-	s->open_left -= n;
-	return (int)n;
-}
-
-static int session_send(WOLFSSL *ssl, char *src, int len, void *io)
-{
-	struct tls_session *s = io;
-
-	(void)ssl;
-	if (s->phase == TLS_PHASE_HANDSHAKE)
-		return handshake_send(s, src, len);
-	if (s->seal_at) {
-		if ((size_t)len != s->seal_len) {
-			s->io_fault = TLS_IO_MISFIT;
-			return WOLFSSL_CBIO_ERR_GENERAL;
-		}
-		memcpy(s->seal_at, src, (size_t)len);
-		s->seal_at = NULL;
-		return len;
-	}
-	if ((size_t)len > sizeof(s->control) - s->control_len) {
-		s->io_fault = TLS_IO_CONTROL_FULL;
-		return WOLFSSL_CBIO_ERR_GENERAL;
-	}
-	memcpy(s->control + s->control_len, src, (size_t)len);
-	s->control_len += (size_t)len;
-	return len;
-}
-
-static enum tls_result session_break_last(struct tls_session *s, int r)
-{
-	return session_break_library(s, wolfSSL_get_error(s->ssl, r));
+	if (id == CLIENT_TRAFFIC_SECRET)
+		whose = TLS_CLIENT;
+	else if (id == SERVER_TRAFFIC_SECRET)
+		whose = TLS_SERVER;
+	else
+		return 0;
+	if (len <= 0 || len > RECORD_SECRET_MAX)
+		return -1;
+	memcpy(s->secrets[whose], secret, (size_t)len);
+	s->secret_bytes[whose] = len;
+	return 0;
 }
 
 /* --- handshake --- */
@@ -137,6 +106,29 @@ static const char *cipher_name(int suite)
 	static const char *const names[] = { "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256" };
 
 	return suite >= 0x1301 && suite <= 0x1303 ? names[suite - 0x1301] : NULL;
+}
+
+static void session_forget_secrets(struct tls_session *s)
+{
+	explicit_bzero(s->secrets, sizeof(s->secrets));
+	memset(s->secret_bytes, 0, sizeof(s->secret_bytes));
+}
+
+/* Takes the keys over from the library. Neither side has sent a record under them: this build makes no tickets. */
+static int session_take_keys(struct tls_session *s)
+{
+	enum tls_role other = s->role == TLS_CLIENT ? TLS_SERVER : TLS_CLIENT;
+	enum aead_cipher cipher;
+	size_t len;
+	int r = -EIO;
+
+	if (record_suite((unsigned)wolfSSL_get_current_cipher_suite(s->ssl), &cipher, &len) && (size_t)s->secret_bytes[0] == len &&
+	    (size_t)s->secret_bytes[1] == len)
+		r = record_start(&s->sending, cipher, s->secrets[s->role], len);
+	if (!r)
+		r = record_start(&s->receiving, cipher, s->secrets[other], len);
+	session_forget_secrets(s);
+	return r;
 }
 
 static enum tls_result session_open(struct tls_session *s)
@@ -156,8 +148,12 @@ static enum tls_result session_open(struct tls_session *s)
 		return session_break(s, "the other side's certificate was not verified");
 	if (!cipher || !group)
 		return session_break(s, "the handshake agreed on a cipher suite or a group that was not offered");
+	if (session_take_keys(s))
+		return session_break(s, "no keys could be made of the handshake's secrets");
 	s->info = (struct tls_info){ .version = "TLSv1.3", .group = group, .cipher = cipher };
 	s->phase = TLS_PHASE_OPEN;
+	wolfSSL_free(s->ssl);
+	s->ssl = NULL;
 	return TLS_OK;
 }
 
@@ -182,6 +178,8 @@ int tls_session_create(struct tls_ctx *ctx, int fd, enum tls_role role, struct t
 	wolfSSL_SetIOReadCtx(s->ssl, s);
 	wolfSSL_SetIOWriteCtx(s->ssl, s);
 	wolfSSL_SetCertCbCtx(s->ssl, &s->verdict);
+	if (wolfSSL_set_tls13_secret_cb(s->ssl, session_take_secret, s) != WOLFSSL_SUCCESS)
+		goto fail;
 	if (wolfSSL_UseALPN(s->ssl, alpn, sizeof(alpn) - 1, WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS)
 		goto fail;
 		/* The group that we prefer, with its key at once, so that it costs no second round trip. */
@@ -204,6 +202,9 @@ void tls_session_destroy(struct tls_session *s)
 	if (!s)
 		return;
 	wolfSSL_free(s->ssl);
+	session_forget_secrets(s);
+	record_stop(&s->sending);
+	record_stop(&s->receiving);
 	verdict_done(&s->verdict);
 	tls_ctx_unref(s->ctx);
 	free(s);
@@ -246,98 +247,4 @@ const char *tls_session_error(const struct tls_session *s)
 bool tls_session_is_refused(const struct tls_session *s)
 {
 	return s->is_certificate_refused;
-}
-
-/* --- records --- */
-
-enum tls_result tls_update_keys(struct tls_session *s)
-{
-	int r;
-
-	if (s->phase != TLS_PHASE_OPEN)
-		return TLS_FAILED;
-	r = wolfSSL_update_keys(s->ssl);
-	return r == WOLFSSL_SUCCESS ? TLS_OK : session_break_library(s, r);
-}
-
-enum tls_result tls_seal(struct tls_session *s, uint8_t *record, size_t len_bytes)
-{
-	word64 sealed = 0;
-	int r;
-
-	assert(len_bytes >= 1 && len_bytes <= TLS_PLAIN_MAX);
-	if (s->phase != TLS_PHASE_OPEN)
-		return TLS_FAILED;
-	if (wolfSSL_GetSequenceNumber(s->ssl, &sealed) < 0)
-		return session_break(s, "the library does not tell how many records it sealed");
-	if (sealed >= s->records_per_key && tls_update_keys(s) != TLS_OK)
-		return TLS_FAILED;
-	s->seal_at = record;
-	s->seal_len = TLS_HEAD_BYTES + len_bytes + TLS_TAIL_BYTES;
-	r = wolfSSL_write(s->ssl, record + TLS_HEAD_BYTES, (int)len_bytes);
-	if (r != (int)len_bytes || s->seal_at) {
-		s->seal_at = NULL;
-		return session_break_last(s, r);
-	}
-	return TLS_OK;
-}
-
-enum tls_result tls_open(struct tls_session *s, uint8_t *in, size_t in_len_bytes, size_t *ret_used, uint8_t **ret_plain, size_t *ret_len)
-{
-	size_t body_bytes;
-	int r, code;
-
-	if (s->phase != TLS_PHASE_OPEN)
-		return TLS_FAILED;
-	if (in_len_bytes < TLS_HEAD_BYTES)
-		return TLS_WANT_READ;
-	/* Past the handshake nothing else comes (RFC 8446, 5.1 and 5.2), and a length beyond the limit would make the caller wait for
-	 * ever. */
-	body_bytes = (size_t)in[3] << 8 | in[4];
-	if (in[0] != TLS_CONTENT_APPLICATION_DATA || (in[1] << 8 | in[2]) != TLS_LEGACY_VERSION || body_bytes <= TLS_AEAD_TAG_BYTES ||
-	    body_bytes > TLS_RECORD_MAX - TLS_HEAD_BYTES)
-		return session_break(s, "the other side sent something that is no TLS 1.3 record (type %u, version %02x%02x, %zu bytes)",
-		                     in[0], in[1], in[2], body_bytes);
-	if (in_len_bytes < TLS_HEAD_BYTES + body_bytes)
-		return TLS_WANT_READ;
-	s->open_at = in;
-	s->open_left = TLS_HEAD_BYTES + body_bytes;
-	/* The library has copied the record before it writes the plaintext back over it. */
-	r = wolfSSL_read(s->ssl, in + TLS_HEAD_BYTES, (int)body_bytes);
-	if (r > 0) {
-		s->idle_records = 0;
-	} else {
-		code = wolfSSL_get_error(s->ssl, r);
-		if (code == WOLFSSL_ERROR_ZERO_RETURN) {
-			(void)session_break(s, "the other node ended the TLS session (close_notify)");
-			return TLS_PEER_CLOSED;
-		}
-		if (code != WOLFSSL_ERROR_WANT_READ)
-			return session_break_library(s, code);
-		if (++s->idle_records > TLS_IDLE_RECORDS_MAX)
-			return session_break(s, "the other node sent %d records in a row without data", TLS_IDLE_RECORDS_MAX + 1);
-		r = 0;
-	}
-	if (s->open_left)
-		return session_break(s, "the library left %zu bytes of a record unread", s->open_left);
-	*ret_used = TLS_HEAD_BYTES + body_bytes;
-	*ret_plain = in + TLS_HEAD_BYTES;
-	*ret_len = (size_t)r;
-	return TLS_OK;
-}
-
-size_t tls_take_control(struct tls_session *s, uint8_t *dst, size_t cap_bytes)
-{
-	size_t n = s->control_len < cap_bytes ? s->control_len : cap_bytes;
-
-	memcpy(dst, s->control, n);
-	memmove(s->control, s->control + n, s->control_len - n);
-	s->control_len -= n;
-	return n;
-}
-
-void tls_close_notify(struct tls_session *s)
-{
-	if (s->phase == TLS_PHASE_OPEN)
-		(void)wolfSSL_shutdown(s->ssl);
 }

@@ -3,9 +3,9 @@
  * This folder is the only door to wolfSSL; it knows nothing of loops, tunnels, frames or policy.
  * Thread: a session stays with the worker that made it; a context is immutable and may be shared.
  *
- * During the handshake a session reads and writes its socket itself (exactly its records, never more). Afterwards it only seals and opens
- * whole records in the caller's buffers, in place, and the caller moves the bytes: one system call for many records. So record protection
- * can be replaced (own sealing on exported keys) without a change here. */
+ * During the handshake a session reads and writes its socket itself (exactly its records, never more), and the library does the work. Then
+ * its keys are taken over and the library's object is freed: a session only seals and opens whole records in the caller's buffers, in place,
+ * and the caller moves the bytes: one system call for many records. */
 #ifndef CULVERT_TLS_TLS_H
 #define CULVERT_TLS_TLS_H
 
@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 struct tls_ctx;     /* counted; one per generation of certificates, never reloaded in place */
-struct tls_session; /* owns the library's object, borrows the socket */
+struct tls_session; /* borrows the socket */
 
 enum tls_role { TLS_CLIENT, TLS_SERVER };
 
@@ -57,6 +57,8 @@ struct tls_info {
 
 /* Once, in main, before any thread: library start, and what it would else initialise lazily and unlocked. 0 or -EIO. */
 int tls_init(void);
+/* What seals and opens the records of AES-GCM on this processor: "ipsec-mb with AVX-512 and VAES", "wolfCrypt". After tls_init. */
+const char *tls_engine_text(void);
 
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx *ctx); /* NULL is welcome */
