@@ -36,9 +36,11 @@ static struct {
 	char text[CAP]; /* what the program sent through TLS */
 	size_t text_len;
 	unsigned updates;     /* records without data that were opened */
+	size_t longest;       /* the most data in one record */
 	size_t control_bytes; /* what the session sent by itself */
 	bool is_closed;       /* close_notify came */
 	bool is_failed;
+	bool is_to_damage; /* a bit of what comes next is turned over */
 } peer;
 
 /* Starts openssl with the words of args, at least mode and what must always be said. */
@@ -159,6 +161,8 @@ static void take_records(void)
 		return;
 	}
 	peer.rx_len += (size_t)n;
+	if (peer.is_to_damage)
+		peer.rx[peer.rx_len - 1] ^= 1;
 	for (;;) {
 		enum tls_result r = tls_open(peer.session, peer.rx, peer.rx_len, &used, &plain, &len);
 
@@ -171,6 +175,7 @@ static void take_records(void)
 		}
 		send_control();
 		peer.updates += len == 0;
+		peer.longest = len > peer.longest ? len : peer.longest;
 		memcpy(peer.text + peer.text_len, plain, len);
 		peer.text_len += len;
 		peer.text[peer.text_len] = '\0';
@@ -291,10 +296,17 @@ static enum tls_result meet_server(const char *const *options)
 		args[n++] = *options++;
 	unlink(a.sun_path);
 	openssl_start(args);
-	while (!strstr(peer.output, "ACCEPT"))
-		turn(false);
 	peer.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(peer.fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	/* Where it is to be quiet it does not say when it listens. */
+	while (connect(peer.fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
+		struct pollfd p = { .fd = peer.out, .events = POLLIN };
+
+		assert_true(errno == ENOENT || errno == ECONNREFUSED);
+		if (peer.out < 0)
+			fail_msg("openssl ended early: %s", peer.output);
+		if (poll(&p, 1, 10) > 0)
+			take_output();
+	}
 	assert_int_equal(tls_session_create(pki_get()->nodes[1].ctx, peer.fd, TLS_CLIENT, &peer.session), 0);
 	return shake();
 }
@@ -414,6 +426,159 @@ static void test_server_with_other_choices(void **state)
 	converse(true);
 }
 
+/* --- all suites, in both roles --- */
+
+static const char *const suites[] = { "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256" };
+
+static enum tls_result meet(bool is_server, const char *suite, bool is_quiet)
+{
+	const char *args[ARGS_MAX] = { IDENTITY, COMMON, "-alpn", "culvert/1", "-ciphersuites", suite };
+	size_t n = 0;
+
+	while (args[n])
+		n++;
+	if (is_server) {
+		args[n++] = "-Verify";
+		args[n++] = "2";
+	}
+	/* Then nothing but what is carried is written, and no line is a command. */
+	if (is_quiet)
+		args[n++] = "-quiet";
+	return is_server ? meet_server(args) : meet_client(args);
+}
+
+static void test_every_suite_converses(void **state)
+{
+	for (size_t i = 0; i < 2 * sizeof(suites) / sizeof(suites[0]); i++) {
+		expect_open(meet(i % 2, suites[i / 2], false));
+		assert_string_equal(tls_session_info(peer.session).cipher, suites[i / 2]);
+		converse(i % 2);
+		teardown(state);
+		setup(state);
+	}
+}
+
+static uint8_t pattern(size_t size, size_t i)
+{
+	return (uint8_t)(size * 7 + i * 3 + (i >> 8));
+}
+
+/* One record of ours to openssl, which writes out what was in it. */
+static void carry_out(size_t size)
+{
+	static uint8_t record[TLS_HEAD_BYTES + TLS_PLAIN_MAX + TLS_TAIL_BYTES], found[TLS_PLAIN_MAX];
+	size_t len = 0;
+
+	for (size_t i = 0; i < size; i++)
+		record[TLS_HEAD_BYTES + i] = pattern(size, i);
+	assert_int_equal(tls_seal(peer.session, record, size), TLS_OK);
+	send_control();
+	send_bytes(record, TLS_HEAD_BYTES + size + TLS_TAIL_BYTES);
+	while (len < size) {
+		ssize_t n = read(peer.out, found + len, size - len);
+
+		assert_true(n > 0);
+		len += (size_t)n;
+	}
+	for (size_t i = 0; i < size; i++) {
+		if (found[i] != pattern(size, i))
+			fail_msg("%zu bytes: byte %zu is wrong", size, i);
+	}
+}
+
+/* As many bytes into openssl by one write, from which s_server makes one record, and s_client one of each 8 KB. */
+static void carry_in(size_t size)
+{
+	static char text[16384];
+
+	for (size_t i = 0; i < size; i++)
+		text[i] = (char)pattern(size, i);
+	peer.text_len = 0;
+	assert_int_equal(write(peer.in, text, size), size);
+	while (peer.text_len < size) {
+		struct pollfd p = { .fd = peer.fd, .events = POLLIN };
+
+		assert_true(poll(&p, 1, -1) == 1);
+		take_records();
+		if (peer.is_failed || peer.is_closed)
+			fail_msg("%zu bytes: %s", size, tls_session_error(peer.session));
+	}
+	assert_int_equal(peer.text_len, size);
+	assert_memory_equal(peer.text, text, size);
+}
+
+/* Every size where step is 1. With new keys on the way. */
+static void carry_sizes(bool is_server, size_t step)
+{
+	size_t records = 0;
+
+	/* What openssl says of the certificate comes before it. */
+	send_text("from here on\n");
+	expect_output("from here on\n");
+	assert_string_equal(strstr(peer.output, "from here on\n"), "from here on\n");
+	peer.longest = 0;
+	for (size_t size = 1; size <= 16384; size = size + step <= 16384 || size == 16384 ? size + step : 16384) {
+		carry_out(size <= TLS_PLAIN_MAX ? size : TLS_PLAIN_MAX);
+		carry_in(size);
+		if (++records % 200 == 0) {
+			assert_int_equal(tls_update_keys(peer.session), TLS_OK);
+			send_control();
+		}
+	}
+	assert_int_equal(peer.longest, is_server ? 16384 : 8192);
+	assert_true(peer.updates > 0);
+}
+
+static void test_records_of_every_size(void **state)
+{
+	(void)state;
+	expect_open(meet(true, suites[0], true));
+	carry_sizes(true, 1);
+}
+
+static void test_records_of_many_sizes_by_every_suite(void **state)
+{
+	for (size_t i = 0; i < 2 * sizeof(suites) / sizeof(suites[0]); i++) {
+		expect_open(meet(i % 2, suites[i / 2], true));
+		carry_sizes(i % 2, 61);
+		teardown(state);
+		setup(state);
+	}
+}
+
+/* One turns a bit over and the other says so: both ends name it. */
+static void test_damaged_records(void **state)
+{
+	for (size_t i = 0; i < 2 * sizeof(suites) / sizeof(suites[0]); i++) {
+		uint8_t record[TLS_HEAD_BYTES + 100 + TLS_TAIL_BYTES];
+
+		expect_open(meet(i % 2, suites[i / 2], false));
+		memset(record, 'x', sizeof(record));
+		assert_int_equal(tls_seal(peer.session, record, 100), TLS_OK);
+		record[TLS_HEAD_BYTES + 50] ^= 1;
+		send_bytes(record, sizeof(record));
+		while (!peer.is_failed)
+			turn(true);
+		assert_non_null(strstr(tls_session_error(peer.session), "bad_record_mac"));
+		teardown(state);
+		setup(state);
+
+		expect_open(meet(i % 2, suites[i / 2], false));
+		type("hello\n");
+		expect_text("hello\n");
+		peer.is_to_damage = true;
+		type("damaged\n");
+		while (!peer.is_failed)
+			turn(true);
+		assert_string_equal(tls_session_error(peer.session), "a record was forged or damaged on its way");
+		send_control();
+		while (!strstr(peer.output, "alert number 20"))
+			turn(false);
+		teardown(state);
+		setup(state);
+	}
+}
+
 static void test_our_close_notify(void **state)
 {
 	int status;
@@ -522,6 +687,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_client_with_other_choices, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_with_other_choices, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_every_suite_converses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_records_of_every_size, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_records_of_many_sizes_by_every_suite, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damaged_records, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_our_close_notify, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_of_an_older_tls, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_client_without_a_group, setup, teardown),
