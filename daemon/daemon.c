@@ -360,7 +360,7 @@ static void log_readiness(const struct daemon *d)
 
 	LOG_AT(is_ready ? LOG_INFO : LOG_ERROR, is_ready ? "ready" : "not ready", L_TEXT("node", d->config.node),
 	       L_TEXT("version", CULVERT_VERSION), L_U64("nodes", view_nodes_count(d->view)), L_U64("workers", engine_workers(d->engine)),
-	       L_TEXT("detail", detail));
+	       L_TEXT("sealed_by", tls_engine_text()), L_TEXT("detail", detail));
 }
 
 static int remove_all(const struct daemon *d)

@@ -6,6 +6,7 @@
 #include "kubernetes.h"
 #include "process.h"
 #include "status/snapshot.h"
+#include "tls/tls.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -306,6 +307,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 		.mode = mode_text(d->config.capture.mode),
 		.connect = d->config.capture.connect == CONFIG_FAITHFUL ? "faithful" : "optimistic",
 		.metrics_listen = d->config.metrics.listen.is_on ? endpoint_print(&d->config.metrics.listen.endpoint, listen) : "",
+		.sealed_by = tls_engine_text(),
 		.is_draining = d->is_draining,
 		.is_shared_identity = d->name.is_shared,
 		.reason = reason,

@@ -8,6 +8,8 @@ set -u
 
 BUILD=(cmake ninja-build gcc libc6-dev pkg-config clang bpftool libbpf-dev libnl-3-dev libnl-route-3-dev libprotobuf-c-dev protobuf-c-compiler
 	libmicrohttpd-dev libyaml-dev libcurl4-openssl-dev ca-certificates)
+# Intel's multi-buffer library is packaged for its own processors alone; elsewhere wolfCrypt does its work.
+[ "$(dpkg --print-architecture 2>/dev/null)" != amd64 ] || BUILD+=(libipsec-mb-dev)
 DEMO=(iproute2 iptables nftables nginx-light curl tcpdump iperf3 procps util-linux)
 TEST=(git libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-cryptography iproute2 iptables nftables nginx-light curl tcpdump iperf3 haproxy
 	socat conntrack ethtool iputils-ping procps util-linux openssl libclang-rt-dev llvm clang-format clang-tidy)

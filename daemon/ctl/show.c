@@ -197,6 +197,8 @@ void show_status(FILE *out, const Culvert__Status__Status *s, int64_t now_s)
 		     figure_bytes(s->memory->budget_bytes, b), figure_bytes(s->memory->buffered_bytes, c));
 	line(out, "certificate", "%s %s (%s)", s->certificate_not_after_s > now_s ? "ends" : "ENDED",
 	     figure_when(s->certificate_not_after_s, now_s, a), figure_date(s->certificate_not_after_s, b));
+	if (s->sealed_by[0])
+		line(out, "records", "sealed by %s", s->sealed_by);
 	line(out, "metrics", "%s%s%s", s->metrics_listen[0] ? "http://" : "off", s->metrics_listen, s->metrics_listen[0] ? "/metrics" : "");
 	if (s->cluster)
 		show_cluster(out, s->cluster, now_s);

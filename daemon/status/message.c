@@ -373,6 +373,7 @@ static void put_status(struct scratch *x, const struct snapshot *s, Culvert__Sta
 	pb->is_shared_identity = s->is_shared_identity;
 	pb->certificate_not_after_s = s->certificates.not_after_s;
 	pb->metrics_listen = clean_text(x, s->metrics_listen);
+	pb->sealed_by = clean_text(x, s->sealed_by);
 	pb->cluster = put_cluster(x, s->cluster);
 	pb->ended = put_ended(x, s, &pb->n_ended);
 	pb->events = put_events(x, s, &pb->n_events);

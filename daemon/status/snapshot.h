@@ -166,6 +166,7 @@ struct snapshot {
 	uint64_t incarnation, uptime_s;
 	const char *mode, *connect;
 	const char *metrics_listen; /* "": nowhere */
+	const char *sealed_by;      /* what seals records */
 	bool is_ready, is_draining, is_shared_identity;
 	const char *reason;
 	uint32_t workers, nodes, nodes_enrolled, peers_up, peers_wanted;

@@ -21,10 +21,10 @@ declare -A KERNEL_SUITES=([5.10]=bullseye [6.1]=bookworm [6.12]=trixie)
 DISK_MODULES=(virtio_pci virtio_blk ext4 crc32c_generic)
 INSTALLED=(bash coreutils grep sed mount util-linux procps python3 python3-pytest python3-cryptography iproute2 iptables nftables tcpdump conntrack
 	ethtool socat bpftool openssl busybox-static iputils-ping libelf1 libbpf1 libnl-3-200 libnl-route-3-200 libmicrohttpd12 libyaml-0-2
-	libprotobuf-c1 libcurl4 ca-certificates)
+	libprotobuf-c1 libcurl4 libipsec-mb1 ca-certificates)
 EXTRACTED=(kmod libkmod2 libseccomp2 apparmor runc containerd)
 # Raised when a recipe below changes, so that older results are not taken for it.
-RECIPE=1
+KERNEL_RECIPE=1 ROOT_RECIPE=2
 
 CACHE=${CULVERT_CACHE:-${HOME:?}/.cache/culvert}
 
@@ -152,10 +152,10 @@ pieces=("$@")
 mkdir -p "$CACHE"
 for piece in "${pieces[@]}"; do
 	case $piece in
-	root) folder=$CACHE/guest-root-$SUITE-$RECIPE ;;
+	root) folder=$CACHE/guest-root-$SUITE-$ROOT_RECIPE ;;
 	*)
 		[ -n "${KERNEL_SUITES[$piece]:-}" ] || die "there is no piece \"$piece\"; there are ${!KERNEL_SUITES[*]} and root"
-		folder=$CACHE/guest-kernel-$piece-$RECIPE
+		folder=$CACHE/guest-kernel-$piece-$KERNEL_RECIPE
 		;;
 	esac
 	if [ ! -d "$folder" ]; then

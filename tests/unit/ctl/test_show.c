@@ -49,6 +49,7 @@ static void status_of_a_healthy_node(void **state)
 	memory.budget_bytes = 512 << 20;
 	s.certificate_not_after_s = NOW_S + INT64_C(89) * 86400;
 	s.metrics_listen = T("127.0.0.1:9117");
+	s.sealed_by = T("ipsec-mb with AVX2");
 	counters[0].name = T("tunnel");
 	counters[1].name = T("outside");
 	counters[2].name = T("older");
@@ -71,6 +72,7 @@ static void status_of_a_healthy_node(void **state)
 	expect(text, "streams       0 open, 1,234 since the start; sent 0 B, received 0 B\n");
 	expect(text, "memory        0 B granted of 512.0 MiB; 0 B buffered\n");
 	expect(text, "certificate   ends in 89 days (2027-04-14 08:00 UTC)\n");
+	expect(text, "records       sealed by ipsec-mb with AVX2\n");
 	expect(text, "metrics       http://127.0.0.1:9117/metrics\n");
 	expect(text, "\nDEVICE  EDGE  HOW  FIRST\neth0    yes   tcx  NO\n");
 	expect(text, "\nKERNEL COUNTED  WAY  AS            PACKETS    BYTES\n"
@@ -114,6 +116,7 @@ static void status_of_a_node_in_trouble(void **state)
 	s.n_events = 2;
 	PRINTED(text, out, show_status(out, &s, NOW_S));
 	expect(text, "metrics       off\n");
+	assert_null(strstr(text, "sealed by")); /* an older daemon does not say */
 	expect(text, "state         NOT READY, draining: on eth0 another program?is first\n");
 	expect(text, "ONE IDENTITY FOR ALL NODES");
 	expect(text, "certificate   ENDED 1m 0s ago");

@@ -138,6 +138,7 @@ void sample_init(struct sample *s)
 		.mode = "strict",
 		.connect = "optimistic",
 		.metrics_listen = "127.0.0.1:9117",
+		.sealed_by = "wolfCrypt",
 		.is_ready = true,
 		.workers = 2,
 		.nodes = 3,

@@ -158,6 +158,7 @@ static void status_holds_the_node(void **state)
 	assert_true(s->counters[1]->is_refused && s->counters[1]->is_ingress);
 	assert_int_equal(s->certificate_not_after_s, sample.snapshot.certificates.not_after_s);
 	assert_string_equal(s->metrics_listen, "127.0.0.1:9117");
+	assert_string_equal(s->sealed_by, "wolfCrypt");
 	culvert__status__response__free_unpacked(pb, NULL);
 }
 
