@@ -55,7 +55,7 @@ static void text_check(const struct text *t, size_t len)
 
 static void compare(enum aead_cipher cipher)
 {
-	struct aead *one = make(AEAD_WOLFCRYPT, cipher), *other = make(AEAD_IPSEC_MB, cipher);
+	struct aead *other = make(AEAD_IPSEC_MB, cipher), *one = make(AEAD_WOLFCRYPT, cipher);
 	struct text *a = malloc(sizeof(*a)), *b = malloc(sizeof(*b));
 
 	for (size_t len = 1; len <= AEAD_TEXT_MAX; len++) {
