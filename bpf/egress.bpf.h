@@ -177,12 +177,14 @@ static __always_inline int egress_tcp_to_node(const struct edge *e, const struct
 
 /* In the middle of a diverted flow. Our own socket would acknowledge what its peer can not get: then no keepalive and no timeout of the pod's
  * kernel ever finds out. A reset is its last word, and is passed. */
-static __always_inline int divert_on(const struct edge *e)
+static __always_inline int divert_on(const struct edge *e, const struct flow_key *key)
 {
 	__u32 place = e->dest.peer;
 	const struct peer_value *peer = bpf_map_lookup_elem(&peers, &place);
 
-	if (peer && peer->is_silent && !(e->packet->tcp_flags & TCP_FLAG_RST))
+	if (!peer || e->packet->tcp_flags & TCP_FLAG_RST)
+		return divert();
+	if (peer->is_silent || (peer->has_silent_flows && bpf_map_lookup_elem(&silenced, key)))
 		return drop(CLASS_SILENT);
 	return divert();
 }
@@ -207,10 +209,10 @@ static __always_inline int egress_tcp(const struct edge *e)
 	flow_of(p, EDGE_EGRESS, &key);
 	if (!is_syn) {
 		if (bpf_map_lookup_elem(&flows, &key))
-			return divert_on(e);
+			return divert_on(e, &key);
 		if (is_cluster && has_socket(e, &key, p->is_v6)) {
 			record_diverted(&key, p);
-			return divert_on(e);
+			return divert_on(e, &key);
 		}
 	} else if (is_syn_again(p, bpf_map_lookup_elem(&flows, &key)) && !is_free_again(e, &key) &&
 	           is_daemon_alive(e->dest.worker, e->config->workers, p->is_v6)) {

@@ -19,6 +19,7 @@ enum {
 	EDGE_FLOWS_MAX = 131072,
 	EDGE_PASSED_MAX = 65536,
 	EDGE_WAITING_MAX = 16384,
+	EDGE_SILENCED_MAX = 16384,
 	EDGE_DEVICES_MAX = 16384,
 	EDGE_PEERS_MAX = 8192,
 	EDGE_WORKERS_MAX = 64,
@@ -119,7 +120,8 @@ struct peer_value {
 	__u64 ingress_strict_ns; /* and from then on none from them is taken */
 	__u64 wanted_ns;         /* when the daemon was asked for a tunnel last; written by the programs */
 	__u32 is_up;             /* a tunnel takes streams */
-	__u32 is_silent;         /* its tunnels get no answer: its pods' connections get none either */
+	__u16 is_silent;         /* its tunnels get no answer: its pods' connections get none either */
+	__u16 has_silent_flows;  /* some of its pods' connections are in silenced */
 };
 _Static_assert(sizeof(struct peer_value) == 32, "layout of peer_value");
 
@@ -129,7 +131,7 @@ struct peer_name {
 };
 _Static_assert(sizeof(struct peer_name) == 256, "layout of peer_name");
 
-/* flows, passed, waiting: "local" is the side that lies towards this node's pods, in both directions. */
+/* flows, passed, waiting, silenced: "local" is the side that lies towards this node's pods, in both directions. */
 struct flow_key {
 	__u8 local[16];
 	__u8 remote[16];
@@ -220,7 +222,7 @@ enum edge_class {
 	CLASS_LOOP,           /* out of our own veth and about to leave by an edge: a stale route */
 	CLASS_UNCLASSIFIABLE, /* pod to pod, but a fragment of TCP, or headers that can not be walked */
 	CLASS_JOINING,        /* both nodes are enrolled, but have not told each other yet */
-	CLASS_SILENT,         /* of a diverted flow whose other node does not answer: as lost as it would be on the wire */
+	CLASS_SILENT,         /* of a diverted flow whose other node or pod does not answer: as lost as it would be on the wire */
 	CLASS_UNHELD,         /* diverted without being held: the daemon is behind with the SYNs that it was given */
 	CLASS_COUNT
 };

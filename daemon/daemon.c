@@ -87,6 +87,13 @@ static enum pair_state on_hear_peer(void *ctx, const char *node, enum pair_state
 	return capture_hear_peer(d->capture, node, said);
 }
 
+static int on_silence_flow(void *ctx, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent)
+{
+	struct daemon *d = ctx;
+
+	return capture_silence_flow(d->capture, node, local, remote, is_silent);
+}
+
 /* --- end --- */
 
 static void on_drained(void *ctx)
@@ -239,7 +246,9 @@ static int start_engine(struct daemon *d)
 			.settings_hash = settings_hash(&d->config),
 		},
 	};
-	struct engine_ops ops = { .peer_reach = on_peer_reach, .hear_peer = on_hear_peer, .drained = on_drained };
+	struct engine_ops ops = {
+		.peer_reach = on_peer_reach, .hear_peer = on_hear_peer, .silence_flow = on_silence_flow, .drained = on_drained
+	};
 
 	memcpy(s.pool.node, d->config.node, sizeof(s.pool.node));
 	return engine_create(d->loop, &s, &ops, d, d->view, d->tls, d->cred.self.not_after_s, &d->engine);

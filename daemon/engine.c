@@ -137,6 +137,19 @@ static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state sa
 	return w->engine->ops.hear_peer(w->engine->ctx, node, said);
 }
 
+static int silence_flow(void *ctx, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent)
+{
+	struct engine_worker *w = ctx;
+
+	return w->engine->ops.silence_flow(w->engine->ctx, node, local, remote, is_silent);
+}
+
+static int ask_pod(void *ctx, int fd, struct sock_answers *ret)
+{
+	(void)ctx;
+	return sock_answers(fd, ret);
+}
+
 static void release_syn(void *ctx, const struct syn *s)
 {
 	hold_release(((struct engine_worker *)ctx)->hold, s);
@@ -167,6 +180,8 @@ static const struct pool_ops pool_ops = { .connect_node = connect_node,
 	                                  .answer_syn = answer_syn,
 	                                  .peer_reach = peer_reach,
 	                                  .hear_peer = hear_peer,
+	                                  .silence_flow = silence_flow,
+	                                  .ask_pod = ask_pod,
 	                                  .drained = drained };
 
 /* Always, where it can be: a reload may ask for it later. */

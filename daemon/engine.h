@@ -20,9 +20,10 @@ struct engine_settings {
 };
 
 struct engine_ops {
-	/* In a worker's thread, as is the next: pool_ops. is_up only by the worker that is home to the node. */
+	/* In a worker's thread, as are the next two: pool_ops. is_up only by the worker that is home to the node. */
 	void (*peer_reach)(void *ctx, const char *node, uint32_t worker, struct pair_reach reach);
 	enum pair_state (*hear_peer)(void *ctx, const char *node, enum pair_state said);
+	int (*silence_flow)(void *ctx, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent);
 	void (*drained)(void *ctx); /* in main's: every worker has drained */
 };
 

@@ -64,6 +64,8 @@ static void merge_counters(struct snapshot *s, struct sums *sums, const struct c
 	sum->accept_pauses += c->accept_pauses;
 	sum->syns_held += c->syns_held;
 	sum->syns_unheld += c->syns_unheld;
+	sum->pods_silent += c->pods_silent;
+	sum->flows_unsilenced += c->flows_unsilenced;
 	sum->foreign_claims += c->foreign_claims;
 	s->sent_bytes += c->tx_bytes;
 	s->received_bytes += c->rx_bytes;
@@ -343,6 +345,8 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 			{ "accept_pauses", sum->accept_pauses },
 			{ "syns_held", sum->syns_held },
 			{ "syns_unheld", sum->syns_unheld },
+			{ "pods_silent", sum->pods_silent },
+			{ "flows_unsilenced", sum->flows_unsilenced },
 			{ "foreign_claims", sum->foreign_claims },
 		};
 

@@ -288,6 +288,10 @@ static int load(struct capture *c, const struct capture_settings *s, char error[
 	                    &c->pairs);
 	if (code)
 		return edge_fault(error, code, "the BPF maps can not be read: %s", strerror(-code));
+	/* The connections of an earlier daemon are over: their pods shall hear it. */
+	code = keyset_write(bpf_map__fd(edge->maps.silenced), NULL, sizeof(struct flow_key), 0);
+	if (code)
+		return edge_fault(error, code, "the BPF maps can not be written: %s", strerror(-code));
 	code = programs_load_steer(&c->programs, c->netns, error);
 	if (code)
 		return code;
@@ -447,6 +451,31 @@ const char *capture_view_fault(const struct capture *c)
 int capture_set_reach(struct capture *c, const char *node, uint32_t worker, struct pair_reach reach)
 {
 	return pairs_set_reach(c->pairs, node, worker, reach);
+}
+
+int capture_silence_flow(struct capture *c, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent)
+{
+	int fd = bpf_map__fd(c->programs.edge->maps.silenced), code;
+	struct flow_key key = {
+		.local_port_be = __builtin_bswap16(local->port),
+		.remote_port_be = __builtin_bswap16(remote->port),
+	};
+	const uint32_t one = 1;
+
+	memcpy(key.local, local->addr.bytes, sizeof(key.local));
+	memcpy(key.remote, remote->addr.bytes, sizeof(key.remote));
+	if (!is_silent) {
+		if (bpf_map_delete_elem(fd, &key))
+			return -errno;
+		(void)pairs_count_silent_flow(c->pairs, node, false);
+		return 0;
+	}
+	if (bpf_map_update_elem(fd, &key, &one, BPF_NOEXIST))
+		return -errno;
+	code = pairs_count_silent_flow(c->pairs, node, true);
+	if (code)
+		(void)bpf_map_delete_elem(fd, &key);
+	return code;
 }
 
 bool capture_is_peer_up(const struct capture *c, const char *node)

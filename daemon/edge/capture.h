@@ -68,6 +68,9 @@ const char *capture_view_fault(const struct capture *c);
 /* How a worker reaches a node: whether a tunnel to it is up (permissive, pairs that join, and the node's own traffic, decide by it), and whether
  * none of all workers' is answered: then its pods' connections get no answer from us either. Any thread. 0 or -errno. */
 int capture_set_reach(struct capture *c, const char *node, uint32_t worker, struct pair_reach reach);
+/* A pod of the node does not answer on this connection to a pod here (local), or does again, or the connection is over. Meanwhile what local
+ * sends on it is dropped, but for resets. Any thread. 0 or -errno, nothing changed: -E2BIG: too many are silenced. */
+int capture_silence_flow(struct capture *c, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent);
 bool capture_is_peer_up(const struct capture *c, const char *node);
 /* The node has said what it knows of the pair; PAIR_NOT_ENROLLED only asks. Returns what holds now for what leaves here. Any thread. */
 enum pair_state capture_hear_peer(struct capture *c, const char *node, enum pair_state said);

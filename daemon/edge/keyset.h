@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-enum { KEYSET_KEY_BYTES_MAX = 32 };
+enum { KEYSET_KEY_BYTES_MAX = 36 };
 
 /* Brings the map to the wanted keys, count of key_bytes each: what is wanted goes in first, what is not wanted any more out afterwards, or
  * before where both have no room side by side. 0 or -errno. */

@@ -283,6 +283,10 @@ static int configure_private(struct edge_netns *n, char error[EDGE_ERROR_BYTES])
 		{ .path = "ipv4/tcp_wmem", .value = "4096 65536 4194304", .is_optional = true },
 		/* A stream that was idle finds the same empty local hop as before. */
 		{ .path = "ipv4/tcp_slow_start_after_idle", .value = "0", .is_optional = true },
+		/* A pod that says nothing is asked whether it is there: see tunnel/silence.h. */
+		{ .path = "ipv4/tcp_keepalive_time", .value = "20" },
+		{ .path = "ipv4/tcp_keepalive_intvl", .value = "5" },
+		{ .path = "ipv4/tcp_keepalive_probes", .value = "100" },
 	};
 	struct nl_sock *s = netlink_open();
 	uint32_t ifindex = if_nametoindex(PRIVATE_DEVICE), lo_ifindex = if_nametoindex("lo");

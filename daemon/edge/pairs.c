@@ -31,6 +31,7 @@ struct pair {
 	uint32_t node_id;                /* in the view in force; 0: in none yet */
 	uint32_t next;                   /* in its bucket; 0: the last */
 	bool is_gone;                    /* the view that was begun does not have it */
+	uint32_t silent_flows;           /* how many of its pods' connections are silenced */
 	struct said said;
 	struct peer_value value; /* as it is in the map, but for wanted_ns */
 };
@@ -138,7 +139,8 @@ static int read_maps(struct pairs *p)
 			continue;
 		text.text[VIEW_NODE_NAME_BYTES - 1] = '\0';
 		insert(p, place, text.text);
-		value.is_up = value.is_silent = 0;
+		value.is_up = 0;
+		value.is_silent = value.has_silent_flows = 0;
 		if (write_value(p, place, &value))
 			return -errno;
 	}
@@ -307,6 +309,30 @@ int pairs_set_reach(struct pairs *p, const char *node, uint32_t worker, struct p
 	}
 	(void)pthread_mutex_unlock(&p->lock);
 	return code;
+}
+
+int pairs_count_silent_flow(struct pairs *p, const char *node, bool is_one_more)
+{
+	struct pair *pair;
+	uint32_t place;
+	int code = 0;
+
+	(void)pthread_mutex_lock(&p->lock);
+	place = find(p, node);
+	pair = &p->at[place];
+	/* Of a node that had left and is back more may end than were counted. */
+	if (place && (is_one_more || pair->silent_flows)) {
+		uint32_t count = is_one_more ? pair->silent_flows + 1 : pair->silent_flows - 1;
+		struct peer_value value = pair->value;
+
+		value.has_silent_flows = count > 0;
+		if (value.has_silent_flows != pair->value.has_silent_flows)
+			code = write_value(p, place, &value);
+		if (!code)
+			pair->silent_flows = count;
+	}
+	(void)pthread_mutex_unlock(&p->lock);
+	return place ? code : -ENOENT;
 }
 
 bool pairs_is_up(struct pairs *p, const char *node)

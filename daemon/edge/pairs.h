@@ -34,6 +34,8 @@ uint32_t pairs_node_id(const struct pairs *p, uint32_t place);
 /* What one worker says. A node is up where any worker's tunnel to it is, and silent only where some worker's tunnels are and no worker's is
  * answered: streams live on each of them. A node that is not known any more is no error. 0 or -errno. */
 int pairs_set_reach(struct pairs *p, const char *node, uint32_t worker, struct pair_reach reach);
+/* One connection more, or one less, of the node's pods is in the map `silenced`. 0, -ENOENT: the node is not known any more, or -errno. */
+int pairs_count_silent_flow(struct pairs *p, const char *node, bool is_one_more);
 bool pairs_is_up(struct pairs *p, const char *node);
 /* The node has said what it knows of the pair (PAIR_NOT_ENROLLED: nothing): may join it. Returns what holds now, of what leaves here. */
 enum pair_state pairs_hear(struct pairs *p, const char *node, enum pair_state said);

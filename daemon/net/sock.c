@@ -6,6 +6,7 @@
 #include <linux/errqueue.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -380,6 +381,31 @@ bool sock_is_unanswered(int fd)
 	socklen_t len = sizeof(info);
 
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_retransmits >= UNANSWERED_RETRANSMITS;
+}
+
+int sock_answers(int fd, struct sock_answers *ret)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return -errno;
+	*ret = (struct sock_answers){
+		.tries = info.tcpi_retransmits > info.tcpi_probes ? info.tcpi_retransmits : info.tcpi_probes,
+		.quiet_ms = info.tcpi_last_ack_recv,
+	};
+	return 0;
+}
+
+void sock_probe(int fd)
+{
+	(void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+void sock_set_patient(int fd, bool is_patient)
+{
+	/* With a TCP_USER_TIMEOUT the kernel counts time and not probes. */
+	(void)set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, is_patient ? INT_MAX : 0);
 }
 
 bool sock_tune_silent_tunnel(int fd, uint32_t user_timeout_ms)

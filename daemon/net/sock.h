@@ -57,6 +57,18 @@ bool sock_is_unanswered(int fd);
  * tcp_retries2 of them (15) whatever TCP_USER_TIMEOUT says. Spreads them over user_timeout_ms; true where it had to. sock_tune_tunnel takes it back. */
 bool sock_tune_silent_tunnel(int fd, uint32_t user_timeout_ms);
 
+/* Does the other end answer? */
+struct sock_answers {
+	uint8_t tries;     /* in a row without an answer: retransmissions, or probes */
+	uint32_t quiet_ms; /* since the last acknowledgement */
+};
+int sock_answers(int fd, struct sock_answers *ret); /* 0 or -errno */
+/* The other end is probed while nothing else goes to it (the namespace's tcp_keepalive_time and _intvl); one that does not answer ends the
+ * connection after tcp_keepalive_probes, unless sock_set_patient. */
+void sock_probe(int fd);
+/* Probes without an answer never end the connection; nor does what is written, so it is for one where nothing is outstanding. */
+void sock_set_patient(int fd, bool is_patient);
+
 /* The congestion control that every socket of ours gets, "cubic" or "reno": a host default of bbr halves the local hops (measured). */
 const char *sock_congestion_control(void);
 

@@ -157,6 +157,11 @@ static void print_tunnels(FILE *out, const struct snapshot *s)
 	counter(out, "culvert_syns_unheld_total",
 	        "Pods' connections that were let in at once, because too many of the same pod, or of all, waited already.",
 	        event(s, "syns_unheld"));
+	counter(out, "culvert_pods_silent_total",
+	        "Streams whose pod on this node did not answer any more, each time that one began to be silent.", event(s, "pods_silent"));
+	counter(out, "culvert_flows_unsilenced_total",
+	        "Streams whose other pod does not answer and whose own pod can not find that out, because too many are so already.",
+	        event(s, "flows_unsilenced"));
 	counter(out, "culvert_foreign_claims_total",
 	        "Streams that a node tried to open under an address that is another node's pod: a security event.",
 	        event(s, "foreign_claims"));

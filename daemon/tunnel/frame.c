@@ -17,6 +17,7 @@ enum {
 	PAIR_BYTES = 5 + FRAME_HASH_BYTES, /* as the first version says it */
 	PAIR_WHOLE_BYTES = PAIR_BYTES + 8, /* and what a later version says behind it */
 	CAUSE_BYTES = 18,
+	SILENT_BYTES = 1,
 	INITIAL_CREDIT_MAX = 1 << 30,
 	/* Room for decoding one message. What a peer can fill is bounded by its length; 64 fields fit several times over, and more is refused. */
 	ARENA_BYTES = 16 * 1024,
@@ -64,6 +65,7 @@ static const struct {
 	[FRAME_GOAWAY] = { GOAWAY_BYTES, GOAWAY_BYTES + FRAME_TEXT_MAX, 0, STREAM_NEVER },
 	[FRAME_PAIR] = { PAIR_BYTES, MESSAGE_MAX, 0, STREAM_NEVER },
 	[FRAME_CAUSE] = { CAUSE_BYTES, CAUSE_BYTES, 0, STREAM_ALWAYS },
+	[FRAME_SILENT] = { SILENT_BYTES, SILENT_BYTES, 0, STREAM_ALWAYS },
 };
 
 static uint16_t get_u16(const uint8_t *p)
@@ -412,6 +414,21 @@ enum frame_result frame_get_cause(const struct frame *f, struct frame_cause *ret
 	ret->type = f->payload[0];
 	ret->code = f->payload[1];
 	memcpy(ret->from.bytes, f->payload + 2, sizeof(ret->from.bytes));
+	return FRAME_OK;
+}
+
+size_t frame_put_silent(uint8_t *dst, uint32_t stream, bool is_silent)
+{
+	frame_put_head(dst, FRAME_SILENT, 0, SILENT_BYTES, stream);
+	dst[FRAME_HEAD_BYTES] = is_silent;
+	return FRAME_HEAD_BYTES + SILENT_BYTES;
+}
+
+enum frame_result frame_get_silent(const struct frame *f, bool *ret_is_silent)
+{
+	if (f->payload[0] > 1)
+		return FRAME_BAD_MESSAGE;
+	*ret_is_silent = f->payload[0];
 	return FRAME_OK;
 }
 

@@ -26,7 +26,8 @@ enum frame_type {
 	FRAME_GOAWAY = 10, /* u32 last stream id taken, u16 reason, then UTF-8 text of at most FRAME_TEXT_MAX bytes; stream 0 */
 	FRAME_PAIR =
 		0x81, /* u8 state, u32 enrolled nodes, 16 bytes of hash, u64 settings: what HELLO said of the pair has changed; stream 0 */
-	FRAME_CAUSE = 0x82, /* u8 type, u8 code, 16 bytes of address: the ICMP error behind the RESET that follows */
+	FRAME_CAUSE = 0x82,  /* u8 type, u8 code, 16 bytes of address: the ICMP error behind the RESET that follows */
+	FRAME_SILENT = 0x83, /* u8: 1, the sender's pod of the stream does not answer any more; 0, it does again */
 };
 
 /* A type with this bit that is not known is skipped; one without it closes the tunnel. */
@@ -137,6 +138,7 @@ size_t frame_put_opened(uint8_t *dst, uint32_t stream, const struct frame_opened
 size_t frame_put_end(uint8_t *dst, uint32_t stream, uint64_t final_offset);
 size_t frame_put_reset(uint8_t *dst, uint32_t stream, const struct frame_reset *m);
 size_t frame_put_cause(uint8_t *dst, uint32_t stream, const struct frame_cause *m);
+size_t frame_put_silent(uint8_t *dst, uint32_t stream, bool is_silent);
 size_t frame_put_switch(uint8_t *dst, uint32_t stream, const struct frame_switch *m);
 size_t frame_put_window(uint8_t *dst, uint32_t stream, uint8_t flags, const struct frame_window *m);
 size_t frame_put_ping(uint8_t *dst, uint8_t flags, uint64_t token);
@@ -150,6 +152,7 @@ enum frame_result frame_get_opened(const struct frame *f, struct frame_opened *r
 enum frame_result frame_get_end(const struct frame *f, uint64_t *ret_final_offset);
 enum frame_result frame_get_reset(const struct frame *f, struct frame_reset *ret);
 enum frame_result frame_get_cause(const struct frame *f, struct frame_cause *ret);
+enum frame_result frame_get_silent(const struct frame *f, bool *ret_is_silent);
 enum frame_result frame_get_switch(const struct frame *f, struct frame_switch *ret);
 enum frame_result frame_get_window(const struct frame *f, struct frame_window *ret);
 enum frame_result frame_get_ping(const struct frame *f, uint64_t *ret_token);

@@ -6,6 +6,7 @@
 #include "tunnel/peer.h"
 #include "tunnel/pool.h"
 #include "tunnel/rx_half.h"
+#include "tunnel/silence.h"
 #include "tunnel/streams.h"
 #include "tunnel/turn.h"
 
@@ -227,6 +228,19 @@ static void on_cause(struct tunnel *t, struct stream *s, const struct frame *f)
 	s->cause = m;
 }
 
+static void on_silent(struct tunnel *t, struct stream *s, const struct frame *f)
+{
+	bool is_silent;
+	enum frame_result r = frame_get_silent(f, &is_silent);
+
+	if (r != FRAME_OK)
+		tunnel_broken(t, frame_result_text(r));
+	else if (s && (s->state == STREAM_OPENING || s->state == STREAM_JUDGING || s->state == STREAM_DIALING))
+		tunnel_broken(t, "SILENT before OPENED");
+	else if (s && s->state != STREAM_CLOSED)
+		silence_hear(s, is_silent);
+}
+
 static void on_window(struct tunnel *t, struct stream *s, const struct frame *f)
 {
 	struct frame_window m;
@@ -363,6 +377,9 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 		return;
 	case FRAME_CAUSE:
 		on_cause(t, s, f);
+		return;
+	case FRAME_SILENT:
+		on_silent(t, s, f);
 		return;
 	case FRAME_SWITCH:
 		on_switch(t, s, f);

@@ -242,6 +242,7 @@ int pool_create(struct loop *loop, const struct pool_settings *settings, const s
 	p->view = view_ref(view);
 	review_init(p);
 	held_init(p);
+	silence_init(p);
 	review_enrolled(p);
 	p->tls = tls_ctx_ref(tls);
 	listeners_init(p);
@@ -261,6 +262,7 @@ void pool_destroy(struct pool *p)
 	list_for_each_safe(at, &p->streams)
 		stream_fail(container_of(at, struct stream, all), REASON_DRAINING);
 	held_done(p);
+	silence_done(p);
 	strangers_close(p);
 	loop_set_turn_hook(p->loop, NULL, NULL);
 	loop_timer_clear(p->loop, &p->tick);

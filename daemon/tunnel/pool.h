@@ -8,6 +8,7 @@
 #include "cluster/name.h"
 #include "cluster/view.h"
 #include "net/loop.h"
+#include "net/sock.h"
 #include "tls/tls.h"
 #include "tunnel/budget.h"
 #include "tunnel/ended.h"
@@ -17,6 +18,7 @@
 #include "tunnel/peer.h"
 #include "tunnel/reason.h"
 #include "tunnel/review.h"
+#include "tunnel/silence.h"
 
 #include <sys/uio.h>
 
@@ -33,6 +35,11 @@ struct pool_ops {
 	void (*peer_reach)(void *ctx, const char *node, struct pair_reach reach);
 	/* The node has said what it holds true of the pair (PAIR_NOT_ENROLLED: nothing; also asked again and again). What holds now here. */
 	enum pair_state (*hear_peer)(void *ctx, const char *node, enum pair_state said);
+	/* A pod of the node does not answer on a connection of a pod here (local), or does again: what local sends on it is dropped meanwhile.
+	 * 0 or -errno: nothing has changed. */
+	int (*silence_flow)(void *ctx, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent);
+	/* Does a pod answer, by what the kernel knows of its connection? 0 or -errno. */
+	int (*ask_pod)(void *ctx, int fd, struct sock_answers *ret);
 	/* After pool_drain: the last stream has ended, or the time is over and the rest was reset. */
 	void (*drained)(void *ctx);
 };
@@ -61,9 +68,10 @@ struct pool_counters {
 	uint64_t tunnels_opened;
 	uint64_t tunnels_failed[REASON_COUNT], handshakes_refused[REASON_COUNT]; /* made by us; by others */
 	uint64_t accept_pauses;
-	uint64_t syns_held, syns_unheld; /* unheld: let in at once, since too many were held */
-	uint64_t foreign_claims;         /* security: a node spoke for another node's pod */
-	uint64_t rx_bytes, tx_bytes;     /* of all streams, payload */
+	uint64_t syns_held, syns_unheld;        /* unheld: let in at once, since too many were held */
+	uint64_t pods_silent, flows_unsilenced; /* pods that did not answer, stream by stream; found no room in the kernel's map */
+	uint64_t foreign_claims;                /* security: a node spoke for another node's pod */
+	uint64_t rx_bytes, tx_bytes;            /* of all streams, payload */
 };
 
 struct pool {
@@ -82,6 +90,7 @@ struct pool {
 	struct link_stock stock;
 	struct list streams, unknown, peers;
 	struct review review;
+	struct silence silence;
 	struct held_table held;
 	struct peer **peers_by_id; /* by view_node.id; NULL where a node has no peer */
 	uint32_t peers_by_id_count;

@@ -2,6 +2,7 @@
 #include "tunnel/rx_half.h"
 
 #include "tunnel/pool.h"
+#include "tunnel/silence.h"
 #include "tunnel/streams.h"
 #include "tunnel/tx_half.h"
 
@@ -49,6 +50,7 @@ static void stream_pass_end(struct stream *s)
 	if (s->queue.len_bytes)
 		return;
 	s->rx_half = HALF_SHUT;
+	silence_speak(s);
 	if (shutdown(s->source.fd, SHUT_WR) < 0) {
 		stream_fail(s, REASON_POD_RESET);
 		return;
@@ -69,6 +71,7 @@ static ssize_t pod_write(int fd, const struct iovec *part, int parts)
 
 void stream_flush_queue(struct stream *s)
 {
+	silence_speak(s);
 	while (s->queue.len_bytes && !s->is_write_blocked) {
 		struct iovec part[QUEUE_PARTS];
 		int parts = queue_peek(&s->queue, part, QUEUE_PARTS);
@@ -96,6 +99,7 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 		stream_delivered(s, len_bytes);
 		return;
 	}
+	silence_speak(s);
 	if (s->state == STREAM_OPEN && !s->queue.len_bytes && !s->is_write_blocked) {
 		n = pod_write(s->source.fd, part, parts);
 		if (n < 0 && errno != EAGAIN) {

@@ -6,6 +6,7 @@
 #include "tunnel/admission.h"
 #include "tunnel/pool.h"
 #include "tunnel/rx_half.h"
+#include "tunnel/silence.h"
 #include "tunnel/streams.h"
 #include "tunnel/turn.h"
 #include "tunnel/tx_half.h"
@@ -69,6 +70,7 @@ struct stream *stream_create(struct pool *pool, enum stream_role role, int fd, c
 	list_init(&s->place);
 	list_init(&s->control);
 	list_init(&s->last);
+	list_init(&s->look);
 	schedule_entry_init(&s->turn);
 	queue_init(&s->queue);
 	window_receiver_init(&s->rx, WINDOW_INITIAL_BYTES, s->created);
@@ -188,6 +190,7 @@ static void stream_enter_closed(struct stream *s, enum stream_state old, bool is
 	bool is_reset_owed = t && s->is_announced && !is_orderly;
 
 	loop_timer_clear(s->pool->loop, &s->deadline);
+	silence_end(s);
 	if (s->held)
 		held_end(s->pool, s->held, s->reason, s->cause.type ? &s->cause : NULL);
 	s->held = NULL;
@@ -260,10 +263,12 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 			loop_timer_clear(s->pool->loop, &s->deadline);
 		return;
 	case STREAM_OPEN:
+		silence_begin(s);
 		s->is_read_ready = true;
 		stream_update_turn(s);
 		return;
 	case STREAM_CLOSING:
+		silence_end(s);
 		if (s->tunnel)
 			streams_detach(s->tunnel, s);
 		stream_set_budgeted(s, 0);

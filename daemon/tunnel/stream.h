@@ -75,6 +75,7 @@ enum stream_pending {
 	STREAM_SEND_ACCEPT = 32,
 	STREAM_SEND_END = 64,
 	STREAM_SEND_RESET = 128,
+	STREAM_SEND_SILENT = 256,
 };
 #define STREAM_SEND_LAST (STREAM_SEND_END | STREAM_SEND_RESET)
 
@@ -91,11 +92,14 @@ struct stream {
 	struct schedule_entry turn; /* it has data to send */
 	struct list control, last;  /* it has frames to send: on the light link, and behind its data */
 	struct loop_timer deadline;
+	struct list look; /* in the pool's silence, while it is open */
+	struct instant look_at, silent_since;
 	struct loop_garbage garbage;
 
 	struct endpoint client, server;
 	uint32_t id; /* in its tunnel; 0: none */
-	uint8_t role, state, reason, pending;
+	uint8_t role, state, reason;
+	uint16_t pending;         /* enum stream_pending */
 	uint8_t tx_half, rx_half; /* pod to tunnel, tunnel to pod */
 	uint8_t tx_link, rx_link; /* enum frame_link: where data of that direction goes now */
 	bool is_read_ready;       /* the pod's socket may have more; edge-triggered */
@@ -107,6 +111,11 @@ struct stream {
 	bool is_announced;    /* the peer knows the id */
 	bool is_reset_owed;   /* closed, and counted by the tunnel until the RESET is out */
 	bool has_nonce;       /* OPENED has come or gone */
+	bool is_pod_silent;   /* it does not answer: silence.h, as the next four */
+	bool is_far_silent;   /* the other pod, as the peer says */
+	bool is_silenced;     /* so what the pod sends on it is dropped */
+	bool is_probed, is_patient;
+	uint8_t tries_before; /* of those that are counted, so many say nothing: our own node dropped the answers */
 	bool is_faithful;     /* client side: begun by a SYN that was held, so that nothing is sent before OPENED */
 	bool is_pod_first;    /* the pod ended its direction before the peer's end came */
 	bool is_peers_word;   /* the reason came from the peer */

@@ -3,6 +3,7 @@
 
 #include "tunnel/peer.h"
 #include "tunnel/pool.h"
+#include "tunnel/silence.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -68,6 +69,7 @@ void streams_detach(struct tunnel *t, struct stream *s)
 	s->hash_next = NULL;
 	s->tunnel = NULL;
 	s->pending = 0;
+	silence_hear(s, false); /* nobody would say that it is over */
 	schedule_remove(&s->turn);
 	list_remove(&s->control);
 	list_remove(&s->last);

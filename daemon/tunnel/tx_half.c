@@ -15,7 +15,7 @@ enum {
 	WANT_BULK_WINDOW = 256 * 1024, /* a window that grew to this is used by bulk */
 };
 
-void stream_wants_frames(struct stream *s, uint8_t pending)
+void stream_wants_frames(struct stream *s, uint16_t pending)
 {
 	struct tunnel *t = s->tunnel;
 
@@ -179,11 +179,11 @@ static void stream_put_opened(struct stream *s, struct link *l, uint8_t *dst)
 }
 
 /* The lowest pending frame of mask; the stream may be gone after END or RESET. */
-static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uint8_t which)
+static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uint16_t which)
 {
 	size_t len_bytes;
 
-	s->pending &= (uint8_t)~which;
+	s->pending &= (uint16_t)~which;
 	switch (which) {
 	case STREAM_SEND_OPEN:
 		stream_put_open(s, l, dst);
@@ -210,6 +210,9 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 	case STREAM_SEND_ACCEPT:
 		link_commit(l, frame_put_window(dst, s->id, FRAME_WINDOW_ACCEPT, &(struct frame_window){ s->tx.sent, s->tx.limit }));
 		return;
+	case STREAM_SEND_SILENT:
+		link_commit(l, frame_put_silent(dst, s->id, s->is_pod_silent));
+		return;
 	case STREAM_SEND_END:
 		link_commit(l, frame_put_end(dst, s->id, s->tx.sent));
 		s->tx_half = HALF_SHUT;
@@ -226,11 +229,11 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 
 bool stream_send_frames(struct stream *s, struct link *l, bool is_last)
 {
-	uint8_t mask = is_last ? STREAM_SEND_LAST : (uint8_t)~STREAM_SEND_LAST;
-	uint8_t left;
+	uint16_t mask = is_last ? STREAM_SEND_LAST : (uint16_t)~STREAM_SEND_LAST;
+	uint16_t left;
 
 	while ((left = s->pending & mask)) {
-		uint8_t which = (uint8_t)(left & -left);
+		uint16_t which = (uint16_t)(left & -left);
 		uint8_t *dst = link_reserve(l);
 
 		if (!dst)

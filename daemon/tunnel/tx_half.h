@@ -7,7 +7,7 @@
 #include "tunnel/stream.h"
 
 /* The stream has these frames to send (enum stream_pending). Without a tunnel they are only noted. */
-void stream_wants_frames(struct stream *s, uint8_t pending);
+void stream_wants_frames(struct stream *s, uint16_t pending);
 /* Does it want a turn to send data? Puts it into its link's schedule, or takes it out. */
 void stream_update_turn(struct stream *s);
 /* Reads from the pod into DATA frames on l, at most max_bytes. Returns what was read; sets whether the stream wants another turn. */

@@ -150,6 +150,7 @@ void fixture_reset(struct fixture *f)
 	empty(f->edge->maps.flows);
 	empty(f->edge->maps.passed);
 	empty(f->edge->maps.waiting);
+	empty(f->edge->maps.silenced);
 	empty(f->edge->maps.exclude_nets);
 	empty(f->edge->maps.exclude_ports);
 	fixture_set_peer(f, PEER, false);

@@ -806,6 +806,42 @@ static void the_api_servers_are_those_that_were_said_last(void **state)
 	close(fd);
 }
 
+static void silenced_connections_do_not_outlive_the_daemon(void **state)
+{
+	struct endpoint local = { .addr = address("10.1.0.5"), .port = 40000 }, remote = { .addr = address("10.2.0.7"), .port = 80 };
+	struct flow_key key = { 0 };
+	uint32_t value;
+	int fd;
+
+	(void)state;
+	start();
+	fd = open_map("silenced");
+	assert_int_equal(capture_silence_flow(capture, "node2", &local, &remote, true), 0);
+	assert_int_equal(count_keys(fd), 1);
+	memcpy(key.local, local.addr.bytes, sizeof(key.local));
+	memcpy(key.remote, remote.addr.bytes, sizeof(key.remote));
+	((uint8_t *)&key.local_port_be)[0] = 40000 >> 8;
+	((uint8_t *)&key.local_port_be)[1] = 40000 & 0xff;
+	((uint8_t *)&key.remote_port_be)[1] = 80;
+	assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), 0);
+	assert_int_equal(capture_silence_flow(capture, "node2", &local, &remote, true), -EEXIST);
+	assert_int_equal(capture_silence_flow(capture, "node2", &local, &remote, false), 0);
+	assert_int_equal(capture_silence_flow(capture, "node2", &local, &remote, false), -ENOENT);
+	assert_int_equal(count_keys(fd), 0);
+	assert_int_equal(capture_silence_flow(capture, "node9", &local, &remote, true), -ENOENT);
+	assert_int_equal(count_keys(fd), 0);
+	for (size_t i = 0; i < EDGE_SILENCED_MAX; i++) {
+		remote.port = (uint16_t)(i + 1);
+		assert_int_equal(capture_silence_flow(capture, "node2", &local, &remote, true), 0);
+	}
+	remote.port = EDGE_SILENCED_MAX + 1;
+	assert_int_equal(capture_silence_flow(capture, "node2", &local, &remote, true), -E2BIG);
+	stop();
+	start();
+	assert_int_equal(count_keys(fd), 0);
+	close(fd);
+}
+
 static void a_view_says_who_is_where(void **state)
 {
 	struct net_value value;
@@ -924,6 +960,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(connections_are_held_only_where_every_worker_has_a_ring, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_daemon_knew_is_remembered, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_api_servers_are_those_that_were_said_last, setup, teardown),
+		cmocka_unit_test_setup_teardown(silenced_connections_do_not_outlive_the_daemon, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_view_says_who_is_where, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_pair_grows_with_the_uplinks, setup, teardown),
 		cmocka_unit_test_setup_teardown(listeners_belong_to_workers, setup, teardown),

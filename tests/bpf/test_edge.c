@@ -752,6 +752,41 @@ static void a_node_that_does_not_answer_silences_its_flows(void **state)
 	assert_int_equal(fixture_egress(&f, &ack, FROM_POD), REDIRECT);
 }
 
+/* The same of one pod: only that connection's packets are lost. */
+static void a_pod_that_does_not_answer_silences_its_flow(void **state)
+{
+	(void)state;
+	for (int is_v6 = 0; is_v6 < 2; is_v6++) {
+		const char *pod = is_v6 ? "fd01::5" : "10.1.0.5", *remote = is_v6 ? "fd02::7" : "10.2.0.7";
+		struct packet_buf syn = packet_tcp_frame(pod, 40000, remote, 80, TCP_SYN);
+		struct packet_buf ack = packet_tcp_frame(pod, 40000, remote, 80, TCP_ACK);
+		struct packet_buf rst = packet_tcp_frame(pod, 40000, remote, 80, TCP_RST);
+		struct packet_buf other_syn = packet_tcp_frame(pod, 40001, remote, 80, TCP_SYN);
+		struct packet_buf other = packet_tcp_frame(pod, 40001, remote, 80, TCP_ACK);
+		struct flow_key key = fixture_flow(pod, 40000, remote, 80);
+		int fd = bpf_map__fd(f.edge->maps.silenced);
+		uint32_t one = 1;
+
+		fixture_reset(&f);
+		assert_int_equal(fixture_egress(&f, &syn, FROM_POD), REDIRECT);
+		assert_int_equal(fixture_egress(&f, &other_syn, FROM_POD), REDIRECT);
+		assert_int_equal(bpf_map_update_elem(fd, &key, &one, BPF_ANY), 0);
+		f.peers[PEER].has_silent_flows = 1;
+		fixture_set_peer(&f, PEER, true);
+		fixture_forget_counts(&f);
+		assert_int_equal(fixture_egress(&f, &ack, FROM_POD), SHOT);
+		assert_true(fixture_counted(&f, CLASS_SILENT, EDGE_EGRESS, EDGE_DROP, ack.len_bytes));
+		assert_int_equal(fixture_egress(&f, &other, FROM_POD), REDIRECT);
+		assert_true(fixture_counted(&f, CLASS_TUNNEL, EDGE_EGRESS, EDGE_PASS, other.len_bytes));
+		/* Its last word. */
+		assert_int_equal(fixture_egress(&f, &rst, FROM_POD), REDIRECT);
+		assert_true(fixture_counted(&f, CLASS_TUNNEL, EDGE_EGRESS, EDGE_PASS, rst.len_bytes));
+		assert_int_equal(bpf_map_delete_elem(fd, &key), 0);
+		assert_int_equal(fixture_egress(&f, &ack, FROM_POD), REDIRECT);
+		f.peers[PEER].has_silent_flows = 0;
+	}
+}
+
 static void a_pods_device_that_looks_like_an_edge(void **state)
 {
 	struct packet_buf syn = packet_tcp_frame("10.2.0.5", 40000, "10.1.0.5", 80, TCP_SYN);
@@ -802,6 +837,7 @@ int main(void)
 		cmocka_unit_test_setup(icmp_errors_that_answer_our_sockets_are_diverted, reset),
 		cmocka_unit_test_setup(pods_inside_an_encapsulation_are_found, reset),
 		cmocka_unit_test_setup(a_node_that_does_not_answer_silences_its_flows, reset),
+		cmocka_unit_test_setup(a_pod_that_does_not_answer_silences_its_flow, reset),
 		cmocka_unit_test_setup(a_pods_device_that_looks_like_an_edge, reset),
 		cmocka_unit_test_setup(settings_of_another_version_are_left_alone, reset),
 	};

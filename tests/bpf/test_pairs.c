@@ -7,6 +7,7 @@
 #include "shared.h"
 
 #include <bpf/bpf.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -171,6 +172,15 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	assert_true(value_of("node2").is_silent == 1 && value_of("node2").is_up == 1);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
 	assert_true(value_of("node2").is_silent == 0 && value_of("node2").is_up == 1);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pairs_count_silent_flow(pairs, "node2", true), 0);
+	assert_int_equal(pairs_count_silent_flow(pairs, "node2", false), 0);
+	assert_true(value_of("node2").has_silent_flows == 1 && value_of("node2").is_silent == 0);
+	for (int i = 0; i < 2; i++) /* one more than there were is harmless */
+		assert_int_equal(pairs_count_silent_flow(pairs, "node2", false), 0);
+	assert_int_equal(value_of("node2").has_silent_flows, 0);
+	assert_int_equal(pairs_count_silent_flow(pairs, "node9", true), -ENOENT);
+	assert_int_equal(pairs_count_silent_flow(pairs, "node2", true), 0); /* a restart forgets it */
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ 0 }), 0);
 	assert_int_equal(value_of("node2").is_up, 0);
 	assert_int_equal(value_of("node2").egress_strict_ns, joined_ns);
@@ -182,6 +192,7 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	set_view((const char *const[]){ "edge5", "node1", "node2", "node3" }, 4, US | NODE2 | NODE3);
 	assert_int_equal(value_of("node2").egress_strict_ns, joined_ns);
 	assert_int_equal(value_of("node2").is_up, 0);
+	assert_int_equal(value_of("node2").has_silent_flows, 0);
 	assert_int_equal(pairs_hear(pairs, "node2", PAIR_NOT_ENROLLED), PAIR_JOINED);
 
 	/* Its record is gone, and made again: it joins once more. */

@@ -27,6 +27,7 @@ static size_t frame_again(const struct frame *f, uint8_t dst[FRAME_CONTROL_MAX])
 		struct frame_goaway goaway;
 		struct frame_pair pair;
 		struct frame_cause cause;
+		bool is_silent;
 		uint64_t number;
 	} m;
 
@@ -55,6 +56,8 @@ static size_t frame_again(const struct frame *f, uint8_t dst[FRAME_CONTROL_MAX])
 		return frame_get_pair(f, &m.pair) == FRAME_OK ? frame_put_pair(dst, &m.pair) : 0;
 	case FRAME_CAUSE:
 		return frame_get_cause(f, &m.cause) == FRAME_OK ? frame_put_cause(dst, f->stream, &m.cause) : 0;
+	case FRAME_SILENT:
+		return frame_get_silent(f, &m.is_silent) == FRAME_OK ? frame_put_silent(dst, f->stream, m.is_silent) : 0;
 	}
 	abort(); /* frame_next lets no other type through */
 }

@@ -7,13 +7,14 @@ import socket
 import threading
 
 from lib import wait_for
-from scene import PATIENCE_S, POD, case, outcome, read_until, rest_of, timed
+from scene import PATIENCE_S, POD, case, outcome, read_until, rest_of, timed, write_until
 
 # The first probe after 2 s, then one a second: given up after 5 s.
 KEEPALIVE = ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2), (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
              (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3))
 USER_TIMEOUT = ((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3000),)
 LONGER_S = 20  # than any of these, also where a slow machine has made the first retransmission late
+LONG_S = 120  # the same where a node has first to find out that its pod does not answer: it asks after 20 s
 
 
 def set_options(connection, options):
@@ -67,7 +68,9 @@ def hears(connection, how):
     """What one side hears of the other's silence, by one of its ways to find out."""
     if how == "keepalive":
         set_options(connection, KEEPALIVE)
-        return read_until(connection, LONGER_S)[1]  # the time runs since the last packet, of which the scene does not know when it was
+        return read_until(connection, LONG_S)[1]  # the time runs since the last packet, of which the scene does not know when it was
+    if how == "writing on and on":
+        return write_until(connection, pause_s=1, patience_s=LONG_S)
     if how == "reading":
         return rest_of(connection, LONGER_S)
     if how == "TCP_USER_TIMEOUT":
@@ -76,7 +79,7 @@ def hears(connection, how):
     return rest_of(connection, LONGER_S) if how == "TCP_USER_TIMEOUT" else read_until(connection, LONGER_S)[1]
 
 
-WAYS_TO_FIND_OUT = ("keepalive", "TCP_USER_TIMEOUT", "writing", "reading")
+WAYS_TO_FIND_OUT = ("keepalive", "TCP_USER_TIMEOUT", "writing", "writing on and on", "reading")
 
 
 def pod_deleted(who, how, s):

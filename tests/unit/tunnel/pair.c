@@ -119,6 +119,30 @@ static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state sa
 	return s->pair_state;
 }
 
+static int silence_flow(void *ctx, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent)
+{
+	struct side *s = ctx;
+
+	assert(!strcmp(node, node_names[!s->index]));
+	if (is_silent && s->silence_error)
+		return s->silence_error;
+	s->silenced += is_silent ? 1 : -1;
+	assert(s->silenced >= 0);
+	s->silenced_local = *local;
+	s->silenced_remote = *remote;
+	return 0;
+}
+
+static int ask_pod(void *ctx, int fd, struct sock_answers *ret)
+{
+	struct side *s = ctx;
+
+	assert(fd >= 0);
+	s->asked++;
+	*ret = s->answers;
+	return 0;
+}
+
 static void drained(void *ctx)
 {
 	struct side *s = ctx;
@@ -133,6 +157,8 @@ static const struct pool_ops ops = { .connect_node = connect_node,
 	                             .answer_syn = answer_syn,
 	                             .peer_reach = peer_reach,
 	                             .hear_peer = hear_peer,
+	                             .silence_flow = silence_flow,
+	                             .ask_pod = ask_pod,
 	                             .drained = drained };
 
 struct view *pair_view(int self, const char *pods1, const char *pods2)

@@ -36,6 +36,11 @@ struct side {
 	int drained;             /* calls of pool_ops.drained */
 	int pods[PAIR_PODS_MAX]; /* the far ends of connections to server pods, in order */
 	int pods_count, pods_taken;
+	struct sock_answers answers; /* of every pod: what the kernel would say */
+	int asked;                   /* how often it was asked of a pod */
+	int silence_error;           /* negative errno that silence_flow returns; 0: it works */
+	int silenced;                /* flows that are */
+	struct endpoint silenced_local, silenced_remote;
 	int released; /* SYNs that were let in */
 	struct syn last_released;
 	int answered; /* SYNs that were answered, silence included */

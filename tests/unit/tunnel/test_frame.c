@@ -555,6 +555,13 @@ static void fixed_payloads_come_back(void **state)
 	f = only(dst, frame_put_cause(dst, 9, &(struct frame_cause){ 3, 13, { "fedcba987654321" } }));
 	assert_int_equal(frame_get_cause(&f, &cause), FRAME_OK);
 	assert_true(cause.type == 3 && cause.code == 13 && !strcmp((char *)cause.from.bytes, "fedcba987654321"));
+	for (int i = 0; i < 2; i++) {
+		bool is_silent = !i;
+
+		f = only(dst, frame_put_silent(dst, 9, i));
+		assert_int_equal(frame_get_silent(&f, &is_silent), FRAME_OK);
+		assert_int_equal(is_silent, i);
+	}
 	f = only(dst, frame_put_pair(dst, &(struct frame_pair){ PAIR_JOINED, UINT32_MAX, "fedcba987654321", UINT64_MAX }));
 	/* As earlier versions say it: without the settings. */
 	dst[3] -= 8;
@@ -571,6 +578,7 @@ static void values_out_of_range_are_refused(void **state)
 	struct frame_switch change = { 1, FRAME_LINK_LIGHT };
 	struct frame_window window = { 1, 1 };
 	struct frame_pair pair = { .enrolled_count = 1 };
+	bool is_silent = false;
 	uint64_t offset = 1;
 	struct frame f;
 
@@ -591,8 +599,11 @@ static void values_out_of_range_are_refused(void **state)
 	assert_int_equal(frame_get_window(&f, &window), FRAME_BAD_MESSAGE);
 	f = only(dst, frame_put_pair(dst, &(struct frame_pair){ .state = PAIR_STATE_COUNT }));
 	assert_int_equal(frame_get_pair(&f, &pair), FRAME_BAD_MESSAGE);
-	assert_true(pair.enrolled_count == 1 && offset == 1 && reset.final_offset == 1 && change.offset == 1 && window.delivered == 1 &&
-	            window.limit == 1);
+	f = only(dst, frame_put_silent(dst, 9, true));
+	dst[FRAME_HEAD_BYTES] = 2;
+	assert_int_equal(frame_get_silent(&f, &is_silent), FRAME_BAD_MESSAGE);
+	assert_true(!is_silent && pair.enrolled_count == 1 && offset == 1 && reset.final_offset == 1 && change.offset == 1 &&
+	            window.delivered == 1 && window.limit == 1);
 }
 
 static void goaway_keeps_its_text_printable(void **state)

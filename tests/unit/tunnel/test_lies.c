@@ -210,6 +210,19 @@ static size_t window_accept(uint8_t *dst)
 	return frame_put_window(dst, 1, FRAME_WINDOW_ACCEPT, &(struct frame_window){ 0, 100 });
 }
 
+static size_t silent_1(uint8_t *dst)
+{
+	return frame_put_silent(dst, 1, true);
+}
+
+static size_t half_silent_1(uint8_t *dst)
+{
+	size_t len_bytes = frame_put_silent(dst, 1, true);
+
+	dst[FRAME_HEAD_BYTES] = 2;
+	return len_bytes;
+}
+
 static size_t tunnel_window_too_much(uint8_t *dst)
 {
 	return frame_put_window(dst, 0, 0, &(struct frame_window){ 5, 1 << 20 });
@@ -399,6 +412,24 @@ static void opened_unasked(void **state)
 	expect_goaway("OPENED for a stream that was not asked for");
 }
 
+static void silent_before_opened(void **state)
+{
+	(void)state;
+	liar_start(true);
+	put(open_1);
+	put(silent_1);
+	expect_goaway("SILENT before OPENED");
+}
+
+static void silent_that_is_neither(void **state)
+{
+	(void)state;
+	liar_start(true);
+	put(open_1);
+	put(half_silent_1);
+	expect_goaway(frame_result_text(FRAME_BAD_MESSAGE));
+}
+
 static void frame_beyond_its_record(void **state)
 {
 	(void)state;
@@ -579,6 +610,8 @@ int main(void)
 		T(switch_to_nowhere),
 		T(switch_back),
 		T(opened_unasked),
+		T(silent_before_opened),
+		T(silent_that_is_neither),
 		T(frame_beyond_its_record),
 		T(unknown_critical_frame),
 		T(unknown_ignorable_frame_and_late_frames_are_harmless),

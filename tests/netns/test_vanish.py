@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A pod falls silent: its node finds out, and what the other pod sends meanwhile is as lost as it would be on the wire, until the silent one answers again."""
+
+import contextlib
+import socket
+
+import pytest
+
+from lib import DEADLINE_S, wait_for
+from load import open_pair
+from mesh import Mesh
+from traffic import ending, outcome, read_exactly
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    with Mesh() as m:
+        yield m
+
+
+@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
+def version(request):
+    return request.param
+
+
+@contextlib.contextmanager
+def silent(mesh, pod, other, version):
+    """A policy of its node drops all that the pod says to the other."""
+    with mesh.net.deny(pod.host, pod.address(version), other.address(version)):
+        yield
+
+
+def dropped(daemon):
+    return daemon.counters().get(("silent", "out", "refused"), 0)
+
+
+def wait_for_more(value, before, what):
+    wait_for(lambda: value() > before, lambda: f"{what}: {value()}")
+
+
+@pytest.mark.parametrize("gone", ("server", "client"))
+def test_what_a_silent_pod_can_not_get_waits_until_it_answers(mesh, version, gone):
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with contextlib.ExitStack() as stack:
+        here, there = open_pair(a1, b1, version, stack)
+        pod, other, left, lost = (b1, a1, here, there) if gone == "server" else (a1, b1, there, here)
+        node, other_node = (mesh.two, mesh.one) if gone == "server" else (mesh.one, mesh.two)
+        found, lost_packets = node.events()["pods_silent"], dropped(other_node)
+        sent = 0
+        with silent(mesh, pod, other, version):
+            left.sendall(b"?")
+            wait_for_more(lambda: node.events()["pods_silent"], found, "the pod's node to find out")
+
+            def writes():
+                nonlocal sent
+                sent += left.send(b"!")
+                return dropped(other_node)
+
+            wait_for_more(writes, lost_packets, "the other's packets to be dropped")
+        assert read_exactly(lost, sent + 1) == b"?" + b"!" * sent
+        lost.sendall(b"still here")
+        assert read_exactly(left, 10) == b"still here"
+        left.sendall(b"so am I")
+        assert read_exactly(lost, 7) == b"so am I"
+
+
+def test_two_silent_pods_that_answer_again_go_on(mesh, version):
+    """Neither node may drop what its own pod answers."""
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with contextlib.ExitStack() as stack:
+        here, there = open_pair(a1, b1, version, stack)
+        found = [daemon.events()["pods_silent"] for daemon in mesh.daemons]
+        # they do not hear: so each node has something to say to its pod that is not acknowledged
+        with mesh.net.deny(b1.host, a1.address(version), b1.address(version)), mesh.net.deny(a1.host, b1.address(version), a1.address(version)):
+            here.sendall(b"from the client")
+            there.sendall(b"from the server")
+            for daemon, before in zip(mesh.daemons, found):
+                wait_for_more(lambda daemon=daemon: daemon.events()["pods_silent"], before, "a pod's node to find out")
+        assert read_exactly(there, 15) == b"from the client"
+        assert read_exactly(here, 15) == b"from the server"
+
+
+def test_nothing_is_left_of_a_connection_that_its_pod_gave_up(mesh, version):
+    """Its kernel says nothing when TCP_USER_TIMEOUT is over: the node asks, and hears it."""
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    with contextlib.ExitStack() as stack:
+        here, there = open_pair(a1, b1, version, stack)
+        here.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3000)
+        with silent(mesh, b1, a1, version):
+            wait_for(lambda: outcome(here.send, b"is anybody there?") == "ETIMEDOUT", "the client to find out")
+            for daemon in mesh.daemons:
+                wait_for(lambda daemon=daemon: not daemon.streams(), "the stream to be gone", timeout=2 * DEADLINE_S)
+        assert ending(there) == "ECONNRESET"
