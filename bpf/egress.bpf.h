@@ -82,15 +82,17 @@ static __always_inline int egress_tcp_host(const struct edge *e, const struct fl
 		is_possible = false;
 	/* In the clear the far side would refuse it as a pod's. */
 	is_as_pod = mode_of(e) == EDGE_STRICT && pair == PAIR_JOINED && (e->source.flags & NET_IN_POD_RANGE);
+	/* Also a pod's that the daemon has held: it lets go what it sends itself. */
 	if (!is_lockdown && !is_as_pod && is_syn_again(e->packet, bpf_map_lookup_elem(&passed, key)))
-		return pass(class);
+		return pass(passed_class(key, class));
 	if (is_possible && (is_lockdown || is_as_pod || is_peer_up(e->dest.peer)) &&
 	    is_daemon_alive(e->dest.worker, e->config->workers, e->packet->is_v6))
 		return divert_new(e, key);
 	return is_lockdown ? drop(CLASS_REFUSED) : pass_flow(e, key, class);
 }
 
-/* Permissive: the SYN is dropped once while the daemon makes a tunnel; the client's kernel sends it again. */
+/* Permissive: the daemon holds the SYN, and lets it pass when no tunnel is up in time. Where it does not hold, the SYN is dropped once while it
+ * makes a tunnel; the client's kernel sends it again. */
 static __always_inline int egress_syn_permissive(const struct edge *e, const struct flow_key *key)
 {
 	struct flow_value now = { .since_ns = bpf_ktime_get_ns() };
@@ -101,6 +103,13 @@ static __always_inline int egress_syn_permissive(const struct edge *e, const str
 	if (is_peer_up(e->dest.peer)) {
 		bpf_map_delete_elem(&waiting, key);
 		return divert_new(e, key);
+	}
+	/* One that is numbered 0 would not be known again when it is let pass. */
+	if (e->config->is_holding && e->packet->tcp_seq_be) {
+		record_diverted(key, e->packet);
+		if (give_syn(e))
+			return drop(CLASS_HELD);
+		bpf_map_delete_elem(&flows, key);
 	}
 	first = bpf_map_lookup_elem(&waiting, key);
 	if (first && first->edge_class != CLASS_OUTSIDE) {

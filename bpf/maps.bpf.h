@@ -41,7 +41,7 @@ struct {
 	__type(value, struct flow_value);
 } passed SEC(".maps");
 
-/* Permissive: SYNs that were dropped once to wait for a tunnel. Each lives for about a second. And while flows from before us are learned, those
+/* Permissive: SYNs that were dropped once to wait for a tunnel, where the daemon does not hold them. Each lives for about a second. And while flows from before us are learned, those
  * that began since towards addresses that nobody knew, with their class. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -132,8 +132,8 @@ struct {
 	__uint(max_entries, EDGE_EVENTS_BYTES);
 } events SEC(".maps");
 
-/* SYNs on their way to the worker that is home to the peer; the daemon puts each worker's ring in. 1,000 SYNs: a worker that is busy for
- * 20 ms while 50,000 come in a second; what finds no room is diverted at once. */
+/* SYNs on their way to the worker that is home to the peer; the daemon puts each worker's ring in. 900 SYNs: a worker that is busy for
+ * 18 ms while 50,000 come in a second; what finds no room is diverted at once. */
 struct held_ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, EDGE_HELD_BYTES);

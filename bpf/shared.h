@@ -10,7 +10,7 @@
 #endif
 
 #ifndef CULVERT_SHARED_VERSION /* a build for tests of an upgrade says another */
-#define CULVERT_SHARED_VERSION 4
+#define CULVERT_SHARED_VERSION 5
 #endif
 
 /* Limits of the maps; the reasons stand in maps.bpf.h. */
@@ -32,8 +32,9 @@ enum {
 	EDGE_GIVER_SYNS_MAX = 64,
 };
 
-/* A SYN to a node without a tunnel is held for so long in permissive mode: the client's first retransmission (1 s) comes later. A record
- * that is older than the second figure belongs to an earlier connection from the same port. */
+/* A SYN to a node without a tunnel waits for so long in permissive mode. Where it is not the daemon that holds it (connect: optimistic) it is
+ * dropped, and the client's first retransmission (1 s) comes later; a record that is older than the second figure belongs to an earlier
+ * connection from the same port. */
 #define EDGE_HOLD_NS        200000000ULL
 #define EDGE_HOLD_FORGET_NS 60000000000ULL
 /* While a worker's ring of held SYNs is more than half full, each device may give EDGE_GIVER_SYNS_MAX within this time: who floods fills one half,
@@ -176,7 +177,10 @@ _Static_assert(sizeof(struct edge_event) == 8, "layout of edge_event");
 
 /* held (array of ring buffers, one a worker): a SYN that was taken out, from its IP header to the end of TCP's options. What was data in it is
  * left out, and comes again: no listener of ours takes data with a SYN. */
-enum { EDGE_SYN_BYTES = 192 /* IPv4 and TCP take at most 120; IPv6 with more extension headers than this is not held */ };
+enum {
+	EDGE_SYN_BYTES = 192,     /* IPv4 and TCP take at most 120; IPv6 with more extension headers than this is not held */
+	EDGE_SYN_LINK_BYTES = 22, /* Ethernet and two tags */
+};
 
 struct edge_syn {
 	__u8 source[16]; /* IPv4 in its mapped form */
@@ -187,9 +191,15 @@ struct edge_syn {
 	__u16 len_bytes;       /* of packet */
 	__u16 tcp_offset;      /* in packet */
 	__u32 ingress_ifindex; /* by which it came: a pod's, or a bridge of several; 0: the node's own */
+	__u32 egress_ifindex;  /* by which it was about to leave, ... */
+	__u16 vlan_proto_be;   /* ... with a tag beside the frame; 0: none */
+	__u16 vlan_tci;
+	__u8 link_bytes; /* of link; 0: the device has no link layer */
+	__u8 may_pass;   /* permissive: where no tunnel is up in time it goes on in the clear */
+	__u8 link[EDGE_SYN_LINK_BYTES];
 	__u8 packet[EDGE_SYN_BYTES];
 };
-_Static_assert(sizeof(struct edge_syn) == 48 + EDGE_SYN_BYTES, "layout of edge_syn");
+_Static_assert(sizeof(struct edge_syn) == 80 + EDGE_SYN_BYTES, "layout of edge_syn");
 
 /* givers, by ifindex: what came from a device of late. */
 struct edge_giver {
@@ -206,7 +216,7 @@ enum edge_class {
 	CLASS_TUNNEL,       /* diverted into the private namespace; also ICMP errors that answer our sockets */
 	CLASS_CARRIER,      /* the tunnels' own packets, node to node */
 	CLASS_REFUSED,      /* pod to pod, may not pass in the clear */
-	CLASS_HELD,         /* permissive: a SYN that waits for a tunnel; the client tries it again */
+	CLASS_HELD,         /* permissive: a SYN that waits for a tunnel, in the daemon, or until the client tries it again */
 	CLASS_OLDER,        /* a flow that began before us */
 	CLASS_PERMISSIVE,   /* permissive: no tunnel was there in time */
 	CLASS_HOST,         /* from a node itself to an enrolled pod, and the answers */

@@ -234,6 +234,7 @@ static int start_engine(struct daemon *d)
 	struct engine_settings s = {
 		.workers = settings_workers(&d->config),
 		.netns = d->netns,
+		.passing = capture_passing(d->capture),
 		.is_holding = d->config.capture.connect == CONFIG_FAITHFUL,
 		.memory_bytes = d->config.tunnel.memory_bytes,
 		.pool = {

@@ -188,7 +188,7 @@ static const struct pool_ops pool_ops = { .connect_node = connect_node,
 static int engine_worker_hold(struct engine_worker *w, struct loop *loop)
 {
 	char error[EDGE_ERROR_BYTES];
-	int r = hold_create(loop, w->engine->settings.netns, on_syn, w, &w->hold, error);
+	int r = hold_create(loop, w->engine->settings.netns, &w->engine->settings.passing, on_syn, w, &w->hold, error);
 
 	if (!r || !w->engine->settings.is_holding)
 		return 0;

@@ -5,6 +5,7 @@
 #define CULVERT_ENGINE_H
 
 #include "edge/netns.h"
+#include "edge/passing.h"
 #include "tunnel/pool.h"
 
 struct engine;
@@ -14,6 +15,7 @@ enum { ENGINE_WORKERS_MAX = 8 };
 struct engine_settings {
 	uint32_t workers;               /* 1..ENGINE_WORKERS_MAX */
 	const struct edge_netns *netns; /* borrowed */
+	struct passing passing;         /* its maps are borrowed */
 	bool is_holding;                /* connect: faithful; a worker that can not hold SYNs does not start */
 	struct pool_settings pool;      /* copied; its budget is the engine's */
 	uint64_t memory_bytes;

@@ -399,6 +399,13 @@ int capture_set_hold(struct capture *c, uint32_t worker, int ring_fd)
 	return 0;
 }
 
+struct passing capture_passing(const struct capture *c)
+{
+	struct edge_bpf *edge = c->programs.edge;
+
+	return (struct passing){ .flows_fd = bpf_map__fd(edge->maps.flows), .passed_fd = bpf_map__fd(edge->maps.passed) };
+}
+
 static int set_view(struct capture *c, struct view *v, char error[EDGE_ERROR_BYTES])
 {
 	struct view *before = c->view;

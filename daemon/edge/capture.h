@@ -9,6 +9,7 @@
 #include "cluster/pair.h"
 #include "cluster/view.h"
 #include "edge/netns.h"
+#include "edge/passing.h"
 #include "net/loop.h"
 
 #include <stdbool.h>
@@ -59,6 +60,8 @@ int capture_remove(const char *pin_directory, char error[EDGE_ERROR_BYTES]);
 int capture_set_listener(struct capture *c, uint32_t worker, int family, int fd);
 /* The ring of a worker for SYNs that are held; once for each. All rings before the first listener: a worker without one gets its SYNs at once. */
 int capture_set_hold(struct capture *c, uint32_t worker, int ring_fd);
+/* The maps of flows, for a hold; the capture's own. */
+struct passing capture_passing(const struct capture *c);
 /* Writes what changed between the view in force and this one, and judges the devices anew where it touches them; takes its own reference.
  * Additions first, removals last; all of it is in the kernel when this returns. 0 or -errno, logged with the reason: the view before stays. A
  * device that can not be attached to is no error here: capture_is_healthy says it. */

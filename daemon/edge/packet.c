@@ -20,6 +20,7 @@ enum {
 };
 
 static_assert(ETH_HLEN + IPV6_BYTES + ICMP_BYTES + SYN_BYTES_MAX == PACKET_BYTES_MAX, "the largest frame");
+static_assert((int)SYN_LINK_BYTES_MAX + (int)SYN_BYTES_MAX <= (int)PACKET_BYTES_MAX, "a SYN with its tags is no larger");
 
 static bool is_v6(const struct syn *s)
 {
@@ -117,7 +118,7 @@ bool packet_is_syn(const struct syn *s)
 	size_t ip_bytes = is_v6(s) ? IPV6_BYTES : (size_t)(s->bytes[0] & 0x0f) * 4;
 	bool is_wide = !addr_is_v4(&s->client.addr);
 
-	if (s->len_bytes > SYN_BYTES_MAX || (s->bytes[0] >> 4 != 4 && !is_v6(s)))
+	if (s->len_bytes > SYN_BYTES_MAX || s->way.link_bytes > SYN_LINK_BYTES_MAX || (s->bytes[0] >> 4 != 4 && !is_v6(s)))
 		return false;
 	if (is_v6(s) != is_wide || addr_is_v4(&s->server.addr) == is_wide)
 		return false;
@@ -129,9 +130,9 @@ bool packet_is_syn(const struct syn *s)
 	       s->len_bytes - s->tcp_offset >= TCP_BYTES;
 }
 
-size_t packet_put_syn(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s)
+static void put_syn_ip(uint8_t *ip, const struct syn *s)
 {
-	uint8_t *ip = put_ethernet(dst, macs, is_v6(s)), *tcp = ip + s->tcp_offset;
+	uint8_t *tcp = ip + s->tcp_offset;
 	size_t tcp_bytes = (size_t)s->len_bytes - s->tcp_offset;
 
 	memcpy(ip, s->bytes, s->len_bytes);
@@ -141,7 +142,19 @@ size_t packet_put_syn(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *m
 		finish_ipv4(ip, s->len_bytes);
 	put_u16(tcp + offsetof(struct tcphdr, check), 0);
 	put_u16(tcp + offsetof(struct tcphdr, check), sum_upper(&s->client.addr, &s->server.addr, is_v6(s), IPPROTO_TCP, tcp, tcp_bytes));
+}
+
+size_t packet_put_syn(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s)
+{
+	put_syn_ip(put_ethernet(dst, macs, is_v6(s)), s);
 	return ETH_HLEN + (size_t)s->len_bytes;
+}
+
+size_t packet_put_syn_out(uint8_t dst[PACKET_BYTES_MAX], const struct syn *s)
+{
+	memcpy(dst, s->way.link, s->way.link_bytes);
+	put_syn_ip(dst + s->way.link_bytes, s);
+	return (size_t)s->way.link_bytes + s->len_bytes;
 }
 
 size_t packet_put_reset(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s)

@@ -25,6 +25,8 @@ bool packet_is_syn(const struct syn *s);
 /* Each returns the frame's length. */
 /* The SYN without data. */
 size_t packet_put_syn(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s);
+/* The same by the way that it was about to leave. */
+size_t packet_put_syn_out(uint8_t dst[PACKET_BYTES_MAX], const struct syn *s);
 /* The server's reset. */
 size_t packet_put_reset(uint8_t dst[PACKET_BYTES_MAX], const struct packet_macs *macs, const struct syn *s);
 /* "Destination unreachable" of that code, of whoever says so: an address of the SYN's family. */

@@ -169,10 +169,34 @@ static struct held *held_create(struct pool *p, const struct syn *s)
 /* Once more the SYN of one that is there. */
 static void held_again(struct pool *p, struct held *h, const struct syn *s)
 {
+	bool is_passing;
+
 	h->gap_ms = (uint32_t)(instant_elapsed_ns(h->seen, pool_now(p)) / NS_PER_MS);
 	h->seen = pool_now(p);
+	is_passing = s->may_pass && !h->syn.may_pass;
 	h->syn = *s; /* its timestamp is a new one */
 	if (h->is_released)
+		let_in(p, s);
+	else if (is_passing && h->stream->state == STREAM_WAITING)
+		stream_step(h->stream, STREAM_EV_UNKNOWN); /* the mode is another since: so is the time that it may wait */
+}
+
+/* A tunnel would take a stream of it at once. */
+static bool has_tunnel(const struct pool *p, const struct syn *s)
+{
+	struct view_answer server = view_lookup(p->view, &s->server.addr);
+	uint32_t id = server.kind == VIEW_POD ? server.owner->id : UINT32_MAX;
+
+	return id < p->peers_by_id_count && p->peers_by_id[id] && peer_tunnel(p->peers_by_id[id]);
+}
+
+/* It can not be held. */
+static void not_held(struct pool *p, const struct syn *s)
+{
+	p->counters.syns_unheld++;
+	if (s->may_pass && !has_tunnel(p, s))
+		p->ops->answer_syn(p->ctx, s, &(struct syn_answer){ .kind = SYN_PASS });
+	else
 		let_in(p, s);
 }
 
@@ -194,8 +218,7 @@ void pool_take_syn(struct pool *p, const struct syn *s)
 		held_forget(p, h);
 	h = held_create(p, s);
 	if (!h) {
-		p->counters.syns_unheld++;
-		let_in(p, s);
+		not_held(p, s);
 		return;
 	}
 	p->counters.syns_held++;
@@ -222,7 +245,8 @@ static bool is_end(const struct syn *s, const struct frame_cause *cause)
 	return cause->type == ICMP6_DST_UNREACH;
 }
 
-/* What the client hears. What is not the far side's own word is silence: its kernel tries again, as it would with packets that were lost. */
+/* What the client hears. What is not the far side's own word is silence: its kernel tries again, as it would with packets that were lost. Or the
+ * connection passes, where it may and no tunnel has carried it. */
 static struct syn_answer answer_of(const struct syn *s, enum close_reason reason, const struct frame_cause *cause)
 {
 	if (cause && is_end(s, cause))
@@ -238,6 +262,11 @@ static struct syn_answer answer_of(const struct syn *s, enum close_reason reason
 		return unreachable(s, ICMP_NET_UNREACH, ICMP6_DST_UNREACH_NOROUTE);
 	case REASON_PROHIBITED:
 		return unreachable(s, ICMP_PKT_FILTERED, ICMP6_DST_UNREACH_ADMIN);
+	case REASON_NO_TUNNEL:
+	case REASON_UNKNOWN_ADDRESS:
+	case REASON_NO_RESOURCES:
+	case REASON_OVER_BUDGET:
+		return (struct syn_answer){ .kind = s->may_pass ? SYN_PASS : SYN_SILENCE };
 	default:
 		return (struct syn_answer){ .kind = SYN_SILENCE };
 	}

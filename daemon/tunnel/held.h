@@ -64,7 +64,8 @@ void held_done(struct pool *p); /* streams are gone already */
 void pool_take_syn(struct pool *p, const struct syn *s);
 /* The far side has connected: the client may. */
 void held_release(struct pool *p, struct held *h);
-/* The stream ends before the client's connection was accepted: it is told, if that is the far side's word. cause: the ICMP error that said so; NULL: none. */
+/* The stream ends before the client's connection was accepted: it is told, if that is the far side's word; where no tunnel took it, and it may
+ * pass, it does. cause: the ICMP error that said so; NULL: none. */
 void held_end(struct pool *p, struct held *h, enum close_reason reason, const struct frame_cause *cause);
 
 enum held_found { HELD_NONE, HELD_STREAM, HELD_OVER };

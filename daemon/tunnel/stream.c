@@ -231,6 +231,15 @@ static void stream_check_drained(struct stream *s)
 		stream_set_deadline(s, pool_now(s->pool), DRAIN_CHECK_MS);
 }
 
+/* Until its addresses are known a stream waits STREAM_JUDGE_MS; for a tunnel as long as TCP would for an answer. One that may pass waits for
+ * neither so long. */
+static uint32_t stream_patience_ms(const struct stream *s)
+{
+	if (s->held && s->held->syn.may_pass)
+		return STREAM_PASS_MS;
+	return s->peer ? s->pool->settings->peer_timeout_ms : STREAM_JUDGE_MS;
+}
+
 static void stream_set_state(struct stream *s, enum stream_state state, enum stream_event event)
 {
 	enum stream_state old = s->state;
@@ -242,8 +251,7 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 	}
 	switch (state) {
 	case STREAM_WAITING:
-		/* Until its addresses are known a stream waits STREAM_JUDGE_MS; for a tunnel as long as TCP would for an answer. */
-		stream_set_deadline(s, s->created, s->peer ? s->pool->settings->peer_timeout_ms : STREAM_JUDGE_MS);
+		stream_set_deadline(s, s->created, stream_patience_ms(s));
 		return;
 	case STREAM_JUDGING:
 		stream_set_deadline(s, s->created, STREAM_JUDGE_MS);

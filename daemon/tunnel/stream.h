@@ -22,6 +22,8 @@ struct tunnel;
 enum {
 	/* How long an address may stay unknown: a watch may be 5 s late, and the API server and a busy node need time of their own. */
 	STREAM_JUDGE_MS = 10000,
+	STREAM_PASS_MS =
+		200, /* permissive: so long a SYN that is held waits for a tunnel, and for its addresses to be known, before it passes */
 	STREAM_READ_SMALL_BYTES = 40 * 1024, /* one turn of a light stream; also more than STREAM_LARGE_READ_BYTES */
 	STREAM_LARGE_READ_BYTES =
 		32 * 1024, /* a read that counts as bulk: reads are counted and not bytes, else a fast ping-pong looks like bulk */

@@ -4,6 +4,7 @@
 import contextlib
 import json
 import re
+import struct
 import time
 
 from lib import HERE, run
@@ -34,6 +35,18 @@ def _difference(later, earlier):
 
 def _without(reading, *names):
     return {key: count for key, count in reading.items() if key[0] not in names}
+
+
+def _syn_itself(packet):
+    """What is in a SYN from its sequence number on, but for the checksum, which a pod leaves to its device. Its timestamp is another each time that it is sent."""
+    at = packet.whole.index(struct.pack("!HH", packet.source_port, packet.destination_port))
+    end = at + (packet.whole[at + 12] >> 4) * 4
+    return packet.whole[at + 4:at + 16] + packet.whole[at + 18:end]
+
+
+def first_syns(packets):
+    """{(client, its port): the first SYN of that connection}"""
+    return {(p.source, p.source_port): _syn_itself(p) for p in reversed(packets) if p.is_syn}
 
 
 class Counted:

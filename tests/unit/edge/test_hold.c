@@ -60,11 +60,37 @@ static void what_is_left_out_counts_too(void **state)
 	assert_int_equal(came, 0);
 }
 
+static void the_tag_that_was_beside_the_frame_is_in_it_again(void **state)
+{
+	static const uint8_t plain[14] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00 };
+	static const uint8_t tagged[18] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x81, 0x00, 0x20, 0x05, 0x08, 0x00 };
+	struct edge_syn e = syn_of(1);
+	struct syn_way way;
+
+	(void)state;
+	e.egress_ifindex = 4;
+	e.link_bytes = sizeof(plain);
+	memcpy(e.link, plain, sizeof(plain));
+	take_way(&way, &e);
+	assert_int_equal(way.device, 4);
+	assert_int_equal(way.link_bytes, sizeof(plain));
+	assert_memory_equal(way.link, plain, sizeof(plain));
+	e.vlan_proto_be = htons(0x8100);
+	e.vlan_tci = 0x2005;
+	take_way(&way, &e);
+	assert_int_equal(way.link_bytes, sizeof(tagged));
+	assert_memory_equal(way.link, tagged, sizeof(tagged));
+	e.link_bytes = 0;
+	take_way(&way, &e);
+	assert_int_equal(way.link_bytes, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_flood_leaves_the_worker_time_for_others),
 		cmocka_unit_test(what_is_left_out_counts_too),
+		cmocka_unit_test(the_tag_that_was_beside_the_frame_is_in_it_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

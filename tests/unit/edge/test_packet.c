@@ -106,6 +106,27 @@ static void the_syn_goes_on_with_ipv6_and_its_extension_headers(void **state)
 	assert_true(is_upper_right(ip + 8, ip + 24, 16, 6, ip + 48, 24));
 }
 
+static void the_syn_leaves_by_the_way_that_it_was_about_to(void **state)
+{
+	struct syn s = syn_of_v4();
+	uint8_t frame[PACKET_BYTES_MAX], inside[PACKET_BYTES_MAX];
+
+	(void)state;
+	(void)packet_put_syn(inside, &macs, &s);
+	for (int i = 0; i <= 14; i++)
+		s.way.link[i] = (uint8_t)(0xa0 + i);
+	s.way.link_bytes = 14;
+	assert_int_equal(packet_put_syn_out(frame, &s), 14 + s.len_bytes);
+	assert_memory_equal(frame, s.way.link, 14);
+	assert_memory_equal(frame + 14, inside + 14, s.len_bytes);
+	/* A layer-3 device's. */
+	s.way.link_bytes = 0;
+	assert_int_equal(packet_put_syn_out(frame, &s), s.len_bytes);
+	assert_memory_equal(frame, inside + 14, s.len_bytes);
+	s.way.link_bytes = SYN_LINK_BYTES_MAX + 1;
+	assert_false(packet_is_syn(&s));
+}
+
 static void a_reset_answers_the_syn(void **state)
 {
 	struct syn s = syn_of_v4(), s6 = syn_of_v6();
@@ -199,6 +220,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_syn_goes_on_as_it_was_without_its_data),
 		cmocka_unit_test(the_syn_goes_on_with_ipv6_and_its_extension_headers),
+		cmocka_unit_test(the_syn_leaves_by_the_way_that_it_was_about_to),
 		cmocka_unit_test(a_reset_answers_the_syn),
 		cmocka_unit_test(icmp_quotes_the_syn),
 		cmocka_unit_test(what_does_not_hold_together_is_no_syn),

@@ -565,6 +565,151 @@ static void an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset(void **stat
 	far->is_cut = false;
 }
 
+/* Permissive mode: where no tunnel takes it in time it goes on in the clear. */
+static struct syn take_syn_that_may_pass(const char *client, const char *server, uint32_t seq)
+{
+	struct syn s = { .seq = seq, .may_pass = true };
+
+	assert_int_equal(endpoint_parse(client, &s.client), 0);
+	assert_int_equal(endpoint_parse(server, &s.server), 0);
+	pool_take_syn(near->pool, &s);
+	return s;
+}
+
+static void advance_ms(uint64_t ms)
+{
+	clock_fake_advance(&near->clock, ms * NS_PER_MS);
+	clock_fake_advance(&far->clock, ms * NS_PER_MS);
+	pair_run(&pair, 10);
+}
+
+static void a_syn_that_may_pass_waits_200_ms_for_a_tunnel(void **state)
+{
+	(void)state;
+	far->is_cut = true;
+	take_syn_that_may_pass(CLIENT, SERVER, 1000);
+	advance_ms(STREAM_PASS_MS - 1);
+	assert_int_equal(near->answered, 0);
+	assert_int_equal(near->pool->held.count, 1);
+	advance_ms(1);
+	expect_answer(SYN_PASS);
+	assert_int_equal(near->pool->counters.closed[REASON_NO_TUNNEL], 1);
+	/* A tunnel that comes now has nothing of it. */
+	far->is_cut = false;
+	pair_advance_s(&pair, 3);
+	assert_true(peer_tunnel(container_of(near->pool->peers.next, struct peer, entry)) != NULL);
+	assert_int_equal(far->pool->counters.requested, 0);
+	assert_int_equal(near->answered, 1);
+	/* And has the next. */
+	take_syn_that_may_pass("10.1.0.5:40001", SERVER, 1000);
+	expect_released(1);
+	close(pair_open(&pair, 0, "10.1.0.5:40001", SERVER));
+	close(side_take_pod(far));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+}
+
+static void a_tunnel_in_time_carries_what_may_pass(void **state)
+{
+	(void)state;
+	far->is_cut = true;
+	take_syn_that_may_pass(CLIENT, SERVER, 1000);
+	advance_ms(STREAM_PASS_MS - 1);
+	far->is_cut = false;
+	expect_released(1);
+	advance_ms(STREAM_PASS_MS);
+	close(pair_open(&pair, 0, CLIENT, SERVER));
+	close(side_take_pod(far));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	assert_int_equal(near->answered, 0);
+}
+
+/* A tunnel was there: how long the server takes is its own business. */
+static void what_a_tunnel_has_taken_does_not_pass_however_late_it_is_opened(void **state)
+{
+	(void)state;
+	take_syn_that_may_pass(CLIENT, SERVER, 1000);
+	expect_released(1);
+	close(pair_open(&pair, 0, CLIENT, SERVER));
+	close(side_take_pod(far));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	far->is_cut = true;
+	take_syn_that_may_pass("10.1.0.5:40001", SERVER, 1000);
+	advance_ms(5 * STREAM_PASS_MS);
+	assert_int_equal(only_stream(near)->state, STREAM_OPENING);
+	assert_int_equal(near->answered, 0);
+	far->is_cut = false;
+	expect_released(2);
+	close(pair_open(&pair, 0, "10.1.0.5:40001", SERVER));
+	close(side_take_pod(far));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	assert_int_equal(near->answered, 0);
+	/* And what the server says is what its client hears. */
+	far->connect_pod_error = -ECONNREFUSED;
+	take_syn_that_may_pass("10.1.0.5:40002", SERVER, 1000);
+	assert_true(pair_pump(&pair, is_answered, &(int){ 1 }));
+	assert_int_equal(near->last_answer.kind, SYN_RESET);
+}
+
+static void what_may_pass_passes_where_its_tunnel_is_lost(void **state)
+{
+	(void)state;
+	take_syn_that_may_pass(CLIENT, SERVER, 1000);
+	assert_true(pair_pump(&pair, is_dialing, NULL));
+	far->is_cut = true; /* it makes no other tunnel */
+	near->connect_node_error = -EHOSTUNREACH;
+	tunnel_close(side_tunnel(near), REASON_TUNNEL_LOST, "the test's");
+	assert_int_equal(near->answered, 0);
+	advance_ms(STREAM_PASS_MS);
+	assert_int_equal(near->answered, 1);
+	assert_int_equal(near->last_answer.kind, SYN_PASS);
+	far->is_cut = false;
+}
+
+static void an_address_that_nobody_knows_passes_where_it_may(void **state)
+{
+	(void)state;
+	take_syn_that_may_pass(CLIENT, "10.3.0.1:80", 1000);
+	advance_ms(STREAM_PASS_MS);
+	expect_answer(SYN_PASS);
+	assert_int_equal(near->pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
+}
+
+static void what_can_not_be_held_passes_where_it_may_and_no_tunnel_is_up(void **state)
+{
+	char client[64];
+
+	(void)state;
+	near->connect_node_error = -EHOSTUNREACH;
+	for (int i = 0; i < HELD_SOURCE_MAX; i++) {
+		snprintf(client, sizeof(client), "10.1.0.5:%d", 40000 + i);
+		take_syn_that_may_pass(client, SERVER, 1000);
+	}
+	assert_int_equal(near->answered, 0);
+	take_syn_that_may_pass("10.1.0.5:50000", SERVER, 1000);
+	assert_int_equal(near->answered, 1);
+	assert_int_equal(near->last_answer.kind, SYN_PASS);
+	assert_int_equal(near->released, 0);
+	assert_int_equal(near->pool->counters.syns_unheld, 1);
+	/* All of them, each once. */
+	advance_ms(STREAM_PASS_MS);
+	assert_int_equal(near->answered, HELD_SOURCE_MAX + 1);
+	assert_int_equal(near->pool->held.count, 0);
+}
+
+/* The mode has changed while it waits: its client sends it again. */
+static void a_syn_that_may_pass_now_does_not_wait_for_what_it_waited_for(void **state)
+{
+	(void)state;
+	far->is_cut = true;
+	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
+	advance_ms(1000);
+	assert_int_equal(near->answered, 0);
+	take_syn_that_may_pass(CLIENT, SERVER, 1000);
+	advance_ms(0);
+	expect_answer(SYN_PASS);
+	far->is_cut = false;
+}
+
 static void a_daemon_that_ends_leaves_the_client_to_the_next(void **state)
 {
 	(void)state;
@@ -618,6 +763,13 @@ int main(void)
 		T(a_peer_that_says_that_the_client_has_given_up),
 		T(a_peer_that_says_that_a_syn_was_too_long),
 		T(an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset),
+		T(a_syn_that_may_pass_waits_200_ms_for_a_tunnel),
+		T(a_tunnel_in_time_carries_what_may_pass),
+		T(what_a_tunnel_has_taken_does_not_pass_however_late_it_is_opened),
+		T(what_may_pass_passes_where_its_tunnel_is_lost),
+		T(an_address_that_nobody_knows_passes_where_it_may),
+		T(what_can_not_be_held_passes_where_it_may_and_no_tunnel_is_up),
+		T(a_syn_that_may_pass_now_does_not_wait_for_what_it_waited_for),
 		T(a_daemon_that_ends_leaves_the_client_to_the_next),
 		T(a_pool_ends_with_syns_in_every_state),
 	};
