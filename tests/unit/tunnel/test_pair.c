@@ -117,10 +117,51 @@ static bool both_have_joined(void *ctx)
 	return pair.side[0].heard == PAIR_JOINED && pair.side[1].heard == PAIR_JOINED;
 }
 
-static bool node2_heard_joining(void *ctx)
+/* What the two have heard last; -1: anything. */
+struct hearing {
+	int by_node1, by_node2;
+};
+
+static bool have_heard(void *ctx)
+{
+	const struct hearing *h = ctx;
+
+	return (h->by_node1 < 0 || (int)pair.side[0].heard == h->by_node1) && (h->by_node2 < 0 || (int)pair.side[1].heard == h->by_node2);
+}
+
+static void expect_heard(int by_node1, int by_node2)
+{
+	struct hearing h = { by_node1, by_node2 };
+
+	assert_true(pair_pump(&pair, have_heard, &h));
+}
+
+/* What node2 holds of node1's view and settings; it has one peer. */
+static const struct peer *peer_of_node2(void)
+{
+	return container_of(pair.side[1].pool->peers.next, struct peer, entry);
+}
+
+static bool node2_heard_a_count(void *ctx)
+{
+	return peer_of_node2()->heard.enrolled_count == *(uint32_t *)ctx;
+}
+
+static bool node2_heard_settings(void *ctx)
+{
+	return peer_of_node2()->settings_hash == *(uint64_t *)ctx;
+}
+
+static bool node2_has_a_stream(void *ctx)
 {
 	(void)ctx;
-	return pair.side[1].heard == PAIR_JOINING;
+	return pair.side[1].pool->streams_count == 1;
+}
+
+static bool node2_has_a_foreign_claim(void *ctx)
+{
+	(void)ctx;
+	return pair.side[1].pool->counters.foreign_claims == 1;
 }
 
 static bool has_tunnel(void *ctx)
@@ -148,10 +189,8 @@ static void a_change_is_told_in_a_running_tunnel(void **state)
 	pair.side[0].pair_state = PAIR_NOT_ENROLLED;
 	pair.side[1].pair_state = PAIR_JOINING;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	pair_run(&pair, 20);
-	assert_int_equal(pair.side[1].heard, PAIR_NOT_ENROLLED);
+	expect_heard(PAIR_JOINING, PAIR_NOT_ENROLLED);
 	assert_int_equal(pair.side[1].pair_state, PAIR_JOINING);
-	assert_int_equal(pair.side[0].heard, PAIR_JOINING);
 	/* Its view has found both enrolled; any change of nodes is looked at. */
 	pair.side[0].pair_state = PAIR_JOINING;
 	set_nodes(0, BOTH, NODE1);
@@ -161,8 +200,7 @@ static void a_change_is_told_in_a_running_tunnel(void **state)
 	/* And back. */
 	pair.side[0].pair_state = PAIR_NOT_ENROLLED;
 	set_nodes(0, BOTH, NODE1);
-	pair_run(&pair, 20);
-	assert_int_equal(pair.side[1].heard, PAIR_NOT_ENROLLED);
+	expect_heard(-1, PAIR_NOT_ENROLLED);
 	assert_int_equal(pair.side[1].pair_state, PAIR_JOINED);
 	expect_alive(client, server);
 	close(client);
@@ -177,10 +215,10 @@ static void the_end_of_its_time_is_told(void **state)
 	pair.side[0].pair_state = PAIR_JOINING;
 	pair.side[1].pair_state = PAIR_NOT_ENROLLED;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	assert_true(pair_pump(&pair, node2_heard_joining, NULL));
+	expect_heard(-1, PAIR_JOINING);
 	pair.side[0].pair_state = PAIR_JOINED;
 	pair_advance_s(&pair, 2);
-	assert_int_equal(pair.side[1].heard, PAIR_JOINED);
+	expect_heard(-1, PAIR_JOINED);
 	assert_int_equal(pair.side[1].pair_state, PAIR_NOT_ENROLLED);
 	close(client);
 	close(server);
@@ -216,17 +254,17 @@ static void who_is_enrolled_is_counted_and_hashed(void **state)
 	assert_int_equal(count, 2);
 	assert_memory_equal(hash, both, sizeof(hash));
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	peer = container_of(pair.side[1].pool->peers.next, struct peer, entry);
+	peer = peer_of_node2();
 	assert_int_equal(peer->heard.enrolled_count, 2);
 	assert_memory_equal(peer->heard.enrolled_hash, both, sizeof(both));
 	/* Told anew, although the pair is as it was. */
 	set_nodes(0, BOTH, NODE1);
-	pair_run(&pair, 20);
-	assert_int_equal(peer->heard.enrolled_count, 1);
+	count = 1;
+	assert_true(pair_pump(&pair, node2_heard_a_count, &count));
 	assert_memory_equal(peer->heard.enrolled_hash, first, sizeof(first));
 	set_nodes(0, BOTH, 0);
-	pair_run(&pair, 20);
-	assert_int_equal(peer->heard.enrolled_count, 0);
+	count = 0;
+	assert_true(pair_pump(&pair, node2_heard_a_count, &count));
 	assert_memory_equal(peer->heard.enrolled_hash, none, sizeof(none));
 	close(client);
 	close(server);
@@ -235,22 +273,21 @@ static void who_is_enrolled_is_counted_and_hashed(void **state)
 static void other_settings_are_told_in_the_life_of_a_tunnel(void **state)
 {
 	const struct peer *peer;
+	uint64_t hash = 4711;
 	int client, server;
 
 	(void)state;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	peer = container_of(pair.side[1].pool->peers.next, struct peer, entry);
+	peer = peer_of_node2();
 	assert_int_equal(peer->settings_hash, pair.side[0].pool->settings->settings_hash);
-	pool_set_settings_hash(pair.side[0].pool, 4711);
-	pair_run(&pair, 20);
-	assert_int_equal(peer->settings_hash, 4711);
+	pool_set_settings_hash(pair.side[0].pool, hash);
+	assert_true(pair_pump(&pair, node2_heard_settings, &hash));
 	assert_int_equal(peer->heard.enrolled_count, 2);
 	/* And in the HELLO of the next tunnel. */
 	tunnel_close(side_tunnel(&pair.side[0]), REASON_TUNNEL_LOST, "for a test");
 	pool_want_peer(pair.side[1].pool, view_node_by_name(pair.side[1].view, "node1")->id);
 	assert_true(pair_pump(&pair, has_tunnel, &pair.side[1]));
-	pair_run(&pair, 20);
-	assert_int_equal(peer->settings_hash, 4711);
+	assert_true(pair_pump(&pair, node2_heard_settings, &hash));
 	close(client);
 	close(server);
 }
@@ -378,6 +415,7 @@ static void the_far_node_waits_for_an_ended_owner_too(void **state)
 	/* The source was a pod of another node's that has ended: no claim of a foreign address, it may have moved. */
 	set_entry(1, "10.1.0.5/32", "node2", VIEW_ENTRY_ENDING);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	assert_true(pair_pump(&pair, node2_has_a_stream, NULL));
 	pair_advance_s(&pair, PAIR_LATE_S);
 	assert_false(talk_has_come(&pair.side[1]));
 	set_entry(1, "10.1.0.5/32", "node1", 0);
@@ -386,8 +424,10 @@ static void the_far_node_waits_for_an_ended_owner_too(void **state)
 	expect_alive(client, server);
 	close(client);
 	close(server);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	set_entry(1, "10.1.0.5/32", "node2", VIEW_ENTRY_ENDING);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
+	assert_true(pair_pump(&pair, node2_has_a_stream, NULL));
 	pair_advance_s(&pair, PAIR_JUDGED_S);
 	assert_true(pair_pump(&pair, is_reset, &client));
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
@@ -397,8 +437,9 @@ static void the_far_node_waits_for_an_ended_owner_too(void **state)
 	/* Of a pod that runs elsewhere it is one. */
 	set_entry(1, "10.1.0.5/32", "node2", 0);
 	client = pair_open(&pair, 0, "10.1.0.5:40002", "10.2.0.7:80");
+	assert_true(pair_pump(&pair, node2_has_a_stream, NULL));
 	pair_advance_s(&pair, PAIR_JUDGED_S);
-	assert_int_equal(pair.side[1].pool->counters.foreign_claims, 1);
+	assert_true(pair_pump(&pair, node2_has_a_foreign_claim, NULL));
 	close(client);
 }
 
