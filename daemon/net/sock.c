@@ -89,7 +89,7 @@ static int socket_create(int family)
 	return fd;
 }
 
-/* Urgent data stays in its place in the stream, where a relay can carry it; else the kernel would take the byte out. */
+/* Urgent data stays in its place in the stream, where a read stops before it and can carry it; else the kernel would take the byte out. */
 static int set_urgent_inline(int fd)
 {
 	return set_int(fd, SOL_SOCKET, SO_OOBINLINE, 1);
@@ -365,6 +365,13 @@ int sock_unacked_bytes(int fd)
 	int bytes;
 
 	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -errno;
+}
+
+bool sock_is_at_mark(int fd)
+{
+	int is_there;
+
+	return ioctl(fd, SIOCATMARK, &is_there) == 0 && is_there;
 }
 
 void sock_tune_tunnel(int fd, uint32_t user_timeout_ms)

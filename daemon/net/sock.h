@@ -47,6 +47,8 @@ int sock_error(int fd); /* takes SO_ERROR: 0 or a positive errno */
 void sock_set_reset_on_close(int fd, bool on);
 /* Bytes that were written but not acknowledged by the peer (SIOCOUTQ), or -errno. */
 int sock_unacked_bytes(int fd);
+/* Is the next byte to be read the urgent one, or would it be, if it were here? */
+bool sock_is_at_mark(int fd);
 
 /* Options of a tunnel's socket: TCP_NODELAY, keepalive off (PING does it), TCP_USER_TIMEOUT user_timeout_ms, and retransmission that comes
  * back within a second or two after a cut where the kernel can (TCP_RTO_MAX_MS, since 6.15). What the kernel lacks is left out silently. */

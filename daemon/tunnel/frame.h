@@ -37,6 +37,7 @@ enum frame_type {
 #define FRAME_WINDOW_ASK     0x01 /* limit is lower than one granted before: please give the difference back */
 #define FRAME_WINDOW_ACCEPT  0x02 /* answer of the sender of data: it will not pass limit */
 #define FRAME_PING_ANSWER    0x01
+#define FRAME_DATA_URGENT    0x10 /* the last byte is urgent (RFC 6093); who does not know it hands the byte over in its place */
 
 enum {
 	FRAME_HEAD_BYTES = 8,

@@ -128,10 +128,12 @@ static void on_data(struct tunnel *t, struct link *l, struct stream *s, const st
 		return;
 	}
 	if (l->kind == s->rx_link) {
+		if (f->flags & FRAME_DATA_URGENT)
+			stream_on_urgent(s);
 		turn_deliver(t->pool, s, f->payload, f->len_bytes);
 	} else if (s->rx_link == FRAME_LINK_BULK) {
 		tunnel_broken(t, "DATA on the link that the stream has left");
-	} else if (!stream_stash(s, f->payload, f->len_bytes)) {
+	} else if (!stream_stash(s, f->payload, f->len_bytes, f->flags & FRAME_DATA_URGENT)) {
 		streams_consumed(t, s->rx.received - s->rx.delivered - s->queue.len_bytes - stashed(s));
 		stream_fail(s, REASON_NO_RESOURCES);
 	}

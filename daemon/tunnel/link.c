@@ -297,7 +297,7 @@ void link_commit(struct link *l, size_t len_bytes)
 	l->tx_fill += (uint32_t)len_bytes;
 }
 
-ssize_t link_read_data(struct link *l, int fd, uint32_t stream, size_t max_bytes, size_t *ret_wanted)
+ssize_t link_read_data(struct link *l, int fd, uint32_t stream, uint8_t flags, size_t max_bytes, size_t *ret_wanted)
 {
 	struct iovec part[LINK_RECORDS_MAX];
 	int parts = 0;
@@ -331,7 +331,7 @@ ssize_t link_read_data(struct link *l, int fd, uint32_t stream, size_t max_bytes
 	for (int i = 0; left; i++) {
 		size_t len = left < part[i].iov_len ? left : part[i].iov_len;
 
-		frame_put_head(l->tx + l->tx_end + TLS_HEAD_BYTES + l->tx_fill, FRAME_DATA, 0, (uint16_t)len, stream);
+		frame_put_head(l->tx + l->tx_end + TLS_HEAD_BYTES + l->tx_fill, FRAME_DATA, flags, (uint16_t)len, stream);
 		l->tx_fill += FRAME_HEAD_BYTES + (uint32_t)len;
 		left -= len;
 		if (l->tx_fill == TLS_PLAIN_MAX)

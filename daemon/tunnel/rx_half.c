@@ -27,6 +27,7 @@ static void stream_delivered(struct stream *s, size_t len_bytes)
 static void stream_write_failed(struct stream *s)
 {
 	s->is_write_failed = true;
+	s->urgent_end = 0;
 	stream_delivered(s, s->queue.len_bytes);
 	queue_done(&s->queue);
 	if (s->tx_half != HALF_OPEN || window_sender_room(&s->tx) == 0 || !s->tunnel) {
@@ -69,13 +70,53 @@ static ssize_t pod_write(int fd, const struct iovec *part, int parts)
 	return n;
 }
 
+/* The first of these parts, with no more than so many bytes. Returns their number. */
+static int cut_parts(struct iovec *part, int parts, uint64_t max_bytes)
+{
+	for (int i = 0; i < parts; i++) {
+		if (part[i].iov_len >= max_bytes) {
+			part[i].iov_len = (size_t)max_bytes;
+			return i + 1;
+		}
+		max_bytes -= part[i].iov_len;
+	}
+	return parts;
+}
+
+/* The urgent byte is sent alone: the kernel marks the last byte that a call took, and may take less than all. */
+static ssize_t write_urgent(struct stream *s, const uint8_t *byte)
+{
+	ssize_t n;
+
+	do {
+		n = send(s->source.fd, byte, 1, MSG_OOB | MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n > 0)
+		s->urgent_end = 0;
+	return n;
+}
+
+/* One write of what lies at the head of the queue: up to an urgent byte, or that byte. */
+static ssize_t write_queue(struct stream *s)
+{
+	struct iovec part[QUEUE_PARTS];
+	int parts = queue_peek(&s->queue, part, QUEUE_PARTS);
+	uint64_t before;
+
+	if (s->urgent_end) {
+		before = s->urgent_end - 1 - s->rx.delivered;
+		if (!before)
+			return write_urgent(s, part[0].iov_base);
+		parts = cut_parts(part, parts, before);
+	}
+	return pod_write(s->source.fd, part, parts);
+}
+
 void stream_flush_queue(struct stream *s)
 {
 	silence_speak(s);
 	while (s->queue.len_bytes && !s->is_write_blocked) {
-		struct iovec part[QUEUE_PARTS];
-		int parts = queue_peek(&s->queue, part, QUEUE_PARTS);
-		ssize_t n = pod_write(s->source.fd, part, parts);
+		ssize_t n = write_queue(s);
 
 		if (n < 0) {
 			if (errno == EAGAIN)
@@ -100,7 +141,7 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 		return;
 	}
 	silence_speak(s);
-	if (s->state == STREAM_OPEN && !s->queue.len_bytes && !s->is_write_blocked) {
+	if (s->state == STREAM_OPEN && !s->queue.len_bytes && !s->is_write_blocked && !s->urgent_end) {
 		n = pod_write(s->source.fd, part, parts);
 		if (n < 0 && errno != EAGAIN) {
 			stream_delivered(s, len_bytes);
@@ -133,7 +174,13 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 		stream_flush_queue(s);
 }
 
-bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes)
+void stream_on_urgent(struct stream *s)
+{
+	if (!s->is_write_failed)
+		s->urgent_end = s->rx.received;
+}
+
+bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes, bool is_urgent)
 {
 	if (!s->stash) {
 		s->stash = malloc(sizeof(*s->stash));
@@ -141,13 +188,19 @@ bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes)
 			return false;
 		queue_init(s->stash);
 	}
-	return queue_append(s->stash, bytes, len_bytes) == 0;
+	if (queue_append(s->stash, bytes, len_bytes))
+		return false;
+	if (is_urgent)
+		s->stash_urgent = s->stash->len_bytes;
+	return true;
 }
 
 void stream_on_switch(struct stream *s, enum frame_link link)
 {
 	s->rx_link = link;
 	if (s->stash) {
+		if (s->stash_urgent && !s->is_write_failed)
+			s->urgent_end = s->rx.received - s->stash->len_bytes + s->stash_urgent;
 		queue_splice(&s->queue, s->stash);
 		free(s->stash);
 		s->stash = NULL;

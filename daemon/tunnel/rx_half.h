@@ -8,8 +8,10 @@
 
 /* Data in order; the bytes were checked against the window. Parts lie in the link's buffer. */
 void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_t len_bytes);
-/* Puts data aside that came before the SWITCH. false: no memory. */
-bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes);
+/* The last byte that was received is urgent: said before it is delivered. */
+void stream_on_urgent(struct stream *s);
+/* Puts data aside that came before the SWITCH; its last byte may be urgent. false: no memory. */
+bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes, bool is_urgent);
 void stream_on_end(struct stream *s); /* rx.received is the final offset */
 void stream_on_switch(struct stream *s, enum frame_link link);
 void stream_on_window(struct stream *s, uint8_t flags, const struct frame_window *m); /* may fail the tunnel */

@@ -410,8 +410,9 @@ static void stream_on_event(struct loop_source *src, uint32_t events)
 	}
 	if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		s->is_read_ready = true;
-	/* A read stops short before an urgent byte, with more behind it. */
-	if (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	if (events & EPOLLPRI)
+		s->is_read_urgent = true;
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		s->is_read_ending = true;
 	/* A reset shows only when it is read. Where nothing can be read now (no tunnel, no credit, our half is over) it is acted upon at once. */
 	if (events & EPOLLERR) {

@@ -105,7 +105,8 @@ struct stream {
 	uint8_t tx_half, rx_half; /* pod to tunnel, tunnel to pod */
 	uint8_t tx_link, rx_link; /* enum frame_link: where data of that direction goes now */
 	bool is_read_ready;       /* the pod's socket may have more; edge-triggered */
-	bool is_read_ending;      /* an end, an error or urgent data was announced: a short read is not the last */
+	bool is_read_ending;      /* an end or an error was announced: a short read is not the last */
+	bool is_read_urgent;      /* an urgent byte was announced: a read stops before it, and it is read alone */
 	bool is_pod_failed;       /* an error was announced; it shows when all that came before it is read */
 	bool is_write_blocked;
 	bool is_write_failed; /* the pod takes nothing any more */
@@ -128,8 +129,11 @@ struct stream {
 	uint32_t large_bytes;    /* in large reads since large_since */
 	struct instant large_since, created;
 	uint64_t end_offset; /* of END, while rx_half is HALF_DRAINING or is_stash_ended */
+	uint64_t
+		urgent_end; /* offset behind the urgent byte that the pod has still to get; 0: none. A later one takes its place, as in TCP */
 	struct queue queue;  /* received, not taken by the pod yet */
 	struct queue *stash; /* came on the bulk link before the SWITCH; NULL: none */
+	size_t stash_urgent; /* so much of it up to and with an urgent byte; 0: none */
 	uint8_t nonce[FRAME_NONCE_BYTES], peer_nonce[FRAME_NONCE_BYTES];
 	struct frame_cause cause; /* of an attempt that failed; type 0: no ICMP error */
 };

@@ -105,13 +105,23 @@ static void stream_pod_ended(struct stream *s)
 size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes)
 {
 	size_t wanted = 0, room = window_sender_room(&s->tx);
+	uint8_t flags = 0;
 	ssize_t n;
 
-	n = link_read_data(l, s->source.fd, s->id, room < max_bytes ? room : max_bytes, &wanted);
+	if (room > max_bytes)
+		room = max_bytes;
+	/* The kernel ends a read before an urgent byte, and then it is announced; the first read of all comes before any announcement. */
+	if ((s->is_read_urgent || !s->tx.sent) && sock_is_at_mark(s->source.fd)) {
+		room = 1;
+		flags = FRAME_DATA_URGENT;
+	}
+	n = link_read_data(l, s->source.fd, s->id, flags, room, &wanted);
 	if (n > 0) {
 		window_sender_sent(&s->tx, (uint64_t)n);
 		stream_note_read(s, l, (size_t)n);
-		if ((size_t)n < wanted && !s->is_read_ending)
+		if (flags)
+			s->is_read_urgent = false;
+		if ((size_t)n < wanted && !s->is_read_ending && !s->is_read_urgent)
 			s->is_read_ready = false;
 		stream_update_turn(s);
 		if (s->is_pod_failed && window_sender_room(&s->tx) == 0)
@@ -122,6 +132,8 @@ size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes)
 		stream_pod_ended(s);
 	} else if (n == -EAGAIN || n == -EINTR) {
 		s->is_read_ready = n == -EINTR;
+		if (n == -EAGAIN)
+			s->is_read_urgent = false; /* the byte is still on its way: it is announced again */
 		stream_update_turn(s);
 	} else if (n != -ENOBUFS) {
 		stream_fail(s, reason_from_errno((int)-n));

@@ -65,6 +65,14 @@ static void connection_forget(struct connection *c)
 	*c = (struct connection){ .fd = { -1, -1 } };
 }
 
+/* An urgent byte stays among the others. */
+static void read_inline(int fd)
+{
+	int one = 1;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one)), 0);
+}
+
 static void connection_open(struct connection *c)
 {
 	int from = (int)chance(2);
@@ -79,6 +87,7 @@ static void connection_open(struct connection *c)
 	c->is_in_use = true;
 	c->number = ++numbers;
 	c->fd[0] = pair_open(&pair, from, client, server);
+	read_inline(c->fd[0]);
 	if (send(c->fd[0], &c->number, sizeof(c->number), MSG_NOSIGNAL) != sizeof(c->number))
 		connection_forget(c);
 }
@@ -89,8 +98,10 @@ static void take_pods(void)
 	for (int i = 0; i < 2; i++) {
 		int fd;
 
-		while ((fd = side_take_pod(&pair.side[i])) >= 0)
+		while ((fd = side_take_pod(&pair.side[i])) >= 0) {
+			read_inline(fd);
 			unnamed[unnamed_count++] = fd;
+		}
 	}
 	for (int i = 0; i < unnamed_count; i++) {
 		uint32_t number;
@@ -131,7 +142,7 @@ static void send_some(struct connection *c, int sender)
 		return;
 	for (size_t i = 0; i < len; i++)
 		bytes[i] = pattern(c->number, sender, w->sent + i);
-	n = send(c->fd[sender], bytes, len, MSG_NOSIGNAL);
+	n = send(c->fd[sender], bytes, len, MSG_NOSIGNAL | (chance(4) ? 0 : MSG_OOB));
 	if (n > 0)
 		w->sent += (size_t)n;
 	else if (errno != EAGAIN)

@@ -265,6 +265,13 @@ static size_t data_1(uint8_t *dst)
 	return FRAME_HEAD_BYTES + 100;
 }
 
+static size_t urgent_data(uint8_t *dst)
+{
+	frame_put_head(dst, FRAME_DATA, FRAME_DATA_URGENT | 0xe0, 4, 1);
+	memcpy(dst + FRAME_HEAD_BYTES, "abc!", 4);
+	return FRAME_HEAD_BYTES + 4;
+}
+
 static size_t unknown_critical(uint8_t *dst)
 {
 	frame_put_head(dst, 0x55, 0, 0, 0);
@@ -463,6 +470,29 @@ static void unknown_ignorable_frame_and_late_frames_are_harmless(void **state)
 	assert_int_equal(liar.resets, 0); /* a reset is not answered */
 }
 
+/* This implementation sends an urgent byte alone; another may send it behind others. */
+static void urgent_data_is_urgent_in_its_last_byte(void **state)
+{
+	char byte = 0;
+	int pod;
+
+	(void)state;
+	liar_start(true);
+	put(open_1);
+	put(urgent_data);
+	put(data_1);
+	assert_int_equal(link_flush(liar.link), 0);
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
+	pod = side_take_pod(&pair.side[1]);
+	talk_expect(&pair, pod, "abc");
+	assert_int_equal(talk_wait(&pair, pod), 1); /* what is behind it */
+	assert_int_equal(recv(pod, &byte, 1, MSG_OOB), 1);
+	assert_int_equal(byte, '!');
+	talk_expect(&pair, pod, "xxxxxxxxxx");
+	close(pod);
+	assert_false(liar.is_gone);
+}
+
 static size_t pair_of_a_later_version(uint8_t *dst)
 {
 	frame_put_head(dst, FRAME_PAIR, 0x10, 40, 0);
@@ -615,6 +645,7 @@ int main(void)
 		T(frame_beyond_its_record),
 		T(unknown_critical_frame),
 		T(unknown_ignorable_frame_and_late_frames_are_harmless),
+		T(urgent_data_is_urgent_in_its_last_byte),
 		T(what_it_says_of_the_pair_is_taken_or_refused),
 		T(pair_before_hello),
 		T(a_peer_that_does_not_read_its_refusals),

@@ -3,16 +3,19 @@
 #include "talk.h"
 
 #include "base/log.h"
+#include "tunnel/rx_half.h"
 #include "tunnel/streams.h"
 #include "unit/pki.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -726,20 +729,227 @@ static void a_reset_behind_data_is_passed_on_once_the_window_is_full(void **stat
 	close(server);
 }
 
-static void urgent_data_does_not_stop_a_stream(void **state)
+/* --- urgent data --- */
+
+/* Side i has got so many bytes of its only stream. */
+struct received {
+	int side;
+	uint64_t bytes;
+};
+
+static bool has_received(void *ctx)
+{
+	const struct received *wanted = ctx;
+
+	return pair.side[wanted->side].pool->streams_count == 1 && stream_of(wanted->side)->rx.received == wanted->bytes;
+}
+
+static bool polls(int fd, short event)
+{
+	struct pollfd p = { .fd = fd, .events = event };
+
+	return poll(&p, 1, 0) == 1 && p.revents & event;
+}
+
+/* ctx: the descriptor. */
+static bool has_urgent(void *ctx)
+{
+	return polls(*(int *)ctx, POLLPRI);
+}
+
+static bool has_end(void *ctx)
+{
+	return polls(*(int *)ctx, POLLRDHUP);
+}
+
+static bool takes_more(void *ctx)
+{
+	return polls(*(int *)ctx, POLLOUT);
+}
+
+static void send_urgent(int fd, char byte)
+{
+	assert_int_equal(send(fd, &byte, 1, MSG_OOB | MSG_NOSIGNAL), 1);
+}
+
+/* Reads so many bytes, then stands at the mark of this urgent byte. Reading takes nothing beyond it, and skips it. */
+static void expect_urgent(int fd, size_t before, char byte)
+{
+	char got = 0;
+	int is_at_mark = 0;
+
+	expect_bytes(fd, before);
+	assert_true(pair_pump(&pair, has_urgent, &fd));
+	assert_int_equal(ioctl(fd, SIOCATMARK, &is_at_mark), 0);
+	assert_true(is_at_mark);
+	assert_int_equal(recv(fd, &got, 1, MSG_OOB), 1);
+	assert_int_equal(got, byte);
+}
+
+static void an_urgent_byte_keeps_its_mark(void **state)
+{
+	int end[2];
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &end[0], &end[1]);
+	carry(end[0], end[1], 100);
+	for (int from = 0; from < 2; from++) {
+		send_bytes(end[from], 50);
+		send_urgent(end[from], '!');
+		send_bytes(end[from], 70);
+		expect_urgent(end[!from], 50, '!');
+		expect_bytes(end[!from], 70);
+		carry(end[from], end[!from], 100);
+		assert_false(stream_of(from)->is_read_urgent);
+		assert_int_equal(stream_of(!from)->urgent_end, 0);
+	}
+	close(end[0]);
+	close(end[1]);
+}
+
+static void an_urgent_byte_may_be_the_first_and_the_last(void **state)
+{
+	int client, server;
+	char byte;
+
+	(void)state;
+	/* The server is not connected yet. */
+	pair.side[1].connect_pod_error = -EADDRNOTAVAIL;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	send_urgent(client, '1');
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 1 }));
+	pair.side[1].connect_pod_error = 0;
+	clock_fake_advance(&pair.side[1].clock, 10 * NS_PER_MS);
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	expect_urgent(server, 0, '1');
+	send_urgent(client, '2');
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	expect_urgent(server, 0, '2');
+	assert_true(pair_pump(&pair, has_end, &server));
+	assert_int_equal(recv(server, &byte, 1, 0), 0);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+}
+
+static void an_urgent_byte_waits_for_a_pod_that_does_not_read(void **state)
+{
+	char block[65536] = { 0 };
+	size_t before = 0;
+	int client, server, idle = 0;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	while (idle < 200) {
+		ssize_t n = send(client, block, sizeof(block), MSG_NOSIGNAL);
+
+		before += n > 0 ? (size_t)n : 0;
+		idle = n > 0 ? 0 : idle + 1;
+		pair_run(&pair, 1);
+	}
+	assert_true(stream_of(1)->is_write_blocked);
+	expect_bytes(server, before / 2);
+	assert_true(pair_pump(&pair, takes_more, &client));
+	send_urgent(client, '!');
+	send_bytes(client, 1000);
+	expect_urgent(server, before - before / 2, '!');
+	expect_bytes(server, 1000);
+	close(client);
+	close(server);
+}
+
+static void an_urgent_byte_lies_in_the_queue_of_a_blocked_pod(void **state)
+{
+	struct stream *to;
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100);
+	to = stream_of(1);
+	to->is_write_blocked = true; /* as by a pod that takes nothing */
+	send_bytes(client, 300);
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 400 }));
+	send_urgent(client, 'a');
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 401 }));
+	send_bytes(client, 5000);
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 5401 }));
+	assert_int_equal(to->urgent_end, 401);
+	assert_int_equal(to->queue.len_bytes, 5301);
+	to->is_write_blocked = false;
+	stream_flush_queue(to);
+	assert_int_equal(to->urgent_end, 0);
+	expect_urgent(server, 300, 'a');
+	expect_bytes(server, 5000);
+	/* A later one takes the place of one that still waits: its byte is one among the others then. */
+	to->is_write_blocked = true;
+	send_urgent(client, 'b');
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 5402 }));
+	send_bytes(client, 10);
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 5412 }));
+	send_urgent(client, 'c');
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 5413 }));
+	to->is_write_blocked = false;
+	stream_flush_queue(to);
+	expect_urgent(server, 11, 'c');
+	carry(client, server, 100);
+	close(client);
+	close(server);
+}
+
+static void an_urgent_byte_on_the_new_link_overtakes_data_on_the_old_one(void **state)
+{
+	struct stream *from, *to;
+	struct link *light;
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100);
+	tunnel_want_bulk(side_tunnel(&pair.side[0]));
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[1]));
+	from = stream_of(0);
+	to = stream_of(1);
+	nearly_bulk(from);
+	from->tx.limit += 65536;
+	to->rx.limit += 65536;
+	/* Node 2 hears nothing on the light link for a while. */
+	light = side_tunnel(&pair.side[1])->link[FRAME_LINK_LIGHT];
+	loop_remove(pair.side[1].loop, &light->source);
+	send_bytes(client, STREAM_LARGE_READ_BYTES);
+	assert_true(pair_pump(&pair, is_on_bulk, from));
+	send_bytes(client, 1000);
+	send_urgent(client, '!');
+	send_bytes(client, 500);
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 100 + 1501 }));
+	assert_int_equal(to->stash_urgent, 1001);
+	assert_int_equal(to->urgent_end, 0);
+	assert_int_equal(loop_add(pair.side[1].loop, &light->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), 0);
+	expect_urgent(server, STREAM_LARGE_READ_BYTES + 1000, '!');
+	expect_bytes(server, 500);
+	carry(client, server, 100);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+}
+
+static void an_urgent_byte_for_a_pod_that_takes_nothing_any_more_is_dropped(void **state)
 {
 	int client, server;
 
 	(void)state;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	carry(client, server, 100);
-	/* A read stops at the urgent byte, with more behind it. */
-	send_bytes(client, 50);
-	assert_int_equal(send(client, "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
-	send_bytes(client, 50);
-	expect_bytes(server, 101);
+	stream_of(1)->is_write_blocked = true;
+	send_bytes(client, 100);
+	send_urgent(client, '!');
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 201 }));
+	talk_reset(server);
+	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	close(client);
-	close(server);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
 static bool is_dialing(void *ctx)
@@ -808,7 +1018,12 @@ int main(void)
 		T(a_node_that_ends_takes_no_new_tunnel),
 		T(a_reset_is_passed_on_although_the_far_pod_does_not_read),
 		T(a_reset_behind_data_is_passed_on_once_the_window_is_full),
-		T(urgent_data_does_not_stop_a_stream),
+		T(an_urgent_byte_keeps_its_mark),
+		T(an_urgent_byte_may_be_the_first_and_the_last),
+		T(an_urgent_byte_waits_for_a_pod_that_does_not_read),
+		T(an_urgent_byte_lies_in_the_queue_of_a_blocked_pod),
+		T(an_urgent_byte_on_the_new_link_overtakes_data_on_the_old_one),
+		T(an_urgent_byte_for_a_pod_that_takes_nothing_any_more_is_dropped),
 		T(a_client_port_that_the_last_connection_still_holds_is_waited_for),
 		T(a_client_port_that_stays_in_use_is_refused_in_the_end),
 	};
