@@ -2,11 +2,12 @@
 """A pod falls silent: its node finds out, and what the other pod sends meanwhile is as lost as it would be on the wire, until the silent one answers again."""
 
 import contextlib
+import pathlib
 import socket
 
 import pytest
 
-from lib import DEADLINE_S, wait_for
+from lib import DEADLINE_S, run, wait_for
 from load import open_pair
 from mesh import Mesh
 from traffic import ending, outcome, read_exactly
@@ -36,6 +37,22 @@ def dropped(daemon):
 
 def wait_for_more(value, before, what):
     wait_for(lambda: value() > before, lambda: f"{what}: {value()}")
+
+
+@contextlib.contextmanager
+def gives_up_soon(daemon):
+    """The kernel of its private namespace, in which the workers' threads live, sends to a pod 4 times and not 15 times."""
+    tasks = pathlib.Path(f"/proc/{daemon.process.pid}/task")
+    private = next(task for task in tasks.iterdir() if (task / "ns/net").readlink() != (tasks.parent / "ns/net").readlink())
+
+    def retries(count):
+        run("nsenter", f"--net={private}/ns/net", "sysctl", "-qw", f"net.ipv4.tcp_retries2={count}")
+
+    retries(4)
+    try:
+        yield
+    finally:
+        retries(15)
 
 
 @pytest.mark.parametrize("gone", ("server", "client"))
@@ -91,3 +108,20 @@ def test_nothing_is_left_of_a_connection_that_its_pod_gave_up(mesh, version):
             for daemon in mesh.daemons:
                 wait_for(lambda daemon=daemon: not daemon.streams(), "the stream to be gone", timeout=2 * DEADLINE_S)
         assert ending(there) == "ECONNRESET"
+
+
+@pytest.mark.parametrize("gone", ("server", "client"))
+def test_a_node_that_gives_its_pod_up_says_so(mesh, version, gone):
+    """The other pod, which has nothing under way that could time out, is reset, and both nodes know why and whose silence it was."""
+    a1, b1 = mesh.net.a1, mesh.net.b1
+    node = mesh.two if gone == "server" else mesh.one
+    with contextlib.ExitStack() as stack, gives_up_soon(node):
+        here, there = open_pair(a1, b1, version, stack)
+        client = here.getsockname()
+        pod, other, left = (b1, a1, here) if gone == "server" else (a1, b1, there)
+        with silent(mesh, pod, other, version):
+            left.sendall(b"?")
+            assert ending(left) == "ECONNRESET"
+        for daemon in mesh.daemons:
+            ended = [s for s in daemon.show("streams", "--ended")["streams"] if s["client"].endswith(f":{client[1]}") and s["reason"] == "timed_out"]
+            assert [s["by"] for s in ended] == [gone], ended
