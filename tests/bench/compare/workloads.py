@@ -4,7 +4,6 @@
 import abc
 import contextlib
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -18,7 +17,7 @@ from .crowd import Crowd
 from .subjects import Culvert, cpu_s, pss_kib, strangers
 from .topology import BODIES, BULK, CONNECTIONS, HTTP, PINGPONG
 
-SOCKET_CACHES = re.compile(r"(tw_sock_|request_sock_)?TCP|sock_inode_cache|filp|eventpoll_|skbuff_")
+SOCKET_CACHES = re.compile(r"(TCP|TCPv6|sock_inode_cache|filp)$")
 IDLE_S = 30  # so often a tunnel without streams asks whether the other side lives
 FLOWING_BYTES = 20 << 20  # a bulk stream that has moved so much is under way
 
@@ -201,14 +200,13 @@ def socket_caches():
 
 
 def kernel_kib():
-    """What the kernel holds for sockets and threads, as far as it can be told: that of the whole machine. Its other caches follow what others do."""
+    """What the kernel holds for sockets, their files, and threads' stacks, on the whole machine. Not buffers, which are empty on an idle connection, and not what
+    other parts of the kernel have in the same caches, such as epoll's entries."""
     for name in socket_caches():
         with contextlib.suppress(OSError):  # what was freed and is still at hand would count as used
             pathlib.Path("/sys/kernel/slab", name, "shrink").write_text("1")
-    total = sum(socket_caches().values())
     threads = re.search(r"^KernelStack:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text(), re.MULTILINE)[1]
-    buffers = re.search(r"^TCP:.* mem (\d+)", pathlib.Path("/proc/net/sockstat").read_text(), re.MULTILINE)[1]
-    return total // 1024 + int(threads) + int(buffers) * os.sysconf("SC_PAGE_SIZE") // 1024
+    return sum(socket_caches().values()) // 1024 + int(threads)
 
 
 def used_while_idle(subject, seconds):
