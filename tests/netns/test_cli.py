@@ -231,7 +231,7 @@ def test_help_and_version_are_no_faults():
 
 def test_culvertctl_says_by_its_exit_status_what_came_out(mesh):
     one = mesh.one
-    for words in (["status"], ["peers"], ["peers", "node2"], ["streams"], ["certs"], ["counters"], ["check"], ["top", "--rounds", "1"]):
+    for words in (["status"], ["peers"], ["peers", "node2"], ["streams"], ["streams", "--ended"], ["certs"], ["counters"], ["check"], ["top", "--rounds", "1"]):
         done = one.ctl(*words, check=False)
         assert (done.returncode, done.stderr) == (0, ""), words
         assert done.stdout
