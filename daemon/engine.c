@@ -112,10 +112,10 @@ static int connect_node(void *ctx, const struct endpoint *dst, bool *ret_pending
 	return fd;
 }
 
-static int connect_pod(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending)
+static int connect_pod(void *ctx, const struct endpoint *client, const struct endpoint *server, bool is_ack_late, bool *ret_pending)
 {
 	(void)ctx;
-	return sock_connect_transparent(client, server, ret_pending);
+	return sock_connect_transparent(client, server, is_ack_late, ret_pending);
 }
 
 static void peer_reach(void *ctx, const char *node, struct pair_reach reach)

@@ -231,7 +231,7 @@ static int set_icmp_queue(int fd, int family, bool is_on)
 	return family == AF_INET ? set_int(fd, IPPROTO_IP, IP_RECVERR, is_on) : set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, is_on);
 }
 
-int sock_connect_transparent(const struct endpoint *source, const struct endpoint *dst, bool *ret_pending)
+int sock_connect_transparent(const struct endpoint *source, const struct endpoint *dst, bool is_ack_late, bool *ret_pending)
 {
 	int family = endpoint_family(dst);
 	int fd, rc;
@@ -251,6 +251,9 @@ int sock_connect_transparent(const struct endpoint *source, const struct endpoin
 		rc = set_reset_on_close(fd, true);
 	if (rc == 0)
 		rc = set_icmp_queue(fd, family, true);
+	/* What makes a listener wait for data makes who connects keep back the ACK of the SYN-ACK, as the kernel's delayed ACK. */
+	if (rc == 0 && is_ack_late)
+		rc = set_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
 	if (rc == 0)
 		rc = bind_to(fd, source);
 	if (rc == 0)
@@ -294,6 +297,11 @@ bool sock_take_icmp(int fd, uint8_t *ret_type, uint8_t *ret_code, struct addr *r
 void sock_connected_transparent(int fd, const struct endpoint *dst)
 {
 	(void)set_icmp_queue(fd, endpoint_family(dst), false);
+}
+
+void sock_send_ack(int fd)
+{
+	(void)set_int(fd, IPPROTO_TCP, TCP_QUICKACK, 1);
 }
 
 /* Errors that accept(2) hands on from the connection itself: that one is gone, the next may be there. */

@@ -29,8 +29,11 @@ int sock_connect(const struct endpoint *source, const struct endpoint *dst, bool
 
 /* The same from an address that is not ours: IP_TRANSPARENT, SO_REUSEADDR, SO_LINGER {1, 0}, TCP_NODELAY. The client pod's address and port
  * are the source. An ICMP error that comes while connect() runs ends it here as it would a moment later. sock_connected_transparent
- * when it has connected. */
-int sock_connect_transparent(const struct endpoint *source, const struct endpoint *dst, bool *ret_pending);
+ * when it has connected.
+ * is_ack_late: the last step of the handshake is kept back until something is sent, sock_send_ack, or for 200 ms (TCP_DELACK_MAX). Until then the
+ * other side has nothing to accept, and a close leaves it without ever having seen the connection. */
+int sock_connect_transparent(const struct endpoint *source, const struct endpoint *dst, bool is_ack_late, bool *ret_pending);
+void sock_send_ack(int fd); /* harmless where none is kept back */
 
 /* For a connection of sock_connect_transparent that failed: the ICMP error that said so. false: none did. */
 bool sock_take_icmp(int fd, uint8_t *ret_type, uint8_t *ret_code, struct addr *ret_from);

@@ -89,6 +89,8 @@ int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *ope
 	s->peer = t->peer;
 	s->id = id;
 	s->is_announced = true;
+	s->is_faithful = !open->is_optimistic;
+	s->is_ack_late = s->is_faithful && t->features & FRAME_FEATURE_TAKEN;
 	memcpy(s->peer_nonce, open->nonce, sizeof(s->peer_nonce));
 	window_sender_init(&s->tx, t->peer_initial_credit);
 	streams_insert(t, s);
@@ -120,7 +122,7 @@ void stream_dial(struct stream *s)
 {
 	struct pool *pool = s->pool;
 	bool is_pending;
-	int fd = pool->ops->connect_pod(pool->ctx, &s->client, &s->server, &is_pending);
+	int fd = pool->ops->connect_pod(pool->ctx, &s->client, &s->server, s->is_ack_late, &is_pending);
 	int r, error;
 
 	if (list_is_linked(&s->place)) {

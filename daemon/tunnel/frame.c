@@ -45,12 +45,12 @@ const char *frame_result_text(enum frame_result r)
 
 /* --- headers --- */
 
-enum stream_rule { STREAM_NEVER, STREAM_ALWAYS, STREAM_EITHER };
+enum stream_rule { STREAM_UNKNOWN, STREAM_NEVER, STREAM_ALWAYS, STREAM_EITHER };
 
 static const struct {
-	uint16_t min_bytes, max_bytes; /* of the payload; max 0: the type is not known */
+	uint16_t min_bytes, max_bytes; /* of the payload */
 	uint8_t flags;                 /* critical ones that are known */
-	uint8_t stream;                /* enum stream_rule */
+	uint8_t stream;                /* enum stream_rule; unknown: the type is */
 } rules[] = {
 	[FRAME_HELLO] = { 1, MESSAGE_MAX, 0, STREAM_NEVER },
 	[FRAME_OPEN] = { 1, MESSAGE_MAX, 0, STREAM_ALWAYS },
@@ -63,6 +63,7 @@ static const struct {
 	[FRAME_WINDOW] = { WINDOW_BYTES, WINDOW_BYTES, FRAME_WINDOW_ASK | FRAME_WINDOW_ACCEPT, STREAM_EITHER },
 	[FRAME_PING] = { PING_BYTES, PING_BYTES, FRAME_PING_ANSWER, STREAM_NEVER },
 	[FRAME_GOAWAY] = { GOAWAY_BYTES, GOAWAY_BYTES + FRAME_TEXT_MAX, 0, STREAM_NEVER },
+	[FRAME_TAKEN] = { 0, 0, 0, STREAM_ALWAYS },
 	[FRAME_PAIR] = { PAIR_BYTES, MESSAGE_MAX, 0, STREAM_NEVER },
 	[FRAME_CAUSE] = { CAUSE_BYTES, CAUSE_BYTES, 0, STREAM_ALWAYS },
 	[FRAME_SILENT] = { SILENT_BYTES, SILENT_BYTES, 0, STREAM_ALWAYS },
@@ -103,7 +104,7 @@ static void put_u64(uint8_t *p, uint64_t v)
 
 static enum frame_result frame_check(const struct frame *f)
 {
-	if (f->type >= sizeof(rules) / sizeof(rules[0]) || !rules[f->type].max_bytes)
+	if (f->type >= sizeof(rules) / sizeof(rules[0]) || rules[f->type].stream == STREAM_UNKNOWN)
 		return FRAME_UNKNOWN_TYPE;
 	if (f->flags & FRAME_FLAGS_CRITICAL & ~rules[f->type].flags)
 		return FRAME_UNKNOWN_FLAG;
@@ -364,6 +365,12 @@ enum frame_result frame_get_opened(const struct frame *f, struct frame_opened *r
 }
 
 /* --- fixed payloads --- */
+
+size_t frame_put_taken(uint8_t *dst, uint32_t stream)
+{
+	frame_put_head(dst, FRAME_TAKEN, 0, 0, stream);
+	return FRAME_HEAD_BYTES;
+}
 
 size_t frame_put_end(uint8_t *dst, uint32_t stream, uint64_t final_offset)
 {

@@ -24,6 +24,7 @@ enum frame_type {
 	FRAME_WINDOW = 8,  /* u64 delivered, u64 limit; stream 0: the whole tunnel */
 	FRAME_PING = 9,    /* u64 token; stream 0 */
 	FRAME_GOAWAY = 10, /* u32 last stream id taken, u16 reason, then UTF-8 text of at most FRAME_TEXT_MAX bytes; stream 0 */
+	FRAME_TAKEN = 11,  /* empty: the client's connection is complete, so the server's may be */
 	FRAME_PAIR =
 		0x81, /* u8 state, u32 enrolled nodes, 16 bytes of hash, u64 settings: what HELLO said of the pair has changed; stream 0 */
 	FRAME_CAUSE = 0x82,  /* u8 type, u8 code, 16 bytes of address: the ICMP error behind the RESET that follows */
@@ -73,8 +74,9 @@ enum frame_result frame_next(const uint8_t *record, size_t len_bytes, size_t *of
 
 enum frame_link { FRAME_LINK_LIGHT = 0, FRAME_LINK_BULK = 1 };
 
-/* Features are bits; a peer uses one only if both have it. None is defined yet but by name. */
+/* Features are bits; a peer uses one only if both have it. */
 #define FRAME_FEATURE_BULK_LINK UINT64_C(0x1) /* a second TLS connection and SWITCH */
+#define FRAME_FEATURE_TAKEN     UINT64_C(0x2)
 
 /* What a node holds true of who is enrolled, and its settings: in HELLO, and in PAIR when it changes. */
 struct frame_pair {
@@ -136,6 +138,7 @@ void frame_put_head(uint8_t *dst, uint8_t type, uint8_t flags, uint16_t len_byte
 size_t frame_put_hello(uint8_t *dst, const struct frame_hello *m);
 size_t frame_put_open(uint8_t *dst, uint32_t stream, const struct frame_open *m);
 size_t frame_put_opened(uint8_t *dst, uint32_t stream, const struct frame_opened *m);
+size_t frame_put_taken(uint8_t *dst, uint32_t stream);
 size_t frame_put_end(uint8_t *dst, uint32_t stream, uint64_t final_offset);
 size_t frame_put_reset(uint8_t *dst, uint32_t stream, const struct frame_reset *m);
 size_t frame_put_cause(uint8_t *dst, uint32_t stream, const struct frame_cause *m);

@@ -12,7 +12,6 @@
 
 enum {
 	GAP_FIRST_MS = 1000, /* RFC 6298's first retransmission timeout */
-	STRAY_AT_ONCE_MS = 1000,
 };
 
 void held_init(struct pool *p)
@@ -29,16 +28,21 @@ void held_init(struct pool *p)
 
 /* --- finding --- */
 
-static struct list *bucket_of(struct held_table *t, const struct endpoint *client, const struct endpoint *server)
+static uint64_t hash_of(const struct held_table *t, const struct endpoint *client, const struct endpoint *server, uint32_t seq)
 {
 	struct {
 		uint64_t salt;
 		struct addr client, server;
 		uint16_t client_port, server_port;
-		uint32_t pad;
-	} key = { t->salt, client->addr, server->addr, client->port, server->port, 0 };
+		uint32_t seq;
+	} key = { t->salt, client->addr, server->addr, client->port, server->port, seq };
 
-	return &t->buckets[hash_bytes(&key, sizeof(key)) & (HELD_BUCKETS - 1)];
+	return hash_bytes(&key, sizeof(key));
+}
+
+static struct list *bucket_of(struct held_table *t, const struct endpoint *client, const struct endpoint *server)
+{
+	return &t->buckets[hash_of(t, client, server, 0) & (HELD_BUCKETS - 1)];
 }
 
 static struct held *held_find(struct held_table *t, const struct endpoint *client, const struct endpoint *server)
@@ -83,26 +87,12 @@ static struct held_source *source_get(struct held_table *t, uint32_t device, con
 	return s;
 }
 
-static bool source_is_straying(const struct held_source *s, struct instant now)
+static void source_put(struct held_source *s)
 {
-	return s->strays && instant_elapsed_ns(s->since, now) < HELD_STRAYS_MS * NS_PER_MS;
-}
-
-static void source_put(struct held_source *s, struct instant now)
-{
-	if (s->count || source_is_straying(s, now))
+	if (s->count)
 		return;
 	list_remove(&s->entry);
 	free(s);
-}
-
-static void source_stray(struct held_source *s, struct instant now)
-{
-	if (!source_is_straying(s, now)) {
-		s->strays = 0;
-		s->since = now;
-	}
-	s->strays++;
 }
 
 /* --- life --- */
@@ -119,8 +109,8 @@ static void held_forget(struct pool *p, struct held *h)
 	p->held.count--;
 	h->source->count--;
 	h->device->count--;
-	source_put(h->source, pool_now(p));
-	source_put(h->device, pool_now(p));
+	source_put(h->source);
+	source_put(h->device);
 	h->garbage.free_fn = held_free;
 	loop_free_later(p->loop, &h->garbage);
 }
@@ -135,7 +125,7 @@ static bool has_room(const struct held_table *t, const struct held_source *sourc
 	return source->count < HELD_SOURCE_MAX && device->count < HELD_MAX - t->count;
 }
 
-/* NULL: it is not held, since there are too many already or its source floods. */
+/* NULL: it is not held, since there are too many already. */
 static struct held *held_create(struct pool *p, const struct syn *s)
 {
 	struct held_source *source = source_get(&p->held, s->device, &s->client.addr),
@@ -143,14 +133,13 @@ static struct held *held_create(struct pool *p, const struct syn *s)
 	struct instant now = pool_now(p);
 	struct held *h = NULL;
 
-	if (source && device && has_room(&p->held, source, device) &&
-	    !(source_is_straying(source, now) && source->strays >= HELD_STRAYS_MAX))
+	if (source && device && has_room(&p->held, source, device))
 		h = calloc(1, sizeof(*h));
 	if (!h) {
 		if (source)
-			source_put(source, now);
+			source_put(source);
 		if (device)
-			source_put(device, now);
+			source_put(device);
 		return NULL;
 	}
 	h->syn = *s;
@@ -200,11 +189,26 @@ static void not_held(struct pool *p, const struct syn *s)
 		let_in(p, s);
 }
 
+static void note_taken(struct held_table *t, const struct syn *s)
+{
+	uint64_t hash = hash_of(t, &s->client, &s->server, s->seq);
+
+	t->taken[hash % HELD_TAKEN_MAX] = hash;
+}
+
+/* It was sent again, and came into the ring just before its connection was accepted: that has its answer already. */
+static bool is_taken(const struct held_table *t, const struct syn *s)
+{
+	uint64_t hash = hash_of(t, &s->client, &s->server, s->seq);
+
+	return t->taken[hash % HELD_TAKEN_MAX] == hash;
+}
+
 void pool_take_syn(struct pool *p, const struct syn *s)
 {
 	struct held *h;
 
-	if (p->is_draining)
+	if (p->is_draining || is_taken(&p->held, s))
 		return;
 	h = held_find(&p->held, &s->client, &s->server);
 	if (h && h->stream && h->syn.seq == s->seq) {
@@ -230,6 +234,15 @@ void held_release(struct pool *p, struct held *h)
 	h->is_released = true;
 	h->released = pool_now(p);
 	let_in(p, &h->syn);
+}
+
+void held_begin_anew(struct pool *p, struct held *h, enum close_reason reason)
+{
+	struct stream *s = h->stream;
+
+	s->held = NULL; /* its end is not the client's */
+	stream_fail(s, reason);
+	stream_held(p, h);
 }
 
 static struct syn_answer unreachable(const struct syn *s, uint8_t code_v4, uint8_t code_v6)
@@ -291,40 +304,38 @@ enum held_found held_accept(struct pool *p, const struct endpoint *client, const
 	if (!h)
 		return HELD_NONE;
 	*ret = h->stream;
+	note_taken(&p->held, &h->syn);
 	held_forget(p, h);
 	return *ret ? HELD_STREAM : HELD_OVER;
 }
 
-static bool is_client_gone(const struct pool *p, const struct held *h, struct instant now)
+bool held_is_late(const struct pool *p)
 {
-	/* While accepting pauses, or more wait than one batch takes, it is we who are late. */
+	/* Accepting pauses, or more wait than one batch takes. */
+	return p->accept_pause.heap_index || p->accept_behind.ns == pool_now(p).ns;
+}
+
+/* Of a SYN that was let in its stream's deadline says so. */
+static bool is_over(const struct pool *p, const struct held *h)
+{
+	struct instant now = pool_now(p);
+
 	if (h->is_released)
-		return !p->accept_pause.heap_index && p->accept_behind.ns != now.ns &&
-		       instant_elapsed_ns(h->released, now) > HELD_HANDSHAKE_MS * NS_PER_MS;
+		return !h->stream && !held_is_late(p) && instant_elapsed_ns(h->released, now) > HELD_OVER_MS * NS_PER_MS;
 	return instant_elapsed_ns(h->seen, now) > (h->gap_ms * UINT64_C(2) + HELD_SILENCE_MS) * NS_PER_MS;
 }
 
 void held_tick(struct pool *p)
 {
-	struct instant now = pool_now(p);
-
 	list_for_each_safe(at, &p->held.all) {
 		struct held *h = container_of(at, struct held, all);
 
-		if (!is_client_gone(p, h, now))
+		if (!is_over(p, h))
 			continue;
-		/* One that was let in long after its SYN came may have given up before, as any client does. */
-		if (h->is_released && instant_elapsed_ns(h->seen, h->released) < STRAY_AT_ONCE_MS * NS_PER_MS)
-			source_stray(h->source, now);
 		if (h->stream)
 			stream_fail(h->stream, REASON_CLIENT_GONE);
 		else
 			held_forget(p, h);
-	}
-	/* A source outlives what was held of it while it strays. */
-	for (uint32_t i = 0; i < HELD_BUCKETS; i++) {
-		list_for_each_safe(at, &p->held.sources[i])
-			source_put(container_of(at, struct held_source, entry), now);
 	}
 }
 
@@ -342,8 +353,4 @@ void held_done(struct pool *p)
 {
 	list_for_each_safe(at, &p->held.all)
 		held_forget(p, container_of(at, struct held, all));
-	for (uint32_t i = 0; i < HELD_BUCKETS; i++) {
-		list_for_each_safe(at, &p->held.sources[i])
-			free(container_of(at, struct held_source, entry));
-	}
 }

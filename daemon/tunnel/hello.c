@@ -43,7 +43,7 @@ void hello_send(struct pool *pool, struct link *l, const uint8_t tunnel_id[16], 
 {
 	struct frame_hello m = {
 		.incarnation = pool->settings->incarnation,
-		.features = FRAME_FEATURE_BULK_LINK,
+		.features = FRAME_FEATURE_BULK_LINK | FRAME_FEATURE_TAKEN,
 		.initial_credit_bytes = WINDOW_INITIAL_BYTES,
 		.streams_max = TUNNEL_STREAMS_MAX,
 		.tunnel_credit_bytes = TUNNEL_CREDIT_MIN_BYTES,

@@ -97,6 +97,19 @@ static void on_opened(struct tunnel *t, struct stream *s, const struct frame *f)
 		tunnel_broken(t, "OPENED for a stream that was not asked for");
 }
 
+static void on_taken(struct tunnel *t, struct stream *s)
+{
+	if (!s || s->state == STREAM_CLOSED)
+		return;
+	if (!s->is_ack_late || !s->has_nonce) {
+		tunnel_broken(t, "TAKEN that nobody waits for");
+		return;
+	}
+	s->is_ack_late = false;
+	if (s->state == STREAM_OPEN)
+		list_append(&t->pool->acks, &s->ack);
+}
+
 /* How much of what was received lies aside, because it came before its SWITCH. */
 static uint64_t stashed(const struct stream *s)
 {
@@ -367,6 +380,9 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 	case FRAME_OPENED:
 		if (s)
 			on_opened(t, s, f);
+		return;
+	case FRAME_TAKEN:
+		on_taken(t, s);
 		return;
 	case FRAME_DATA:
 		on_data(t, l, s, f);

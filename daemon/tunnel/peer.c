@@ -224,6 +224,25 @@ static void peer_hand_over_waiting(struct peer *p, struct tunnel *t)
 	}
 }
 
+/* An attempt whose OPEN a tunnel does not answer, where another one is up: its client has heard nothing yet, and the RESET that goes after its OPEN
+ * ends it there. */
+static void peer_begin_held_anew(struct peer *p)
+{
+	list_for_each(at, &p->tunnels) {
+		struct tunnel *t = container_of(at, struct tunnel, entry);
+
+		if (t->state != TUNNEL_SUSPECT)
+			continue;
+		for (uint32_t i = 0; i < t->buckets_count; i++) {
+			for (struct stream *s = t->buckets[i], *next; s; s = next) {
+				next = s->hash_next;
+				if (s->state == STREAM_OPENING && s->held)
+					held_begin_anew(p->pool, s->held, REASON_PEER_TIMEOUT);
+			}
+		}
+	}
+}
+
 void peer_review_pair(struct peer *p)
 {
 	struct pool *pool = p->pool;
@@ -274,6 +293,7 @@ void peer_tunnel_up(struct peer *p, struct tunnel *t)
 	}
 	p->incarnation = t->incarnation;
 	peer_hand_over_waiting(p, t);
+	peer_begin_held_anew(p);
 	peer_tell(p);
 }
 
@@ -282,8 +302,10 @@ void peer_tunnel_changed(struct peer *p)
 	struct tunnel *t = peer_tunnel(p);
 
 	/* One that is better again takes what waited meanwhile. */
-	if (t)
+	if (t) {
 		peer_hand_over_waiting(p, t);
+		peer_begin_held_anew(p);
+	}
 	peer_tell(p);
 	if (!t && p->is_wanted)
 		peer_connect(p);

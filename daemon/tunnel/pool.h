@@ -27,7 +27,7 @@ struct pool_ops {
 	/* A socket that connects to another node, in the node's namespace. Descriptor, *ret_pending, or -errno. */
 	int (*connect_node)(void *ctx, const struct endpoint *dst, bool *ret_pending);
 	/* A socket that connects to a pod of this node under the client's address, in the private namespace. Descriptor, *ret_pending, or -errno. */
-	int (*connect_pod)(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending);
+	int (*connect_pod)(void *ctx, const struct endpoint *client, const struct endpoint *server, bool is_ack_late, bool *ret_pending);
 	/* A SYN that was held: lets it go on to the listener; answers it in the place of the far side. */
 	void (*release_syn)(void *ctx, const struct syn *s);
 	void (*answer_syn)(void *ctx, const struct syn *s, const struct syn_answer *answer);
@@ -99,6 +99,7 @@ struct pool {
 	struct list rx[2], tx[2]; /* links with work, by enum frame_link */
 	bool is_bulk_tx_next;
 	struct instant light_active, bulk_active; /* when light data, and a bulk link, moved last */
+	struct list acks; /* streams whose server pods are owed the last step of their handshakes, where no data goes with it */
 	struct pool_delivery delivery;
 	struct loop_timer tick, accept_pause, drain_deadline;
 	struct log_limit accept_log, end_log;

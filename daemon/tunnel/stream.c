@@ -71,6 +71,7 @@ struct stream *stream_create(struct pool *pool, enum stream_role role, int fd, c
 	list_init(&s->control);
 	list_init(&s->last);
 	list_init(&s->look);
+	list_init(&s->ack);
 	schedule_entry_init(&s->turn);
 	queue_init(&s->queue);
 	window_receiver_init(&s->rx, WINDOW_INITIAL_BYTES, s->created);
@@ -199,6 +200,7 @@ static void stream_enter_closed(struct stream *s, enum stream_state old, bool is
 	stream_discard(s);
 	schedule_remove(&s->turn);
 	list_remove(&s->control);
+	list_remove(&s->ack);
 	if (list_is_linked(&s->place)) {
 		if (s->role == STREAM_CLIENT_SIDE && s->peer && !t)
 			s->peer->waiting_count--;
@@ -263,6 +265,7 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 		return;
 	case STREAM_ACCEPTING:
 		held_release(s->pool, s->held);
+		stream_set_deadline(s, pool_now(s->pool), HELD_HANDSHAKE_MS);
 		return;
 	case STREAM_DIALING:
 		if (s->source.fd < 0)
@@ -271,6 +274,9 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 			loop_timer_clear(s->pool->loop, &s->deadline);
 		return;
 	case STREAM_OPEN:
+		loop_timer_clear(s->pool->loop, &s->deadline);
+		if (s->role == STREAM_CLIENT_SIDE && s->is_faithful)
+			stream_wants_frames(s, STREAM_SEND_TAKEN);
 		silence_begin(s);
 		s->is_read_ready = true;
 		stream_update_turn(s);
@@ -362,6 +368,12 @@ static void stream_on_deadline(struct loop_timer *t)
 	case STREAM_JUDGING:
 		/* stream_judge left the reason that stands if nothing changes. */
 		stream_fail(s, s->reason);
+		return;
+	case STREAM_ACCEPTING:
+		if (held_is_late(s->pool))
+			stream_set_deadline(s, pool_now(s->pool), HELD_HANDSHAKE_MS);
+		else
+			stream_fail(s, REASON_CLIENT_GONE);
 		return;
 	case STREAM_DIALING:
 		stream_dial(s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tunnel/turn.h"
 
+#include "net/sock.h"
 #include "tunnel/inbound.h"
 #include "tunnel/outbound.h"
 #include "tunnel/rx_half.h"
@@ -53,6 +54,19 @@ static void send_all(struct pool *p, enum frame_link kind, size_t unit, uint32_t
 	list_splice(&p->tx[kind], &batch);
 }
 
+/* Data that came together with TAKEN has taken the ACK along. */
+static void send_acks(struct pool *p)
+{
+	struct list *at;
+
+	while ((at = list_pop(&p->acks))) {
+		struct stream *s = container_of(at, struct stream, ack);
+
+		if (s->rx.delivered == 0 && s->rx_half != HALF_SHUT)
+			sock_send_ack(s->source.fd);
+	}
+}
+
 static bool is_recent(const struct pool *p, struct instant then)
 {
 	return instant_elapsed_ns(then, pool_now(p)) < RECENT_NS;
@@ -66,6 +80,7 @@ enum loop_next turn_run(void *ctx)
 	bool has_rx, has_tx, is_more;
 
 	receive_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
+	send_acks(p);
 	send_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
 	/* One bulk operation, then the light links again: an answer waits for one unit and never for two. */
 	has_rx = !list_is_empty(&p->rx[FRAME_LINK_BULK]);

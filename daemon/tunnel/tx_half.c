@@ -187,6 +187,7 @@ static void stream_put_opened(struct stream *s, struct link *l, uint8_t *dst)
 		opened.mss_bytes = (uint32_t)mss;
 	pool_random(s->pool, s->nonce, sizeof(s->nonce));
 	memcpy(opened.nonce, s->nonce, sizeof(opened.nonce));
+	s->has_nonce = true;
 	link_commit(l, frame_put_opened(dst, s->id, &opened));
 }
 
@@ -224,6 +225,10 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 		return;
 	case STREAM_SEND_SILENT:
 		link_commit(l, frame_put_silent(dst, s->id, s->is_pod_silent));
+		return;
+	case STREAM_SEND_TAKEN:
+		if (s->tunnel->features & FRAME_FEATURE_TAKEN)
+			link_commit(l, frame_put_taken(dst, s->id));
 		return;
 	case STREAM_SEND_END:
 		link_commit(l, frame_put_end(dst, s->id, s->tx.sent));

@@ -40,6 +40,8 @@ static size_t frame_again(const struct frame *f, uint8_t dst[FRAME_CONTROL_MAX])
 		return frame_get_opened(f, &m.opened) == FRAME_OK ? frame_put_opened(dst, f->stream, &m.opened) : 0;
 	case FRAME_DATA:
 		return 0;
+	case FRAME_TAKEN:
+		return frame_put_taken(dst, f->stream);
 	case FRAME_END:
 		return frame_get_end(f, &m.number) == FRAME_OK ? frame_put_end(dst, f->stream, m.number) : 0;
 	case FRAME_RESET:

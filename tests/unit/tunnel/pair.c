@@ -64,13 +64,14 @@ int pair_connect_node(struct side *s, bool *ret_pending)
 	return connect_node(s, NULL, ret_pending);
 }
 
-static int connect_pod(void *ctx, const struct endpoint *client, const struct endpoint *server, bool *ret_pending)
+static int connect_pod(void *ctx, const struct endpoint *client, const struct endpoint *server, bool is_ack_late, bool *ret_pending)
 {
 	struct side *s = ctx;
 	int fds[2];
 
 	(void)client;
 	(void)server;
+	s->is_ack_late = is_ack_late;
 	if (s->connect_pod_error)
 		return s->connect_pod_error;
 	tcp_pair(fds);

@@ -74,6 +74,7 @@ static void fixed_frames_are_as_the_protocol_says(void **state)
 	static const uint8_t window[] = { 8, 1, 0, 16, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 9 };
 	static const uint8_t ping[] = { 9, 1, 0, 8, 0, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 1 };
 	static const uint8_t goaway[] = { 10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 7, 0, 15, 'b', 'y', 'e' };
+	static const uint8_t taken[] = { 11, 0, 0, 0, 0, 0, 0, 7 };
 	static const uint8_t pair[] = { 0x81, 0,   0,   29,  0,   0,   0,   0,   1,   0,   0, 1, 2, 'a', 'b', 'c', 'd', 'e', 'f',
 		                        'g',  'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 0, 0, 0, 0,   0,   0,   1,   3 };
 	uint8_t dst[FRAME_CONTROL_MAX];
@@ -91,6 +92,8 @@ static void fixed_frames_are_as_the_protocol_says(void **state)
 	assert_memory_equal(dst, ping, sizeof(ping));
 	assert_int_equal(frame_put_goaway(dst, &(struct frame_goaway){ 7, 15, "bye" }), sizeof(goaway));
 	assert_memory_equal(dst, goaway, sizeof(goaway));
+	assert_int_equal(frame_put_taken(dst, 7), sizeof(taken));
+	assert_memory_equal(dst, taken, sizeof(taken));
 	assert_int_equal(frame_put_pair(dst, &(struct frame_pair){ PAIR_JOINING, 258, "abcdefghijklmnop", 259 }), sizeof(pair));
 	assert_memory_equal(dst, pair, sizeof(pair));
 }
@@ -144,7 +147,7 @@ static void the_largest_frame(void **state)
 
 static void unknown_types(void **state)
 {
-	static const uint8_t closing[] = { 0, 11, 0x0f, 0x7f };
+	static const uint8_t closing[] = { 0, 12, 0x0f, 0x7f };
 	uint8_t record[64];
 	size_t len, offset = 0;
 	struct frame f;
@@ -194,7 +197,7 @@ static void lengths_and_streams_are_those_of_the_type(void **state)
 		{ FRAME_HELLO, 1, 1016, NEVER }, { FRAME_OPEN, 1, 1016, ALWAYS },  { FRAME_OPENED, 1, 1016, ALWAYS },
 		{ FRAME_DATA, 1, 2000, ALWAYS }, { FRAME_END, 8, 8, ALWAYS },      { FRAME_RESET, 10, 10, ALWAYS },
 		{ FRAME_SWITCH, 9, 9, ALWAYS },  { FRAME_WINDOW, 16, 16, EITHER }, { FRAME_PING, 8, 8, NEVER },
-		{ FRAME_GOAWAY, 6, 262, NEVER }, { FRAME_PAIR, 21, 1016, NEVER },
+		{ FRAME_GOAWAY, 6, 262, NEVER }, { FRAME_PAIR, 21, 1016, NEVER },  { FRAME_TAKEN, 0, 0, ALWAYS },
 	};
 	static const uint8_t zeros[2000];
 	uint8_t record[FRAME_HEAD_BYTES + sizeof(zeros)];

@@ -107,7 +107,7 @@ static size_t make_hello(uint8_t *dst)
 {
 	struct frame_hello m = { .node = "node1",
 		                 .incarnation = 1000 + 1,
-		                 .features = FRAME_FEATURE_BULK_LINK,
+		                 .features = FRAME_FEATURE_BULK_LINK | FRAME_FEATURE_TAKEN,
 		                 .initial_credit_bytes = 65536,
 		                 .streams_max = 100,
 		                 .tunnel_credit_bytes = 1 << 20,
@@ -208,6 +208,11 @@ static size_t window_too_much(uint8_t *dst)
 static size_t window_accept(uint8_t *dst)
 {
 	return frame_put_window(dst, 1, FRAME_WINDOW_ACCEPT, &(struct frame_window){ 0, 100 });
+}
+
+static size_t taken_1(uint8_t *dst)
+{
+	return frame_put_taken(dst, 1);
 }
 
 static size_t silent_1(uint8_t *dst)
@@ -428,6 +433,55 @@ static void silent_before_opened(void **state)
 	expect_goaway("SILENT before OPENED");
 }
 
+/* The client of an optimistic stream is there from the beginning. */
+static void taken_unasked(void **state)
+{
+	(void)state;
+	liar_start(true);
+	put(open_1);
+	put(taken_1);
+	expect_goaway("TAKEN that nobody waits for");
+}
+
+static size_t open_1_faithful(uint8_t *dst)
+{
+	struct frame_open m = { .is_optimistic = false };
+
+	assert_int_equal(endpoint_parse("10.1.0.9:1234", &m.client), 0);
+	assert_int_equal(endpoint_parse("10.2.0.9:80", &m.server), 0);
+	return frame_put_open(dst, 1, &m);
+}
+
+static void taken_before_opened(void **state)
+{
+	(void)state;
+	liar_start(true);
+	put(open_1_faithful);
+	put(taken_1);
+	expect_goaway("TAKEN that nobody waits for");
+}
+
+static bool liar_has_answer(void *ctx)
+{
+	return liar.is_gone || liar.answers > *(uint32_t *)ctx;
+}
+
+static void taken_twice(void **state)
+{
+	uint32_t answers;
+
+	(void)state;
+	liar_start(true);
+	pair_run(&pair, 20);
+	answers = liar.answers;
+	put(open_1_faithful);
+	assert_int_equal(link_flush(liar.link), 0);
+	assert_true(pair_pump(&pair, liar_has_answer, &answers)); /* OPENED */
+	put(taken_1);
+	put(taken_1);
+	expect_goaway("TAKEN that nobody waits for");
+}
+
 static void silent_that_is_neither(void **state)
 {
 	(void)state;
@@ -641,6 +695,9 @@ int main(void)
 		T(switch_back),
 		T(opened_unasked),
 		T(silent_before_opened),
+		T(taken_unasked),
+		T(taken_before_opened),
+		T(taken_twice),
 		T(silent_that_is_neither),
 		T(frame_beyond_its_record),
 		T(unknown_critical_frame),
