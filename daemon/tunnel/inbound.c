@@ -434,8 +434,10 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 			(void)turn_flush_delivery(pool);
 			if (t->state == TUNNEL_CLOSED)
 				return false;
-			if (has_received)
+			if (has_received) {
+				link_rest(l);
 				break;
+			}
 			has_received = true;
 			r = link_receive(l, max_bytes);
 			if (r == LINK_FRAME)

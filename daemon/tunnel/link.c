@@ -496,6 +496,12 @@ enum link_result link_next_frame(struct link *l, struct frame *ret)
 	}
 }
 
+void link_rest(struct link *l)
+{
+	if (l->rx_head == l->rx_tail)
+		rx_compact(l);
+}
+
 enum link_result link_receive(struct link *l, size_t max_bytes)
 {
 	size_t room;

@@ -116,6 +116,8 @@ enum link_result {
 enum link_result link_next_frame(struct link *l, struct frame *ret);
 /* One recv of at most max_bytes; only after LINK_EMPTY. LINK_FRAME: go on with link_next_frame; LINK_EMPTY: nothing there now. */
 enum link_result link_receive(struct link *l, size_t max_bytes);
+/* Nothing that came is looked at any more: where nothing is left, the buffer goes back to the stock. */
+void link_rest(struct link *l);
 /* Is there something that link_next_frame or link_receive could give without waiting? */
 bool link_has_input(const struct link *l);
 /* For the owner, where it finds that the peer is not what it must be: calls ops->failed. */
