@@ -145,6 +145,7 @@ def syns(source, destination, count):
     return [ipv4(source, destination, TCP, tcp(source, destination, SYN, ports=(port, PORT))) for port in ports]
 
 
+@pytest.mark.alone  # a kernel keeps the last ACK back for 200 ms: a daemon that gets no processor for so long is late
 def test_a_flood_of_one_pod_holds_up_no_other_and_gives_no_server_a_connection(mesh):
     flooder, client, server = mesh.net.a1, mesh.net.a2, mesh.net.b1
     packets = syns(flooder.v4, server.v4, FLOOD_SYNS)
@@ -181,7 +182,7 @@ def test_a_flood_of_one_pod_holds_up_no_other_and_gives_no_server_a_connection(m
     assert accepted.count(client.v4) == len(took)
     assert mesh.one.events()["syns_unheld"] > FLOOD_SYNS // 2
     # What is held asks the server, and its handshake there is never completed.
-    assert flooder.v4 not in accepted
+    assert accepted.count(flooder.v4) == 0
     assert mesh.one.ended()["client_gone"] >= 256
 
 
