@@ -71,7 +71,8 @@ class Guest:
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
         for name in ("netns", "guest"):
             shutil.copytree(ROOT / "tests" / name, whole / "tests" / name, ignore=ignored)
-        for source, target in files:
+        # tests of the counters read their names there
+        for source, target in [(ROOT / "bpf" / "shared.h", "bpf/shared.h"), *files]:
             (whole / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, whole / target)
         (whole / "command").write_text(command + "\n")
