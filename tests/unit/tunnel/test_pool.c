@@ -445,6 +445,12 @@ static void an_unknown_source_waits_for_the_view(void **state)
 	view_unref(wide);
 }
 
+static bool is_judged_there(void *ctx)
+{
+	(void)ctx;
+	return pair.side[1].pool->streams_count > 0;
+}
+
 static void a_foreign_source_is_refused_and_counted(void **state)
 {
 	/* node2 holds that 10.1.0.0/16 is its own; node1 claims it. */
@@ -454,6 +460,7 @@ static void a_foreign_source_is_refused_and_counted(void **state)
 	(void)state;
 	pool_set_view(pair.side[1].pool, v);
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	assert_true(pair_pump(&pair, is_judged_there, NULL)); /* its tunnel is made */
 	pair_advance_s(&pair, PAIR_JUDGED_S);
 	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	assert_int_equal(pair.side[1].pool->counters.foreign_claims, 1);
