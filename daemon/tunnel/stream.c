@@ -278,7 +278,8 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 		if (s->role == STREAM_CLIENT_SIDE && s->is_faithful)
 			stream_wants_frames(s, STREAM_SEND_TAKEN);
 		silence_begin(s);
-		s->is_read_ready = true;
+		/* Nothing has announced what is read now, so the mark is looked for as well. */
+		s->is_read_ready = s->is_read_urgent = true;
 		stream_update_turn(s);
 		return;
 	case STREAM_CLOSING:

@@ -13,7 +13,7 @@ struct pool;
 struct peer;
 
 enum {
-	TUNNEL_BUCKETS = 256,              /* of the table of streams, at first; it grows with them */
+	TUNNEL_BUCKETS = 16,               /* of the table of streams, at first; it grows with them */
 	TUNNEL_STREAMS_MAX = 65536,        /* that a peer may have open at once on one tunnel */
 	TUNNEL_JUDGING_MAX = 1024,         /* OPENs of a peer that may wait for our view */
 	TUNNEL_RESETS_MAX = 8192,          /* refusals that may wait for a peer that takes none, and opens more */
