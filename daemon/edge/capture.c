@@ -403,7 +403,9 @@ struct passing capture_passing(const struct capture *c)
 {
 	struct edge_bpf *edge = c->programs.edge;
 
-	return (struct passing){ .flows_fd = bpf_map__fd(edge->maps.flows), .passed_fd = bpf_map__fd(edge->maps.passed) };
+	return (struct passing){ .flows_fd = bpf_map__fd(edge->maps.flows),
+		                 .passed_fd = bpf_map__fd(edge->maps.passed),
+		                 .settings_fd = bpf_map__fd(edge->maps.settings) };
 }
 
 static int set_view(struct capture *c, struct view *v, char error[EDGE_ERROR_BYTES])

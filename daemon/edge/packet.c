@@ -122,6 +122,9 @@ bool packet_is_syn(const struct syn *s)
 		return false;
 	if (is_v6(s) != is_wide || addr_is_v4(&s->server.addr) == is_wide)
 		return false;
+	/* Nobody's address: no answer would find its way. */
+	if (addr_equal(&s->client.addr, &(struct addr){ 0 }))
+		return false;
 	if (ip_bytes < IPV4_BYTES || (is_v6(s) ? s->tcp_offset < ip_bytes : s->tcp_offset != ip_bytes))
 		return false;
 	if (s->tcp_offset + TCP_BYTES > s->len_bytes)

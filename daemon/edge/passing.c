@@ -24,8 +24,15 @@ int passing_put(const struct passing *p, const struct syn *s)
 {
 	struct flow_value value = { .edge_class = CLASS_PERMISSIVE, .syn_seq_be = htonl(s->seq) };
 	struct flow_key key = key_of(s);
+	struct edge_config config;
 	struct timespec now;
+	uint32_t zero = 0;
 
+	/* The SYN may have waited through a change of the mode. */
+	if (bpf_map_lookup_elem(p->settings_fd, &zero, &config))
+		return -errno;
+	if (config.mode != EDGE_PERMISSIVE)
+		return -EPERM;
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	value.since_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 	/* In this order: one that comes between the two goes to the ring, and is found by passing_has. The other way round it would be taken for a

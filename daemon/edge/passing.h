@@ -10,10 +10,10 @@
 
 /* The maps; borrowed. */
 struct passing {
-	int flows_fd, passed_fd;
+	int flows_fd, passed_fd, settings_fd;
 };
 
-/* From now on the connection passes, its SYN once more included. 0, or -errno: it does not. */
+/* From now on the connection passes, its SYN once more included. 0, or -errno: it does not; -EPERM: the mode that is in force lets none pass. */
 int passing_put(const struct passing *p, const struct syn *s);
 /* Has this very SYN been let pass? It may have been sent again, and have lain in a ring, while that was decided. */
 bool passing_has(const struct passing *p, const struct syn *s);

@@ -260,7 +260,7 @@ static bool is_end(const struct syn *s, const struct frame_cause *cause)
 
 /* What the client hears. What is not the far side's own word is silence: its kernel tries again, as it would with packets that were lost. Or the
  * connection passes, where it may and no tunnel has carried it. */
-static struct syn_answer answer_of(const struct syn *s, enum close_reason reason, const struct frame_cause *cause)
+static struct syn_answer answer_of(const struct syn *s, enum close_reason reason, bool is_peers_word, const struct frame_cause *cause)
 {
 	if (cause && is_end(s, cause))
 		return (struct syn_answer){ SYN_UNREACHABLE, cause->code, cause->from };
@@ -279,7 +279,8 @@ static struct syn_answer answer_of(const struct syn *s, enum close_reason reason
 	case REASON_UNKNOWN_ADDRESS:
 	case REASON_NO_RESOURCES:
 	case REASON_OVER_BUDGET:
-		return (struct syn_answer){ .kind = s->may_pass ? SYN_PASS : SYN_SILENCE };
+		/* What a tunnel has taken does not pass in the clear, whatever becomes of it there. */
+		return (struct syn_answer){ .kind = s->may_pass && !is_peers_word ? SYN_PASS : SYN_SILENCE };
 	default:
 		return (struct syn_answer){ .kind = SYN_SILENCE };
 	}
@@ -287,7 +288,7 @@ static struct syn_answer answer_of(const struct syn *s, enum close_reason reason
 
 void held_end(struct pool *p, struct held *h, enum close_reason reason, const struct frame_cause *cause)
 {
-	struct syn_answer answer = answer_of(&h->syn, reason, cause);
+	struct syn_answer answer = answer_of(&h->syn, reason, h->stream && h->stream->is_peers_word, cause);
 
 	h->stream = NULL;
 	if (h->is_released && reason != REASON_CLIENT_GONE)

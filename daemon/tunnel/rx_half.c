@@ -176,8 +176,9 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 
 void stream_on_urgent(struct stream *s)
 {
+	/* What lies aside came on the other link, and follows later. */
 	if (!s->is_write_failed)
-		s->urgent_end = s->rx.received;
+		s->urgent_end = s->rx.received - (s->stash ? s->stash->len_bytes : 0);
 }
 
 bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes, bool is_urgent)

@@ -196,6 +196,9 @@ static void stream_enter_closed(struct stream *s, enum stream_state old, bool is
 		held_end(s->pool, s->held, s->reason, s->cause.type ? &s->cause : NULL);
 	s->held = NULL;
 	turn_forget_delivery(s->pool, s);
+	/* The client was there: its server sees the connection, and then its end. */
+	if (list_is_linked(&s->ack))
+		sock_send_ack(s->source.fd);
 	stream_close_socket(s, is_orderly);
 	stream_discard(s);
 	schedule_remove(&s->turn);
@@ -209,7 +212,7 @@ static void stream_enter_closed(struct stream *s, enum stream_state old, bool is
 		list_remove(&s->place);
 	}
 	stream_set_budgeted(s, 0);
-	s->pending = 0;
+	s->pending = is_reset_owed ? s->pending & STREAM_SEND_TAKEN : 0; /* it goes before the RESET */
 	pool_stream_closed(s->pool, s, old);
 	if (is_reset_owed) {
 		s->is_reset_owed = true;
@@ -315,12 +318,14 @@ void stream_tunnel_lost(struct stream *s, enum close_reason reason)
 		return;
 	}
 	s->is_announced = false; /* nobody is there to be told */
-	if (s->state == STREAM_CLOSED)
+	if (s->state == STREAM_CLOSED) {
 		stream_destroy(s);
-	else if (!is_cut && s->state == STREAM_OPEN && s->tx_half == HALF_SHUT && s->rx_half != HALF_OPEN && !s->is_write_failed)
+	} else if (!is_cut && s->state == STREAM_OPEN && s->tx_half == HALF_SHUT && s->rx_half != HALF_OPEN && !s->is_write_failed) {
+		silence_end(s);
 		streams_detach(s->tunnel, s); /* all that the peer sent is here: its pod gets it */
-	else
+	} else {
 		stream_fail(s, reason);
+	}
 }
 
 void stream_not_taken(struct stream *s, enum close_reason reason)

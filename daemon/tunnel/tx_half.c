@@ -237,6 +237,8 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 		return;
 	case STREAM_SEND_RESET:
 		len_bytes = s->role == STREAM_SERVER_SIDE && s->cause.type ? frame_put_cause(dst, s->id, &s->cause) : 0;
+		if (s->pending & STREAM_SEND_TAKEN && s->tunnel->features & FRAME_FEATURE_TAKEN)
+			len_bytes += frame_put_taken(dst + len_bytes, s->id);
 		len_bytes += frame_put_reset(dst + len_bytes, s->id, &(struct frame_reset){ s->tx.sent, s->reason });
 		link_commit(l, len_bytes);
 		stream_destroy(s);

@@ -188,6 +188,9 @@ static void what_does_not_hold_together_is_no_syn(void **state)
 	s = syn_of_v4();
 	s.bytes[0] = 0x55; /* no such IP */
 	assert_false(packet_is_syn(&s));
+	s = syn_of_v6();
+	s.client.addr = (struct addr){ 0 }; /* nobody's */
+	assert_false(packet_is_syn(&s));
 	s = syn_of_v4();
 	s.bytes[0] = 0x46; /* the IP header reaches into TCP's */
 	assert_false(packet_is_syn(&s));

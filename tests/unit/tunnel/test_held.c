@@ -800,6 +800,12 @@ static void what_a_tunnel_has_taken_does_not_pass_however_late_it_is_opened(void
 	take_syn_that_may_pass("10.1.0.5:40002", SERVER, 1000);
 	assert_true(pair_pump(&pair, is_answered, &(int){ 1 }));
 	assert_int_equal(near->last_answer.kind, SYN_RESET);
+	/* Trouble of the far node's own is none of this one's tunnel. */
+	far->connect_pod_error = -EMFILE;
+	take_syn_that_may_pass("10.1.0.5:40003", SERVER, 1000);
+	assert_true(pair_pump(&pair, is_answered, &(int){ 2 }));
+	assert_int_equal(near->pool->counters.closed[REASON_NO_RESOURCES], 1);
+	assert_int_equal(near->last_answer.kind, SYN_SILENCE);
 }
 
 static void what_may_pass_passes_where_its_tunnel_is_lost(void **state)

@@ -645,17 +645,15 @@ static void drained_is_told_once(void **state)
 	close(client);
 }
 
-static void a_stream_that_ends_outlives_its_peer(void **state)
+/* node2 leaves node1's view. */
+static void leave_alone(void)
 {
 	struct view *alone = NULL;
 	struct view_node self = { .name = "node1" };
 	struct addr address;
 	struct prefix pods;
 	char error[VIEW_ERROR_BYTES];
-	int client, server;
 
-	(void)state;
-	make_closing(&client, &server);
 	assert_int_equal(addr_parse("192.0.2.1", &address), 0);
 	assert_int_equal(prefix_parse("10.1.0.0/16", &pods), 0);
 	self.addresses = &address;
@@ -664,9 +662,19 @@ static void a_stream_that_ends_outlives_its_peer(void **state)
 	self.pods_count = 1;
 	assert_int_equal(view_create(&self, 1, NULL, 0, "node1", NULL, &alone, error), 0);
 	pool_set_view(pair.side[0].pool, alone);
+	view_unref(alone);
 	pair_run(&pair, 5);
 	assert_true(list_is_empty(&pair.side[0].pool->peers));
 	assert_null(stream_of(0)->peer);
+}
+
+static void a_stream_that_ends_outlives_its_peer(void **state)
+{
+	int client, server;
+
+	(void)state;
+	make_closing(&client, &server);
+	leave_alone();
 	/* All that was sent still arrives. */
 	expect_bytes(client, 300000);
 	assert_int_equal(talk_wait(&pair, client), 0);
@@ -674,7 +682,6 @@ static void a_stream_that_ends_outlives_its_peer(void **state)
 	assert_int_equal(pair.side[0].pool->streams_count, 0);
 	assert_int_equal(pair.side[0].pool->counters.closed[REASON_FINISHED], 1);
 	close(client);
-	view_unref(alone);
 }
 
 static void what_came_whole_is_handed_over_although_the_tunnel_is_lost(void **state)
@@ -699,6 +706,9 @@ static void what_came_whole_is_handed_over_although_the_tunnel_is_lost(void **st
 	tunnel_close(side_tunnel(&pair.side[1]), REASON_PROTOCOL, "the test ends it");
 	pair_run(&pair, 50);
 	assert_null(stream_of(0)->tunnel);
+	/* Nor does it need the peer; and whether its pod answers is nobody's to be told any more. */
+	leave_alone();
+	pair_advance_s(&pair, 2 * SILENCE_LOOK_MS / 1000);
 	stream_of(0)->source.on_event(&stream_of(0)->source, EPOLLOUT);
 	expect_bytes(client, 20000);
 	assert_int_equal(talk_wait(&pair, client), 0);
@@ -971,6 +981,47 @@ static void an_urgent_byte_on_the_new_link_overtakes_data_on_the_old_one(void **
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
+static bool has_sent_201(void *ctx)
+{
+	return ((struct stream *)ctx)->tx.sent == 201;
+}
+
+static void an_urgent_byte_on_the_old_link_is_overtaken_by_data_on_the_new_one(void **state)
+{
+	struct stream *from, *to;
+	struct link *light;
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100);
+	tunnel_want_bulk(side_tunnel(&pair.side[0]));
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[1]));
+	from = stream_of(0);
+	to = stream_of(1);
+	from->tx.limit += 65536;
+	to->rx.limit += 65536;
+	/* Node 2 hears nothing on the light link for a while. */
+	light = side_tunnel(&pair.side[1])->link[FRAME_LINK_LIGHT];
+	loop_remove(pair.side[1].loop, &light->source);
+	send_bytes(client, 100);
+	send_urgent(client, '!');
+	assert_true(pair_pump(&pair, has_sent_201, from));
+	nearly_bulk(from);
+	send_bytes(client, STREAM_LARGE_READ_BYTES);
+	assert_true(pair_pump(&pair, is_on_bulk, from));
+	send_bytes(client, 1000);
+	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 100 + 1000 }));
+	assert_int_equal(to->stash_urgent, 0);
+	assert_int_equal(loop_add(pair.side[1].loop, &light->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), 0);
+	expect_urgent(server, 100, '!');
+	expect_bytes(server, STREAM_LARGE_READ_BYTES + 1000);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+}
+
 static void an_urgent_byte_for_a_pod_that_takes_nothing_any_more_is_dropped(void **state)
 {
 	int client, server;
@@ -1060,6 +1111,7 @@ int main(void)
 		T(an_urgent_byte_waits_for_a_pod_that_does_not_read),
 		T(an_urgent_byte_lies_in_the_queue_of_a_blocked_pod),
 		T(an_urgent_byte_on_the_new_link_overtakes_data_on_the_old_one),
+		T(an_urgent_byte_on_the_old_link_is_overtaken_by_data_on_the_new_one),
 		T(an_urgent_byte_for_a_pod_that_takes_nothing_any_more_is_dropped),
 		T(a_client_port_that_the_last_connection_still_holds_is_waited_for),
 		T(a_client_port_that_stays_in_use_is_refused_in_the_end),
