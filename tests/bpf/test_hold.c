@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -242,7 +243,9 @@ static void the_nodes_own_connections_are_held_too(void **state)
 
 static struct passing maps(void)
 {
-	return (struct passing){ .flows_fd = bpf_map__fd(f.edge->maps.flows), .passed_fd = bpf_map__fd(f.edge->maps.passed) };
+	return (struct passing){ .flows_fd = bpf_map__fd(f.edge->maps.flows),
+		                 .passed_fd = bpf_map__fd(f.edge->maps.passed),
+		                 .settings_fd = bpf_map__fd(f.edge->maps.settings) };
 }
 
 /* What the daemon makes of a record. */
@@ -331,6 +334,8 @@ static void permissive_lets_pass_what_the_daemon_gives_back(void **state)
 static void only_permissive_lets_pass(void **state)
 {
 	struct packet_buf p = packet_tcp_frame(POD, 40000, SERVER, 80, TCP_SYN);
+	struct passing passing = maps();
+	struct syn s;
 
 	(void)state;
 	fixture_set_mode(&f, EDGE_STRICT);
@@ -342,6 +347,12 @@ static void only_permissive_lets_pass(void **state)
 	assert_int_equal(fixture_egress(&f, &p, FROM_POD), SHOT);
 	expect_syns(2);
 	assert_true(last.may_pass);
+	/* Nor does it pass what has waited until the mode is another. */
+	s = syn_of_last();
+	fixture_set_mode(&f, EDGE_STRICT);
+	assert_int_equal(passing_put(&passing, &s), -EPERM);
+	assert_false(passing_has(&passing, &s));
+	fixture_set_mode(&f, EDGE_PERMISSIVE);
 	/* The node's own are no pod's. */
 	fixture_set_peer(&f, PEER, true);
 	p = packet_tcp_frame("192.168.0.1", 40001, SERVER, 80, TCP_SYN);
