@@ -147,6 +147,7 @@ def test_a_node_is_cleaned_by_the_job_of_the_documentation(installed):
     wait_for(lambda: installed.api.get("batch/v1", "jobs", "culvert-remove", "culvert")["status"].get("succeeded"), "the job", START_S, 0.2)
     node = installed.nodes["n2"]
     wait_for(lambda: state_of(node) == installed.before["n2"], lambda: f"a clean n2: {differences(installed.before['n2'], state_of(node))}", START_S, 0.2)
+    installed.wait_for_daemons(nodes=["n1"])  # else its pod may be deleted before it has ever run, and nobody cleans n1
     installed.helm("uninstall", "culvert", "--namespace", "culvert")
     installed.api.patch("v1", "nodes", "n2", {"metadata": {"labels": {"culvert": None}}})
     expect_gone(installed)
