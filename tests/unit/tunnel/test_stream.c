@@ -214,32 +214,43 @@ static bool has_stashed_end(void *ctx)
 	return ((struct stream *)ctx)->is_stash_ended;
 }
 
+/* A stream on a tunnel of two links that has carried 100 bytes and moves over with its next large read; node 2 hears nothing on the light link
+ * from now on, until hear_light. */
+static void deafen_light(int *ret_client, int *ret_server)
+{
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", ret_client, ret_server);
+	carry(*ret_client, *ret_server, 100);
+	tunnel_want_bulk(side_tunnel(&pair.side[0]));
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
+	assert_true(pair_pump(&pair, has_bulk, &pair.side[1]));
+	nearly_bulk(stream_of(0));
+	stream_of(0)->tx.limit += 65536;
+	stream_of(1)->rx.limit += 65536;
+	loop_remove(pair.side[1].loop, &side_tunnel(&pair.side[1])->link[FRAME_LINK_LIGHT]->source);
+}
+
+static void hear_light(void)
+{
+	struct link *light = side_tunnel(&pair.side[1])->link[FRAME_LINK_LIGHT];
+
+	assert_int_equal(loop_add(pair.side[1].loop, &light->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), 0);
+}
+
 static void an_end_on_the_new_link_overtakes_data_on_the_old_one(void **state)
 {
 	struct stream *from, *to;
-	struct link *light;
 	int client, server;
 
 	(void)state;
-	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	carry(client, server, 100);
-	tunnel_want_bulk(side_tunnel(&pair.side[0]));
-	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
-	pair_run(&pair, 20);
+	deafen_light(&client, &server);
 	from = stream_of(0);
 	to = stream_of(1);
-	nearly_bulk(from);
-	from->tx.limit += 65536;
-	to->rx.limit += 65536;
-	/* Node 2 hears nothing on the light link for a while. */
-	light = side_tunnel(&pair.side[1])->link[FRAME_LINK_LIGHT];
-	loop_remove(pair.side[1].loop, &light->source);
 	send_bytes(client, STREAM_LARGE_READ_BYTES);
 	assert_true(pair_pump(&pair, is_on_bulk, from));
 	send_bytes(client, 1000);
 	assert_int_equal(shutdown(client, SHUT_WR), 0);
 	assert_true(pair_pump(&pair, has_stashed_end, to));
-	assert_int_equal(loop_add(pair.side[1].loop, &light->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), 0);
+	hear_light();
 	expect_bytes(server, STREAM_LARGE_READ_BYTES + 1000);
 	assert_int_equal(talk_wait(&pair, server), 0);
 	carry(server, client, 100);
@@ -278,6 +289,11 @@ static void a_link_without_anything_to_do_holds_no_buffer(void **state)
 
 /* --- credit --- */
 
+static bool is_answered(void *ctx)
+{
+	return !((struct stream *)ctx)->rx.asked;
+}
+
 static void credit_is_asked_back_while_data_is_on_its_way(void **state)
 {
 	struct stream *s;
@@ -298,6 +314,7 @@ static void credit_is_asked_back_while_data_is_on_its_way(void **state)
 	clock_fake_advance(&pair.side[1].clock, 3 * NS_PER_S);
 	expect_bytes(server, 100000);
 	pair_run(&pair, 20);
+	assert_true(pair_pump(&pair, is_answered, s));
 	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_UP);
 	assert_int_equal(s->rx.asked, 0);
 	carry(client, server, 100000);
@@ -684,6 +701,16 @@ static void a_stream_that_ends_outlives_its_peer(void **state)
 	close(client);
 }
 
+static bool is_draining(void *ctx)
+{
+	return ((struct stream *)ctx)->rx_half == HALF_DRAINING;
+}
+
+static bool has_no_tunnel(void *ctx)
+{
+	return !((struct stream *)ctx)->tunnel;
+}
+
 static void what_came_whole_is_handed_over_although_the_tunnel_is_lost(void **state)
 {
 	int client, server, small = 65536;
@@ -700,12 +727,10 @@ static void what_came_whole_is_handed_over_although_the_tunnel_is_lost(void **st
 	stream_of(0)->is_write_blocked = true;
 	send_bytes(server, 20000);
 	close(server);
-	pair_run(&pair, 200);
+	assert_true(pair_pump(&pair, is_draining, stream_of(0)));
 	assert_int_equal(stream_of(0)->state, STREAM_OPEN);
-	assert_int_equal(stream_of(0)->rx_half, HALF_DRAINING);
 	tunnel_close(side_tunnel(&pair.side[1]), REASON_PROTOCOL, "the test ends it");
-	pair_run(&pair, 50);
-	assert_null(stream_of(0)->tunnel);
+	assert_true(pair_pump(&pair, has_no_tunnel, stream_of(0)));
 	/* Nor does it need the peer; and whether its pod answers is nobody's to be told any more. */
 	leave_alone();
 	pair_advance_s(&pair, 2 * SILENCE_LOOK_MS / 1000);
@@ -947,23 +972,12 @@ static void an_urgent_byte_lies_in_the_queue_of_a_blocked_pod(void **state)
 static void an_urgent_byte_on_the_new_link_overtakes_data_on_the_old_one(void **state)
 {
 	struct stream *from, *to;
-	struct link *light;
 	int client, server;
 
 	(void)state;
-	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	carry(client, server, 100);
-	tunnel_want_bulk(side_tunnel(&pair.side[0]));
-	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
-	assert_true(pair_pump(&pair, has_bulk, &pair.side[1]));
+	deafen_light(&client, &server);
 	from = stream_of(0);
 	to = stream_of(1);
-	nearly_bulk(from);
-	from->tx.limit += 65536;
-	to->rx.limit += 65536;
-	/* Node 2 hears nothing on the light link for a while. */
-	light = side_tunnel(&pair.side[1])->link[FRAME_LINK_LIGHT];
-	loop_remove(pair.side[1].loop, &light->source);
 	send_bytes(client, STREAM_LARGE_READ_BYTES);
 	assert_true(pair_pump(&pair, is_on_bulk, from));
 	send_bytes(client, 1000);
@@ -972,7 +986,7 @@ static void an_urgent_byte_on_the_new_link_overtakes_data_on_the_old_one(void **
 	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 100 + 1501 }));
 	assert_int_equal(to->stash_urgent, 1001);
 	assert_int_equal(to->urgent_end, 0);
-	assert_int_equal(loop_add(pair.side[1].loop, &light->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), 0);
+	hear_light();
 	expect_urgent(server, STREAM_LARGE_READ_BYTES + 1000, '!');
 	expect_bytes(server, 500);
 	carry(client, server, 100);
@@ -981,40 +995,24 @@ static void an_urgent_byte_on_the_new_link_overtakes_data_on_the_old_one(void **
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
-static bool has_sent_201(void *ctx)
-{
-	return ((struct stream *)ctx)->tx.sent == 201;
-}
-
 static void an_urgent_byte_on_the_old_link_is_overtaken_by_data_on_the_new_one(void **state)
 {
 	struct stream *from, *to;
-	struct link *light;
 	int client, server;
 
 	(void)state;
-	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	carry(client, server, 100);
-	tunnel_want_bulk(side_tunnel(&pair.side[0]));
-	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
-	assert_true(pair_pump(&pair, has_bulk, &pair.side[1]));
+	deafen_light(&client, &server);
 	from = stream_of(0);
 	to = stream_of(1);
-	from->tx.limit += 65536;
-	to->rx.limit += 65536;
-	/* Node 2 hears nothing on the light link for a while. */
-	light = side_tunnel(&pair.side[1])->link[FRAME_LINK_LIGHT];
-	loop_remove(pair.side[1].loop, &light->source);
 	send_bytes(client, 100);
 	send_urgent(client, '!');
-	assert_true(pair_pump(&pair, has_sent_201, from));
-	nearly_bulk(from);
+	assert_true(pair_pump(&pair, has_sent, &(struct sent){ from, 100 + 101 }));
 	send_bytes(client, STREAM_LARGE_READ_BYTES);
 	assert_true(pair_pump(&pair, is_on_bulk, from));
 	send_bytes(client, 1000);
 	assert_true(pair_pump(&pair, has_received, &(struct received){ 1, 100 + 1000 }));
 	assert_int_equal(to->stash_urgent, 0);
-	assert_int_equal(loop_add(pair.side[1].loop, &light->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), 0);
+	hear_light();
 	expect_urgent(server, 100, '!');
 	expect_bytes(server, STREAM_LARGE_READ_BYTES + 1000);
 	close(client);
