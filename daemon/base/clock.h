@@ -23,6 +23,8 @@ void clock_init(struct clock *c);
 void clock_init_fake(struct clock *c, uint64_t start_ns);
 void clock_fake_advance(struct clock *c, uint64_t ns);
 struct instant clock_now(const struct clock *c);
+/* The real one, whoever's clock stands still: what the kernel calls bpf_ktime_get_ns. Any thread. */
+uint64_t clock_monotonic_ns(void);
 
 static inline struct instant instant_add_ms(struct instant t, uint64_t ms)
 {

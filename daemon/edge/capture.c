@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "edge/capture.h"
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "edge/counters.h"
 #include "edge/edges.h"
 #include "edge/excludes.h"
 #include "edge/fault.h"
+#include "edge/flow.h"
 #include "edge/keyset.h"
 #include "edge/mode.h"
 #include "edge/nets.h"
@@ -25,7 +27,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 enum { PATH_BYTES = 256 };
 
@@ -52,14 +53,6 @@ struct capture {
 	struct ring_buffer *ring;
 	struct loop_source ring_source;
 };
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 /* settings */
 
@@ -281,7 +274,7 @@ static int load(struct capture *c, const struct capture_settings *s, char error[
 	} else {
 		mode_finish(&c->config, mode_of(s->mode));
 		if (!c->programs.had_maps)
-			c->config.learn_until_ns = monotonic_ns() + EDGE_LEARN_NS;
+			c->config.learn_until_ns = clock_monotonic_ns() + EDGE_LEARN_NS;
 	}
 
 	code = pairs_create(bpf_map__fd(edge->maps.peers), bpf_map__fd(edge->maps.peer_names), !c->programs.is_reused, s->has_records,
@@ -465,14 +458,9 @@ int capture_set_reach(struct capture *c, const char *node, uint32_t worker, stru
 int capture_silence_flow(struct capture *c, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent)
 {
 	int fd = bpf_map__fd(c->programs.edge->maps.silenced), code;
-	struct flow_key key = {
-		.local_port_be = __builtin_bswap16(local->port),
-		.remote_port_be = __builtin_bswap16(remote->port),
-	};
+	struct flow_key key = flow_key_of(local, remote);
 	const uint32_t one = 1;
 
-	memcpy(key.local, local->addr.bytes, sizeof(key.local));
-	memcpy(key.remote, remote->addr.bytes, sizeof(key.remote));
 	if (!is_silent) {
 		if (bpf_map_delete_elem(fd, &key))
 			return -errno;

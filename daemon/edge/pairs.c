@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
 	BUCKETS = 4096, /* a power of two, about as many as there are nodes at most */
@@ -49,14 +48,6 @@ struct pairs {
 	uint32_t place_of_id[EDGE_PEERS_MAX];
 	struct pair at[EDGE_PEERS_MAX]; /* by place */
 };
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 static uint32_t *bucket_of(struct pairs *p, const char *name)
 {
@@ -181,7 +172,7 @@ void pairs_destroy(struct pairs *p)
 static int set_enrolled(struct pairs *p, uint32_t place, bool is_enrolled)
 {
 	struct peer_value value = p->at[place].value;
-	uint64_t now_ns = monotonic_ns();
+	uint64_t now_ns = clock_monotonic_ns();
 
 	if (is_enrolled == (value.egress_strict_ns != 0))
 		return 0;
@@ -350,7 +341,7 @@ bool pairs_is_up(struct pairs *p, const char *node)
 enum pair_state pairs_hear(struct pairs *p, const char *node, enum pair_state said)
 {
 	enum pair_state state = PAIR_NOT_ENROLLED;
-	uint64_t now_ns = monotonic_ns();
+	uint64_t now_ns = clock_monotonic_ns();
 	struct peer_value value;
 	uint32_t place;
 

@@ -2,30 +2,16 @@
 #include "edge/passing.h"
 
 #include "base/clock.h"
+#include "edge/flow.h"
 
-#include "shared.h"
-
-#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <string.h>
-#include <time.h>
-
-static struct flow_key key_of(const struct syn *s)
-{
-	struct flow_key key = { .local_port_be = htons(s->client.port), .remote_port_be = htons(s->server.port) };
-
-	memcpy(key.local, s->client.addr.bytes, sizeof(key.local));
-	memcpy(key.remote, s->server.addr.bytes, sizeof(key.remote));
-	return key;
-}
 
 int passing_put(const struct passing *p, const struct syn *s)
 {
 	struct flow_value value = { .edge_class = CLASS_PERMISSIVE, .syn_seq_be = htonl(s->seq) };
-	struct flow_key key = key_of(s);
+	struct flow_key key = flow_key_of(&s->client, &s->server);
 	struct edge_config config;
-	struct timespec now;
 	uint32_t zero = 0;
 
 	/* The SYN may have waited through a change of the mode. */
@@ -33,8 +19,7 @@ int passing_put(const struct passing *p, const struct syn *s)
 		return -errno;
 	if (config.mode != EDGE_PERMISSIVE)
 		return -EPERM;
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	value.since_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	value.since_ns = clock_monotonic_ns();
 	/* In this order: one that comes between the two goes to the ring, and is found by passing_has. The other way round it would be taken for a
 	 * new connection. */
 	if (bpf_map_update_elem(p->passed_fd, &key, &value, BPF_ANY))
@@ -46,7 +31,7 @@ int passing_put(const struct passing *p, const struct syn *s)
 
 bool passing_has(const struct passing *p, const struct syn *s)
 {
-	struct flow_key key = key_of(s);
+	struct flow_key key = flow_key_of(&s->client, &s->server);
 	struct flow_value value;
 
 	return s->seq && !bpf_map_lookup_elem(p->passed_fd, &key, &value) && value.edge_class == CLASS_PERMISSIVE &&

@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/errqueue.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
-#include <limits.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -390,21 +390,29 @@ void sock_tune_tunnel(int fd, uint32_t user_timeout_ms)
 	(void)set_int(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, TUNNEL_RTO_MAX_MS);
 }
 
+/* What an older kernel does not tell is 0. */
+static int get_info(int fd, struct tcp_info *ret)
+{
+	socklen_t len = sizeof(*ret);
+
+	memset(ret, 0, sizeof(*ret));
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret, &len) == 0 ? 0 : -errno;
+}
+
 bool sock_is_unanswered(int fd)
 {
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof(info);
+	struct tcp_info info;
 
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_retransmits >= UNANSWERED_RETRANSMITS;
+	return get_info(fd, &info) == 0 && info.tcpi_retransmits >= UNANSWERED_RETRANSMITS;
 }
 
 int sock_answers(int fd, struct sock_answers *ret)
 {
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof(info);
+	struct tcp_info info;
+	int rc = get_info(fd, &info);
 
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-		return -errno;
+	if (rc < 0)
+		return rc;
 	*ret = (struct sock_answers){
 		.tries = info.tcpi_retransmits > info.tcpi_probes ? info.tcpi_retransmits : info.tcpi_probes,
 		.quiet_ms = info.tcpi_last_ack_recv,
@@ -425,12 +433,11 @@ void sock_set_patient(int fd, bool is_patient)
 
 bool sock_tune_silent_tunnel(int fd, uint32_t user_timeout_ms)
 {
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof(info);
+	struct tcp_info info;
 	/* At least ten probes are left to who calls within a few seconds; the first of them come sooner, so eight must do. */
 	uint32_t apart_ms = user_timeout_ms / 8;
 
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || !info.tcpi_probes)
+	if (get_info(fd, &info) < 0 || !info.tcpi_probes)
 		return false;
 	if (apart_ms < TUNNEL_RTO_MAX_MS)
 		apart_ms = TUNNEL_RTO_MAX_MS;

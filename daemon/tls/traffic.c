@@ -50,6 +50,9 @@ static void send_alert(struct tls_session *s, uint8_t level, uint8_t code)
 	s->is_close_sent = true;
 }
 
+/* Ends the session with a sentence here, and an alert there. */
+#define refuse(s, alert, ...) (send_alert(s, ALERT_FATAL, alert), session_break(s, __VA_ARGS__))
+
 static enum tls_result send_key_update(struct tls_session *s, bool is_request)
 {
 	const uint8_t message[] = { LATE_KEY_UPDATE_TYPE, 0, 0, 1, is_request };
@@ -82,17 +85,13 @@ static enum tls_result refuse_record(struct tls_session *s, int error)
 {
 	switch (error) {
 	case -EBADMSG:
-		send_alert(s, ALERT_FATAL, ALERT_BAD_RECORD_MAC);
-		return session_break(s, "a record was forged or damaged on its way");
+		return refuse(s, ALERT_BAD_RECORD_MAC, "a record was forged or damaged on its way");
 	case -EMSGSIZE:
-		send_alert(s, ALERT_FATAL, ALERT_RECORD_OVERFLOW);
-		return session_break(s, "the other node sent a record of more than %d bytes", RECORD_INNER_MAX - 1);
+		return refuse(s, ALERT_RECORD_OVERFLOW, "the other node sent a record of more than %d bytes", RECORD_INNER_MAX - 1);
 	case -EPROTO:
-		send_alert(s, ALERT_FATAL, ALERT_UNEXPECTED_MESSAGE);
-		return session_break(s, "the other node sent a record that does not say what it holds");
+		return refuse(s, ALERT_UNEXPECTED_MESSAGE, "the other node sent a record that does not say what it holds");
 	default:
-		send_alert(s, ALERT_FATAL, ALERT_INTERNAL_ERROR);
-		return session_break(s, "a record could not be opened");
+		return refuse(s, ALERT_INTERNAL_ERROR, "a record could not be opened");
 	}
 }
 
@@ -100,14 +99,12 @@ static enum tls_result refuse_message(struct tls_session *s, enum late_result wh
 {
 	switch (why) {
 	case LATE_UNDECODABLE:
-		send_alert(s, ALERT_FATAL, ALERT_DECODE_ERROR);
-		return session_break(s, "the other node sent a handshake message of a wrong length (type %u)", type);
+		return refuse(s, ALERT_DECODE_ERROR, "the other node sent a handshake message of a wrong length (type %u)", type);
 	case LATE_ILLEGAL:
-		send_alert(s, ALERT_FATAL, ALERT_ILLEGAL_PARAMETER);
-		return session_break(s, "the other node sent a key update that neither asks for one nor does not");
+		return refuse(s, ALERT_ILLEGAL_PARAMETER, "the other node sent a key update that neither asks for one nor does not");
 	default:
-		send_alert(s, ALERT_FATAL, ALERT_UNEXPECTED_MESSAGE);
-		return session_break(s, "the other node sent a handshake message that has no place after the handshake (type %u)", type);
+		return refuse(s, ALERT_UNEXPECTED_MESSAGE,
+		              "the other node sent a handshake message that has no place after the handshake (type %u)", type);
 	}
 }
 
@@ -117,8 +114,7 @@ static enum tls_result take_message(struct tls_session *s, const uint8_t *conten
 
 	/* RFC 8446, 5.1 */
 	if (!len_bytes) {
-		send_alert(s, ALERT_FATAL, ALERT_UNEXPECTED_MESSAGE);
-		return session_break(s, "the other node sent an empty handshake record");
+		return refuse(s, ALERT_UNEXPECTED_MESSAGE, "the other node sent an empty handshake record");
 	}
 	r = late_take(&s->late, content, len_bytes, s->role == TLS_CLIENT);
 	switch (r) {
@@ -142,8 +138,7 @@ static enum tls_result take_message(struct tls_session *s, const uint8_t *conten
 static enum tls_result take_alert(struct tls_session *s, const uint8_t *content, size_t len_bytes)
 {
 	if (len_bytes != 2) {
-		send_alert(s, ALERT_FATAL, ALERT_DECODE_ERROR);
-		return session_break(s, "the other node sent an alert of %zu bytes, 2 would be right", len_bytes);
+		return refuse(s, ALERT_DECODE_ERROR, "the other node sent an alert of %zu bytes, 2 would be right", len_bytes);
 	}
 	if (content[1] == ALERT_CLOSE_NOTIFY) {
 		(void)session_break(s, "the other node ended the TLS session (close_notify)");
@@ -159,8 +154,7 @@ static enum tls_result take_content(struct tls_session *s, unsigned type, const 
 	enum tls_result r;
 
 	if (type != RECORD_HANDSHAKE && late_is_cut(&s->late)) {
-		send_alert(s, ALERT_FATAL, ALERT_UNEXPECTED_MESSAGE);
-		return session_break(s, "the other node sent another record in the middle of a handshake message");
+		return refuse(s, ALERT_UNEXPECTED_MESSAGE, "the other node sent another record in the middle of a handshake message");
 	}
 	switch (type) {
 	case RECORD_DATA:
@@ -173,8 +167,7 @@ static enum tls_result take_content(struct tls_session *s, unsigned type, const 
 		r = take_alert(s, content, len_bytes);
 		break;
 	default:
-		send_alert(s, ALERT_FATAL, ALERT_UNEXPECTED_MESSAGE);
-		r = session_break(s, "the other node sent a record of an unknown type (%u)", type);
+		r = refuse(s, ALERT_UNEXPECTED_MESSAGE, "the other node sent a record of an unknown type (%u)", type);
 		break;
 	}
 	if (r != TLS_OK)
@@ -182,8 +175,8 @@ static enum tls_result take_content(struct tls_session *s, unsigned type, const 
 	if (type == RECORD_DATA && len_bytes) {
 		s->idle_records = 0;
 	} else if (++s->idle_records > TLS_IDLE_RECORDS_MAX) {
-		send_alert(s, ALERT_FATAL, ALERT_UNEXPECTED_MESSAGE);
-		return session_break(s, "the other node sent %d records in a row without data", TLS_IDLE_RECORDS_MAX + 1);
+		return refuse(s, ALERT_UNEXPECTED_MESSAGE, "the other node sent %d records in a row without data",
+		              TLS_IDLE_RECORDS_MAX + 1);
 	}
 	return TLS_OK;
 }
@@ -204,9 +197,9 @@ enum tls_result tls_open(struct tls_session *s, uint8_t *in, size_t in_len_bytes
 	body_bytes = (size_t)in[3] << 8 | in[4];
 	if (in[0] != RECORD_DATA || (in[1] << 8 | in[2]) != TLS_LEGACY_VERSION || body_bytes <= AEAD_TAG_BYTES ||
 	    body_bytes > TLS_RECORD_MAX - TLS_HEAD_BYTES) {
-		send_alert(s, ALERT_FATAL, body_bytes > TLS_RECORD_MAX - TLS_HEAD_BYTES ? ALERT_RECORD_OVERFLOW : ALERT_UNEXPECTED_MESSAGE);
-		return session_break(s, "the other side sent something that is no TLS 1.3 record (type %u, version %02x%02x, %zu bytes)",
-		                     in[0], in[1], in[2], body_bytes);
+		return refuse(s, body_bytes > TLS_RECORD_MAX - TLS_HEAD_BYTES ? ALERT_RECORD_OVERFLOW : ALERT_UNEXPECTED_MESSAGE,
+		              "the other side sent something that is no TLS 1.3 record (type %u, version %02x%02x, %zu bytes)", in[0],
+		              in[1], in[2], body_bytes);
 	}
 	if (in_len_bytes < TLS_HEAD_BYTES + body_bytes)
 		return TLS_WANT_READ;

@@ -110,12 +110,6 @@ static void on_taken(struct tunnel *t, struct stream *s)
 		list_append(&t->pool->acks, &s->ack);
 }
 
-/* How much of what was received lies aside, because it came before its SWITCH. */
-static uint64_t stashed(const struct stream *s)
-{
-	return s->stash ? s->stash->len_bytes : 0;
-}
-
 static void on_data(struct tunnel *t, struct link *l, struct stream *s, const struct frame *f)
 {
 	if (f->len_bytes > t->rx_limit - t->rx_received) {
@@ -147,7 +141,7 @@ static void on_data(struct tunnel *t, struct link *l, struct stream *s, const st
 	} else if (s->rx_link == FRAME_LINK_BULK) {
 		tunnel_broken(t, "DATA on the link that the stream has left");
 	} else if (!stream_stash(s, f->payload, f->len_bytes, f->flags & FRAME_DATA_URGENT)) {
-		streams_consumed(t, s->rx.received - s->rx.delivered - s->queue.len_bytes - stashed(s));
+		streams_consumed(t, s->rx.received - s->rx.delivered - s->queue.len_bytes - stream_stashed(s));
 		stream_fail(s, REASON_NO_RESOURCES);
 	}
 }
@@ -193,7 +187,8 @@ static void on_switch(struct tunnel *t, struct stream *s, const struct frame *f)
 	}
 	if (!s || s->state == STREAM_CLOSED)
 		return;
-	if (m.link != FRAME_LINK_BULK || m.link == s->rx_link || s->rx_half != HALF_OPEN || m.offset != s->rx.received - stashed(s) ||
+	if (m.link != FRAME_LINK_BULK || m.link == s->rx_link || s->rx_half != HALF_OPEN ||
+	    m.offset != s->rx.received - stream_stashed(s) ||
 	    !t->link[FRAME_LINK_BULK]) { /* its HELLO may still be on its way: another connection */
 		tunnel_broken(t, "SWITCH that does not fit the stream");
 		return;

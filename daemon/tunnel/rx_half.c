@@ -34,8 +34,8 @@ static void stream_write_failed(struct stream *s)
 		stream_fail(s, REASON_POD_RESET);
 		return;
 	}
-	s->is_read_ready = s->is_read_ending = true;
-	stream_update_turn(s);
+	s->is_read_ending = true;
+	stream_read_unannounced(s);
 }
 
 /* All that came was handed over and no more will come. */
@@ -59,13 +59,13 @@ static void stream_pass_end(struct stream *s)
 	stream_check_ended(s);
 }
 
-static ssize_t pod_write(int fd, const struct iovec *part, int parts)
+static ssize_t pod_write(int fd, const struct iovec *part, int parts, int flags)
 {
 	struct msghdr msg = { .msg_iov = (struct iovec *)part, .msg_iovlen = (size_t)parts };
 	ssize_t n;
 
 	do {
-		n = parts == 1 ? send(fd, part->iov_base, part->iov_len, MSG_NOSIGNAL) : sendmsg(fd, &msg, MSG_NOSIGNAL);
+		n = parts == 1 ? send(fd, part->iov_base, part->iov_len, flags | MSG_NOSIGNAL) : sendmsg(fd, &msg, flags | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	return n;
 }
@@ -83,33 +83,21 @@ static int cut_parts(struct iovec *part, int parts, uint64_t max_bytes)
 	return parts;
 }
 
-/* The urgent byte is sent alone: the kernel marks the last byte that a call took, and may take less than all. */
-static ssize_t write_urgent(struct stream *s, const uint8_t *byte)
-{
-	ssize_t n;
-
-	do {
-		n = send(s->source.fd, byte, 1, MSG_OOB | MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	if (n > 0)
-		s->urgent_end = 0;
-	return n;
-}
-
-/* One write of what lies at the head of the queue: up to an urgent byte, or that byte. */
+/* One write of what lies at the head of the queue: up to an urgent byte, or that byte alone, since the kernel marks the last byte that a call
+ * took, and may take less than all. */
 static ssize_t write_queue(struct stream *s)
 {
 	struct iovec part[QUEUE_PARTS];
 	int parts = queue_peek(&s->queue, part, QUEUE_PARTS);
-	uint64_t before;
+	uint64_t before = s->urgent_end ? s->urgent_end - 1 - s->rx.delivered : UINT64_MAX;
+	ssize_t n;
 
-	if (s->urgent_end) {
-		before = s->urgent_end - 1 - s->rx.delivered;
-		if (!before)
-			return write_urgent(s, part[0].iov_base);
-		parts = cut_parts(part, parts, before);
-	}
-	return pod_write(s->source.fd, part, parts);
+	if (before)
+		return pod_write(s->source.fd, part, cut_parts(part, parts, before), 0);
+	n = pod_write(s->source.fd, part, cut_parts(part, parts, 1), MSG_OOB);
+	if (n > 0)
+		s->urgent_end = 0;
+	return n;
 }
 
 void stream_flush_queue(struct stream *s)
@@ -142,7 +130,7 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 	}
 	silence_speak(s);
 	if (s->state == STREAM_OPEN && !s->queue.len_bytes && !s->is_write_blocked && !s->urgent_end) {
-		n = pod_write(s->source.fd, part, parts);
+		n = pod_write(s->source.fd, part, parts, 0);
 		if (n < 0 && errno != EAGAIN) {
 			stream_delivered(s, len_bytes);
 			stream_write_failed(s);
@@ -163,8 +151,7 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 		}
 		if (queue_append(&s->queue, (const uint8_t *)part[i].iov_base + skip, part[i].iov_len - skip)) {
 			if (s->tunnel) /* what is not in the queue is given up here, the rest by the close */
-				streams_consumed(s->tunnel, s->rx.received - s->rx.delivered - s->queue.len_bytes -
-				                                    (s->stash ? s->stash->len_bytes : 0));
+				streams_consumed(s->tunnel, s->rx.received - s->rx.delivered - s->queue.len_bytes - stream_stashed(s));
 			stream_fail(s, REASON_NO_RESOURCES);
 			return;
 		}
@@ -178,7 +165,7 @@ void stream_on_urgent(struct stream *s)
 {
 	/* What lies aside came on the other link, and follows later. */
 	if (!s->is_write_failed)
-		s->urgent_end = s->rx.received - (s->stash ? s->stash->len_bytes : 0);
+		s->urgent_end = s->rx.received - stream_stashed(s);
 }
 
 bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes, bool is_urgent)

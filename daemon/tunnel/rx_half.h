@@ -12,6 +12,11 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 void stream_on_urgent(struct stream *s);
 /* Puts data aside that came before the SWITCH; its last byte may be urgent. false: no memory. */
 bool stream_stash(struct stream *s, const void *bytes, size_t len_bytes, bool is_urgent);
+/* How much of what was received lies aside. */
+static inline size_t stream_stashed(const struct stream *s)
+{
+	return s->stash ? s->stash->len_bytes : 0;
+}
 void stream_on_end(struct stream *s); /* rx.received is the final offset */
 void stream_on_switch(struct stream *s, enum frame_link link);
 void stream_on_window(struct stream *s, uint8_t flags, const struct frame_window *m); /* may fail the tunnel */

@@ -174,7 +174,7 @@ static void stream_close_socket(struct stream *s, bool is_orderly)
 
 static void stream_discard(struct stream *s)
 {
-	size_t held = s->queue.len_bytes + (s->stash ? s->stash->len_bytes : 0);
+	size_t held = s->queue.len_bytes + stream_stashed(s);
 
 	queue_done(&s->queue);
 	if (s->stash)
@@ -278,12 +278,10 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 		return;
 	case STREAM_OPEN:
 		loop_timer_clear(s->pool->loop, &s->deadline);
-		if (s->role == STREAM_CLIENT_SIDE && s->is_faithful)
+		if (s->is_faithful && s->tunnel->features & FRAME_FEATURE_TAKEN)
 			stream_wants_frames(s, STREAM_SEND_TAKEN);
 		silence_begin(s);
-		/* Nothing has announced what is read now, so the mark is looked for as well. */
-		s->is_read_ready = s->is_read_urgent = true;
-		stream_update_turn(s);
+		stream_read_unannounced(s);
 		return;
 	case STREAM_CLOSING:
 		silence_end(s);
@@ -339,7 +337,7 @@ void stream_not_taken(struct stream *s, enum close_reason reason)
 	streams_detach(s->tunnel, s);
 	/* An end is read once more, and told on the other tunnel. */
 	s->tx_half = HALF_OPEN;
-	s->is_read_ready = true;
+	stream_read_unannounced(s);
 	s->cause.type = 0; /* the RESET that it belonged to did not come */
 	stream_step(s, STREAM_EV_DETACHED);
 	peer_assign(s->peer, s);

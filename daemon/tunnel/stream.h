@@ -121,7 +121,7 @@ struct stream {
 	bool is_silenced;     /* so what the pod sends on it is dropped */
 	bool is_probed, is_patient;
 	uint8_t tries_before; /* of those that are counted, so many say nothing: our own node dropped the answers */
-	bool is_faithful;     /* begun by a SYN that was held, so that the client side sends nothing before OPENED */
+	bool is_faithful;     /* client side: begun by a SYN that was held, so that nothing is sent before OPENED */
 	bool is_ack_late;     /* server side: the server pod's handshake is completed when TAKEN or data comes */
 	bool is_pod_first;    /* the pod ended its direction before the peer's end came */
 	bool is_peers_word;   /* the reason came from the peer */

@@ -50,6 +50,12 @@ void stream_update_turn(struct stream *s)
 	tunnel_want_send(t, s->tx_link);
 }
 
+void stream_read_unannounced(struct stream *s)
+{
+	s->is_read_ready = s->is_read_urgent = true;
+	stream_update_turn(s);
+}
+
 /* Reads are counted, not bytes: a fast ping-pong moves as many bytes as a copy, but never much at once. */
 static void stream_note_read(struct stream *s, struct link *l, size_t len_bytes)
 {
@@ -110,8 +116,8 @@ size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes)
 
 	if (room > max_bytes)
 		room = max_bytes;
-	/* The kernel ends a read before an urgent byte, and then it is announced; the first read of all comes before any announcement. */
-	if ((s->is_read_urgent || !s->tx.sent) && sock_is_at_mark(s->source.fd)) {
+	/* The kernel ends a read before an urgent byte, which it announces. */
+	if (s->is_read_urgent && sock_is_at_mark(s->source.fd)) {
 		room = 1;
 		flags = FRAME_DATA_URGENT;
 	}
@@ -227,8 +233,7 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 		link_commit(l, frame_put_silent(dst, s->id, s->is_pod_silent));
 		return;
 	case STREAM_SEND_TAKEN:
-		if (s->tunnel->features & FRAME_FEATURE_TAKEN)
-			link_commit(l, frame_put_taken(dst, s->id));
+		link_commit(l, frame_put_taken(dst, s->id));
 		return;
 	case STREAM_SEND_END:
 		link_commit(l, frame_put_end(dst, s->id, s->tx.sent));
@@ -237,7 +242,7 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 		return;
 	case STREAM_SEND_RESET:
 		len_bytes = s->role == STREAM_SERVER_SIDE && s->cause.type ? frame_put_cause(dst, s->id, &s->cause) : 0;
-		if (s->pending & STREAM_SEND_TAKEN && s->tunnel->features & FRAME_FEATURE_TAKEN)
+		if (s->pending & STREAM_SEND_TAKEN)
 			len_bytes += frame_put_taken(dst + len_bytes, s->id);
 		len_bytes += frame_put_reset(dst + len_bytes, s->id, &(struct frame_reset){ s->tx.sent, s->reason });
 		link_commit(l, len_bytes);

@@ -10,6 +10,8 @@
 void stream_wants_frames(struct stream *s, uint16_t pending);
 /* Does it want a turn to send data? Puts it into its link's schedule, or takes it out. */
 void stream_update_turn(struct stream *s);
+/* It is read though no event said that there is something; so an urgent byte may be there that was not announced either. */
+void stream_read_unannounced(struct stream *s);
 /* Reads from the pod into DATA frames on l, at most max_bytes. Returns what was read; sets whether the stream wants another turn. */
 size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes);
 /* Puts the frames that are pending on l: END or RESET where is_last, else all others. false: the link has no room. May end the stream. */
