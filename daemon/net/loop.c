@@ -183,6 +183,14 @@ int loop_modify(struct loop *l, struct loop_source *src, uint32_t events)
 	return control(l, EPOLL_CTL_MOD, src, events);
 }
 
+static void forget_events(struct loop *l, const struct loop_source *src)
+{
+	for (int i = l->events_next; i < l->events_count; i++) {
+		if (l->events[i].data.ptr == src)
+			l->events[i].data.ptr = NULL;
+	}
+}
+
 void loop_remove(struct loop *l, struct loop_source *src)
 {
 	if (!src->is_registered)
@@ -190,10 +198,16 @@ void loop_remove(struct loop *l, struct loop_source *src)
 	src->is_registered = false;
 	/* Fails only where the descriptor is closed already, and then the kernel has forgotten it. */
 	(void)control(l, EPOLL_CTL_DEL, src, 0);
-	for (int i = l->events_next; i < l->events_count; i++) {
-		if (l->events[i].data.ptr == src)
-			l->events[i].data.ptr = NULL;
-	}
+	forget_events(l, src);
+}
+
+void loop_close(struct loop *l, struct loop_source *src)
+{
+	if (src->is_registered)
+		forget_events(l, src);
+	src->is_registered = false;
+	(void)close(src->fd);
+	src->fd = -1;
 }
 
 int loop_timer_set(struct loop *l, struct loop_timer *t, struct instant deadline)

@@ -231,6 +231,14 @@ static int set_icmp_queue(int fd, int family, bool is_on)
 	return family == AF_INET ? set_int(fd, IPPROTO_IP, IP_RECVERR, is_on) : set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, is_on);
 }
 
+static bool is_established(int fd)
+{
+	uint8_t state; /* tcpi_state, the first of struct tcp_info */
+	socklen_t len = sizeof(state);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &len) == 0 && state == TCP_ESTABLISHED;
+}
+
 int sock_connect_transparent(const struct endpoint *source, const struct endpoint *dst, bool is_ack_late, bool *ret_pending)
 {
 	int family = endpoint_family(dst);
@@ -262,6 +270,8 @@ int sock_connect_transparent(const struct endpoint *source, const struct endpoin
 		(void)close(fd);
 		return rc;
 	}
+	/* A pod of this node mostly answers while connect() still runs. */
+	*ret_pending = *ret_pending && !is_established(fd);
 	return fd;
 }
 

@@ -62,6 +62,9 @@ void stream_accepted(struct pool *pool, int fd, const struct endpoint *client, c
 		stream_fail(s, REASON_OVER_BUDGET);
 		return;
 	}
+	s->is_optimistic = true;
+	/* Who connects mostly asks something at once: it goes with the OPEN. */
+	s->is_read_ready = s->is_read_urgent = true;
 	stream_judge(s);
 }
 
@@ -75,7 +78,6 @@ void stream_held(struct pool *pool, struct held *h)
 		return;
 	}
 	s->held = h;
-	s->is_faithful = true;
 	h->stream = s;
 	stream_judge(s);
 }
@@ -89,6 +91,7 @@ int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *ope
 	s->peer = t->peer;
 	s->id = id;
 	s->is_announced = true;
+	s->is_optimistic = open->is_optimistic;
 	s->is_ack_late = !open->is_optimistic && t->features & FRAME_FEATURE_TAKEN;
 	memcpy(s->peer_nonce, open->nonce, sizeof(s->peer_nonce));
 	window_sender_init(&s->tx, t->peer_initial_credit);
@@ -117,12 +120,32 @@ static void stream_dial_failed(struct stream *s, int error)
 	stream_fail(s, reason_from_errno(error));
 }
 
+static void stream_dialed(struct stream *s)
+{
+	sock_connected_transparent(s->source.fd, &s->server);
+	if (s->is_optimistic)
+		list_append(&s->pool->openeds, &s->owed);
+	else
+		stream_wants_frames(s, STREAM_SEND_OPENED);
+	stream_step(s, STREAM_EV_CONNECTED);
+	stream_flush_queue(s);
+}
+
+void stream_dial_done(struct stream *s)
+{
+	int error = sock_error(s->source.fd);
+
+	if (error)
+		stream_dial_failed(s, error);
+	else
+		stream_dialed(s);
+}
+
 void stream_dial(struct stream *s)
 {
 	struct pool *pool = s->pool;
 	bool is_pending;
-	int fd = pool->ops->connect_pod(pool->ctx, &s->client, &s->server, s->is_ack_late, &is_pending);
-	int r, error;
+	int fd = pool->ops->connect_pod(pool->ctx, &s->client, &s->server, s->is_ack_late, &is_pending), error;
 
 	if (list_is_linked(&s->place)) {
 		list_remove(&s->place);
@@ -137,15 +160,19 @@ void stream_dial(struct stream *s)
 		return;
 	}
 	s->source.fd = fd;
-	/* An answer that came while connect() still ran is kept aside as a soft error, and would count only a second later. */
-	error = sock_error(fd);
-	r = loop_add(pool->loop, &s->source, POD_EVENTS);
-	if (r)
+	if (loop_add(pool->loop, &s->source, POD_EVENTS)) {
 		stream_fail(s, REASON_NO_RESOURCES);
-	else if (error)
+		return;
+	}
+	stream_step(s, STREAM_EV_DIALED);
+	if (!is_pending) {
+		stream_dialed(s);
+		return;
+	}
+	/* A refusal that came while connect() still ran is kept aside as a soft error, and would count only a second later. */
+	error = sock_error(fd);
+	if (error)
 		stream_dial_failed(s, error);
-	else
-		stream_step(s, STREAM_EV_DIALED); /* EPOLLOUT says that it is connected, also where it was at once */
 }
 
 static void stream_judge_client_side(struct stream *s)
@@ -200,18 +227,4 @@ void stream_judge(struct stream *s)
 		stream_judge_client_side(s);
 	else if (s->state == STREAM_JUDGING)
 		stream_judge_server_side(s);
-}
-
-void stream_dial_done(struct stream *s)
-{
-	int error = sock_error(s->source.fd);
-
-	if (error) {
-		stream_dial_failed(s, error);
-		return;
-	}
-	sock_connected_transparent(s->source.fd, &s->server);
-	stream_wants_frames(s, STREAM_SEND_OPENED);
-	stream_step(s, STREAM_EV_CONNECTED);
-	stream_flush_queue(s);
 }

@@ -107,7 +107,7 @@ static void on_taken(struct tunnel *t, struct stream *s)
 	}
 	s->is_ack_late = false;
 	if (s->state == STREAM_OPEN)
-		list_append(&t->pool->acks, &s->ack);
+		list_append(&t->pool->acks, &s->owed);
 }
 
 static void on_data(struct tunnel *t, struct link *l, struct stream *s, const struct frame *f)
@@ -455,6 +455,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 			if (t->state == TUNNEL_CLOSED)
 				return false;
 		}
+		deliveries += f.type == FRAME_OPEN;
 		on_frame(t, l, &f);
 		if (t->state == TUNNEL_CLOSED || l->state != LINK_OPEN)
 			return false;

@@ -107,6 +107,8 @@ static void put_data(struct tunnel *t, struct link *l, size_t max_bytes)
 
 bool outbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 {
+	bool is_more;
+
 	if (!link_can_send(l) || !l->has_hello)
 		return false;
 	if ((l->kind != FRAME_LINK_LIGHT || put_control(t, l)) && put_last(t, l)) {
@@ -121,6 +123,10 @@ bool outbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 		tunnel_close(t, t->drain_reason, "drained");
 		return false;
 	}
-	return (l->kind == FRAME_LINK_LIGHT && (t->pending || !list_is_empty(&t->control))) || !list_is_empty(&t->last[l->kind]) ||
-	       (!schedule_is_empty(&t->turns[l->kind]) && tunnel_send_room(t));
+	is_more = (l->kind == FRAME_LINK_LIGHT && (t->pending || !list_is_empty(&t->control))) || !list_is_empty(&t->last[l->kind]) ||
+	          (!schedule_is_empty(&t->turns[l->kind]) && tunnel_send_room(t));
+	/* What was read here asked for a turn, and had part in this one. A tunnel that ends looks once more whether it may. */
+	if (!is_more && t->state != TUNNEL_DRAINING)
+		list_remove(&l->tx_entry);
+	return is_more;
 }

@@ -71,7 +71,7 @@ struct stream *stream_create(struct pool *pool, enum stream_role role, int fd, c
 	list_init(&s->control);
 	list_init(&s->last);
 	list_init(&s->look);
-	list_init(&s->ack);
+	list_init(&s->owed);
 	schedule_entry_init(&s->turn);
 	queue_init(&s->queue);
 	window_receiver_init(&s->rx, WINDOW_INITIAL_BYTES, s->created);
@@ -165,11 +165,9 @@ static void stream_close_socket(struct stream *s, bool is_orderly)
 {
 	if (s->source.fd < 0)
 		return;
-	loop_remove(s->pool->loop, &s->source);
 	if (is_orderly)
 		sock_set_reset_on_close(s->source.fd, false);
-	close(s->source.fd);
-	s->source.fd = -1;
+	loop_close(s->pool->loop, &s->source);
 }
 
 static void stream_discard(struct stream *s)
@@ -197,13 +195,13 @@ static void stream_enter_closed(struct stream *s, enum stream_state old, bool is
 	s->held = NULL;
 	turn_forget_delivery(s->pool, s);
 	/* The client was there: its server sees the connection, and then its end. */
-	if (list_is_linked(&s->ack))
+	if (list_is_linked(&s->owed) && !s->is_optimistic)
 		sock_send_ack(s->source.fd);
 	stream_close_socket(s, is_orderly);
 	stream_discard(s);
 	schedule_remove(&s->turn);
 	list_remove(&s->control);
-	list_remove(&s->ack);
+	list_remove(&s->owed);
 	if (list_is_linked(&s->place)) {
 		if (s->role == STREAM_CLIENT_SIDE && s->peer && !t)
 			s->peer->waiting_count--;
@@ -248,6 +246,7 @@ static uint32_t stream_patience_ms(const struct stream *s)
 static void stream_set_state(struct stream *s, enum stream_state state, enum stream_event event)
 {
 	enum stream_state old = s->state;
+	bool is_held;
 
 	s->state = state;
 	if (log_enabled(LOG_DEBUG)) {
@@ -278,10 +277,15 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 		return;
 	case STREAM_OPEN:
 		loop_timer_clear(s->pool->loop, &s->deadline);
-		if (s->is_faithful && s->tunnel->features & FRAME_FEATURE_TAKEN)
+		is_held = s->role == STREAM_CLIENT_SIDE && !s->is_optimistic;
+		if (is_held && s->tunnel->features & FRAME_FEATURE_TAKEN)
 			stream_wants_frames(s, STREAM_SEND_TAKEN);
 		silence_begin(s);
-		stream_read_unannounced(s);
+		/* A client that waited for this has data by now; any other pod's comes with an event. */
+		if (is_held)
+			stream_read_unannounced(s);
+		else
+			stream_update_turn(s);
 		return;
 	case STREAM_CLOSING:
 		silence_end(s);

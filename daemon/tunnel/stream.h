@@ -94,7 +94,7 @@ struct stream {
 	struct stream *hash_next;
 	struct schedule_entry turn; /* it has data to send */
 	struct list control, last;  /* it has frames to send: on the light link, and behind its data */
-	struct list ack;            /* of the pool's acks: the server pod is owed the last step of its handshake */
+	struct list owed;           /* server side: of the pool's acks or its openeds */
 	struct loop_timer deadline;
 	struct list look; /* in the pool's silence, while it is open */
 	struct instant look_at, silent_since;
@@ -121,7 +121,7 @@ struct stream {
 	bool is_silenced;     /* so what the pod sends on it is dropped */
 	bool is_probed, is_patient;
 	uint8_t tries_before; /* of those that are counted, so many say nothing: our own node dropped the answers */
-	bool is_faithful;     /* client side: begun by a SYN that was held, so that nothing is sent before OPENED */
+	bool is_optimistic;   /* the client was connected before its server: its data goes before OPENED, which is in no hurry */
 	bool is_ack_late;     /* server side: the server pod's handshake is completed when TAKEN or data comes */
 	bool is_pod_first;    /* the pod ended its direction before the peer's end came */
 	bool is_peers_word;   /* the reason came from the peer */

@@ -6,6 +6,7 @@
 #include "tunnel/outbound.h"
 #include "tunnel/rx_half.h"
 #include "tunnel/streams.h"
+#include "tunnel/tx_half.h"
 
 #include <sched.h>
 
@@ -60,11 +61,19 @@ static void send_acks(struct pool *p)
 	struct list *at;
 
 	while ((at = list_pop(&p->acks))) {
-		struct stream *s = container_of(at, struct stream, ack);
+		struct stream *s = container_of(at, struct stream, owed);
 
 		if (s->rx.delivered == 0 && s->rx_half != HALF_SHUT)
 			sock_send_ack(s->source.fd);
 	}
+}
+
+static void send_openeds(struct pool *p)
+{
+	struct list *at;
+
+	while ((at = list_pop(&p->openeds)))
+		stream_wants_frames(container_of(at, struct stream, owed), STREAM_SEND_OPENED);
 }
 
 static bool is_recent(const struct pool *p, struct instant then)
@@ -79,6 +88,7 @@ enum loop_next turn_run(void *ctx)
 	size_t unit = is_light_recent ? LINK_UNIT_SMALL_BYTES : LINK_UNIT_BYTES;
 	bool has_rx, has_tx, is_more;
 
+	send_openeds(p);
 	receive_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
 	send_acks(p);
 	send_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
@@ -94,7 +104,8 @@ enum loop_next turn_run(void *ctx)
 		receive_all(p, FRAME_LINK_BULK, unit, 1);
 		p->is_bulk_tx_next = true;
 	}
-	is_more = !list_is_empty(&p->rx[0]) || !list_is_empty(&p->rx[1]) || !list_is_empty(&p->tx[0]) || !list_is_empty(&p->tx[1]);
+	is_more = !list_is_empty(&p->rx[0]) || !list_is_empty(&p->rx[1]) || !list_is_empty(&p->tx[0]) || !list_is_empty(&p->tx[1]) ||
+	          !list_is_empty(&p->openeds);
 	/* Pods on the same core answer now instead of after the whole batch; without it the two nodes work in step, each idle half the time. */
 	if (is_more && is_light_recent)
 		sched_yield();

@@ -40,7 +40,7 @@ void stream_update_turn(struct stream *s)
 {
 	struct tunnel *t = s->tunnel;
 	bool wants = t && s->is_read_ready && s->tx_half == HALF_OPEN &&
-	             (s->state == STREAM_OPEN || (s->state == STREAM_OPENING && !s->is_faithful)) && window_sender_room(&s->tx) > 0;
+	             (s->state == STREAM_OPEN || (s->state == STREAM_OPENING && s->is_optimistic)) && window_sender_room(&s->tx) > 0;
 
 	if (!wants) {
 		schedule_remove(&s->turn);
@@ -127,8 +127,12 @@ size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes)
 		stream_note_read(s, l, (size_t)n);
 		if (flags)
 			s->is_read_urgent = false;
-		if ((size_t)n < wanted && !s->is_read_ending && !s->is_read_urgent)
-			s->is_read_ready = false;
+		/* Less than wanted is all there is, or all before an urgent byte. */
+		if ((size_t)n < wanted && !s->is_read_ending) {
+			if (s->is_read_urgent)
+				s->is_read_urgent = sock_is_at_mark(s->source.fd);
+			s->is_read_ready = s->is_read_urgent;
+		}
 		stream_update_turn(s);
 		if (s->is_pod_failed && window_sender_room(&s->tx) == 0)
 			stream_pod_failed(s); /* the peer may never make room, and must know */
@@ -175,7 +179,7 @@ static void stream_put_window(struct stream *s, struct link *l, uint8_t *dst)
 
 static void stream_put_open(struct stream *s, struct link *l, uint8_t *dst)
 {
-	struct frame_open open = { .client = s->client, .server = s->server, .is_optimistic = !s->is_faithful };
+	struct frame_open open = { .client = s->client, .server = s->server, .is_optimistic = s->is_optimistic };
 
 	pool_random(s->pool, s->nonce, sizeof(s->nonce));
 	memcpy(open.nonce, s->nonce, sizeof(open.nonce));
@@ -189,7 +193,8 @@ static void stream_put_opened(struct stream *s, struct link *l, uint8_t *dst)
 	int mss = 0;
 	socklen_t len = sizeof(mss);
 
-	if (!getsockopt(s->source.fd, IPPROTO_TCP, TCP_MAXSEG, &mss, &len) && mss > 0)
+	/* What the held client's SYN-ACK will say. */
+	if (!s->is_optimistic && !getsockopt(s->source.fd, IPPROTO_TCP, TCP_MAXSEG, &mss, &len) && mss > 0)
 		opened.mss_bytes = (uint32_t)mss;
 	pool_random(s->pool, s->nonce, sizeof(s->nonce));
 	memcpy(opened.nonce, s->nonce, sizeof(opened.nonce));

@@ -75,7 +75,7 @@ static int connect_pod(void *ctx, const struct endpoint *client, const struct en
 	if (s->connect_pod_error)
 		return s->connect_pod_error;
 	tcp_pair(fds);
-	*ret_pending = true;
+	*ret_pending = !s->is_pod_at_once;
 	assert(s->pods_count < PAIR_PODS_MAX);
 	s->pods[s->pods_count++] = fds[1];
 	return fds[0];

@@ -29,6 +29,7 @@ struct side {
 	bool is_cut;            /* the wire is cut: nothing of this side runs */
 	int connect_node_error; /* negative errno that connect_node returns; 0: it works */
 	int connect_pod_error;
+	bool is_pod_at_once;               /* a server pod accepts while connect_pod runs */
 	bool is_ack_late;                  /* of the last connect_pod */
 	int connects;                      /* tunnels begun */
 	struct pair_reach reach;           /* as it was told last */

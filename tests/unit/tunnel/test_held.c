@@ -106,11 +106,10 @@ static struct stream *only_stream(struct side *s)
 	return container_of(s->pool->streams.next, struct stream, all);
 }
 
-static void the_client_is_let_in_when_the_far_side_has_connected(void **state)
+static void expect_let_in(void)
 {
 	int client, server;
 
-	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	assert_int_equal(near->released, 0);
 	expect_released(1);
@@ -131,6 +130,19 @@ static void the_client_is_let_in_when_the_far_side_has_connected(void **state)
 	assert_int_equal(near->pool->held.count, 0);
 	assert_int_equal(near->answered, 0);
 	assert_int_equal(far->pool->counters.requested, 1);
+}
+
+static void the_client_is_let_in_when_the_far_side_has_connected(void **state)
+{
+	(void)state;
+	expect_let_in();
+}
+
+static void the_client_is_let_in_where_the_far_side_connects_at_once(void **state)
+{
+	(void)state;
+	far->is_pod_at_once = true;
+	expect_let_in();
 }
 
 static bool has_queued(void *ctx)
@@ -903,6 +915,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(the_client_is_let_in_when_the_far_side_has_connected),
+		T(the_client_is_let_in_where_the_far_side_connects_at_once),
 		T(a_server_that_speaks_first),
 		T(the_client_hears_what_the_far_side_heard),
 		T(a_syn_that_is_sent_again_is_the_same_attempt),

@@ -633,8 +633,39 @@ static void a_peer_that_does_not_read_its_refusals(void **state)
 	assert_int_equal(pair.side[1].pool->streams_count, 1);
 }
 
+static bool has_more_streams(void *ctx)
+{
+	return pair.side[1].pool->streams_count > *(uint32_t *)ctx;
+}
+
+/* Each is a connect(), and what came behind them must not wait for all of them. */
+static void streams_that_come_together_are_opened_over_several_turns(void **state)
+{
+	struct frame_open m = { .is_optimistic = true };
+	uint32_t before = pair.side[1].pool->streams_count, all = before + 39;
+
+	(void)state;
+	liar_start(true);
+	assert_int_equal(endpoint_parse("10.1.0.9:1234", &m.client), 0);
+	assert_int_equal(endpoint_parse("10.2.0.9:80", &m.server), 0);
+	for (uint32_t id = 1; id <= 79; id += 2)
+		link_commit(liar.link, frame_put_open(link_reserve(liar.link), id, &m));
+	assert_int_equal(link_flush(liar.link), 0);
+	assert_true(pair_pump(&pair, has_more_streams, &before));
+	assert_in_range(pair.side[1].pool->streams_count, before + 1, before + 16);
+	assert_true(pair_pump(&pair, has_more_streams, &all));
+	assert_false(liar.is_gone);
+}
+
+static bool is_refused(void *ctx)
+{
+	(void)ctx;
+	return liar.resets;
+}
+
 static void a_claim_of_another_nodes_pod_is_refused_and_the_tunnel_lives(void **state)
 {
+	uint32_t before = pair.side[1].pool->streams_count;
 	struct frame_open m = { 0 };
 	uint8_t *dst;
 
@@ -645,7 +676,9 @@ static void a_claim_of_another_nodes_pod_is_refused_and_the_tunnel_lives(void **
 	dst = link_reserve(liar.link);
 	link_commit(liar.link, frame_put_open(dst, 1, &m));
 	assert_int_equal(link_flush(liar.link), 0);
+	assert_true(pair_pump(&pair, has_more_streams, &before));
 	pair_advance_s(&pair, PAIR_JUDGED_S);
+	assert_true(pair_pump(&pair, is_refused, NULL));
 	assert_false(liar.is_gone);
 	assert_int_equal(liar.resets, 1);
 	assert_int_equal(liar.last_reset.reason, REASON_FOREIGN_ADDRESS);
@@ -713,6 +746,7 @@ int main(void)
 		T(what_it_says_of_the_pair_is_taken_or_refused),
 		T(pair_before_hello),
 		T(a_peer_that_does_not_read_its_refusals),
+		T(streams_that_come_together_are_opened_over_several_turns),
 		T(a_claim_of_another_nodes_pod_is_refused_and_the_tunnel_lives),
 		T(a_flood_of_waiting_opens_is_bounded),
 	};

@@ -287,6 +287,85 @@ static void a_link_without_anything_to_do_holds_no_buffer(void **state)
 	close(server);
 }
 
+/* --- begins --- */
+
+static bool has_open_stream(void *ctx)
+{
+	const struct pool *p = ((struct side *)ctx)->pool;
+
+	return p->streams_count == 1 && stream_of(((struct side *)ctx)->index)->state == STREAM_OPEN;
+}
+
+static bool can_read_100(void *ctx)
+{
+	int n;
+
+	return ioctl(((struct stream *)ctx)->source.fd, FIONREAD, &n) == 0 && n == 100;
+}
+
+static void an_answer_that_is_there_goes_with_opened(void **state)
+{
+	struct stream *to;
+	int client, server;
+
+	(void)state;
+	pair.side[1].is_pod_at_once = true;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	send_bytes(client, 100);
+	assert_true(pair_pump(&pair, has_open_stream, &pair.side[1]));
+	to = stream_of(1);
+	assert_false(to->has_nonce);
+	server = side_take_pod(&pair.side[1]);
+	send_bytes(server, 100);
+	for (int i = 0; i < 100000 && !can_read_100(to); i++)
+		usleep(20);
+	run_side(1, 1);
+	assert_true(to->has_nonce);
+	assert_int_equal(to->tx.sent, 100);
+	expect_bytes(server, 100);
+	expect_bytes(client, 100);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+}
+
+static void a_server_that_says_nothing_is_open_all_the_same(void **state)
+{
+	int client, server;
+
+	(void)state;
+	pair.side[1].is_pod_at_once = true;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	assert_true(pair_pump(&pair, has_open_stream, &pair.side[0]));
+	assert_int_equal(stream_of(1)->tx.sent, 0);
+	server = side_take_pod(&pair.side[1]);
+	carry(server, client, 1000);
+	carry(client, server, 1000);
+	close(server);
+	close(client);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+}
+
+static void a_reset_before_opened_is_owed_no_opened(void **state)
+{
+	struct linger reset = { .l_onoff = 1 };
+	int client, server;
+
+	(void)state;
+	pair.side[1].is_pod_at_once = true;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	assert_true(pair_pump(&pair, has_open_stream, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	stream_fail(stream_of(1), REASON_POD_RESET);
+	assert_true(list_is_empty(&pair.side[1].pool->openeds));
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	assert_int_equal(setsockopt(server, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	close(server);
+	close(client);
+	assert_int_equal(pair.side[0].pool->counters.closed[REASON_POD_RESET], 1);
+	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_UP);
+}
+
 /* --- credit --- */
 
 static bool is_answered(void *ctx)
@@ -542,7 +621,7 @@ static void an_open_that_crosses_a_drain_is_taken(void **state)
 	assert_false(pair.side[1].is_drained);
 	close(client);
 	close(server);
-	assert_true(pair_pump(&pair, is_drained, &pair.side[1]));
+	assert_true(pump_with_ticks(is_drained, &pair.side[1]));
 	assert_int_equal(pair.side[1].drained, 1);
 }
 
@@ -1086,6 +1165,9 @@ int main(void)
 		T(a_switch_overtakes_the_hello_of_the_bulk_link),
 		T(an_end_on_the_new_link_overtakes_data_on_the_old_one),
 		T(a_link_without_anything_to_do_holds_no_buffer),
+		T(an_answer_that_is_there_goes_with_opened),
+		T(a_server_that_says_nothing_is_open_all_the_same),
+		T(a_reset_before_opened_is_owed_no_opened),
 		T(credit_is_asked_back_while_data_is_on_its_way),
 		T(streams_that_wait_do_not_use_up_the_tunnels_credit),
 		T(a_tunnels_credit_never_goes_back),
