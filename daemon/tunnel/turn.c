@@ -70,10 +70,8 @@ static void send_acks(struct pool *p)
 
 static void send_openeds(struct pool *p)
 {
-	struct list *at;
-
-	while ((at = list_pop(&p->openeds)))
-		stream_wants_frames(container_of(at, struct stream, owed), STREAM_SEND_OPENED);
+	while (!list_is_empty(&p->openeds))
+		stream_wants_frames(container_of(p->openeds.next, struct stream, owed), STREAM_SEND_OPENED);
 }
 
 static bool is_recent(const struct pool *p, struct instant then)

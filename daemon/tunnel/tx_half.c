@@ -19,6 +19,11 @@ void stream_wants_frames(struct stream *s, uint16_t pending)
 {
 	struct tunnel *t = s->tunnel;
 
+	/* Nothing goes before OPENED. */
+	if (s->is_optimistic && list_is_linked(&s->owed)) {
+		list_remove(&s->owed);
+		pending |= STREAM_SEND_OPENED;
+	}
 	s->pending |= pending;
 	if (!t)
 		return;

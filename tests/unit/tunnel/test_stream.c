@@ -329,6 +329,31 @@ static void an_answer_that_is_there_goes_with_opened(void **state)
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
+static void credit_goes_behind_opened(void **state)
+{
+	const struct pool *p = pair.side[1].pool;
+	int client, server;
+
+	(void)state;
+	pair.side[1].is_pod_at_once = true;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	send_bytes(client, WINDOW_INITIAL_BYTES / 2);
+	for (int i = 0; i < 200000; i++) {
+		pair_run(&pair, 1);
+		if (!p->streams_count || stream_of(1)->rx.limit == WINDOW_INITIAL_BYTES)
+			continue;
+		assert_true(stream_of(1)->has_nonce);
+		break;
+	}
+	assert_int_equal(p->streams_count, 1);
+	assert_true(stream_of(1)->has_nonce);
+	server = side_take_pod(&pair.side[1]);
+	expect_bytes(server, WINDOW_INITIAL_BYTES / 2);
+	close(server);
+	close(client);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+}
+
 static void a_server_that_says_nothing_is_open_all_the_same(void **state)
 {
 	int client, server;
@@ -1166,6 +1191,7 @@ int main(void)
 		T(an_end_on_the_new_link_overtakes_data_on_the_old_one),
 		T(a_link_without_anything_to_do_holds_no_buffer),
 		T(an_answer_that_is_there_goes_with_opened),
+		T(credit_goes_behind_opened),
 		T(a_server_that_says_nothing_is_open_all_the_same),
 		T(a_reset_before_opened_is_owed_no_opened),
 		T(credit_is_asked_back_while_data_is_on_its_way),
