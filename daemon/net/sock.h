@@ -44,8 +44,7 @@ void sock_connected_transparent(int fd, const struct endpoint *dst);
  * Returns the descriptor. */
 int sock_accept(int listen_fd, struct endpoint *ret_peer, struct endpoint *ret_local);
 
-int sock_error(int fd);
-/* takes SO_ERROR: 0 or a positive errno */
+int sock_error(int fd); /* takes SO_ERROR: 0 or a positive errno */
 /* true: a later close is a reset (SO_LINGER {1, 0}); false: an orderly end. A socket that carries a stream is on from its making until both
  * ends are acknowledged, so that a killed daemon shows as a reset and never as a clean end. */
 void sock_set_reset_on_close(int fd, bool on);

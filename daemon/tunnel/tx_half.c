@@ -15,12 +15,17 @@ enum {
 	WANT_BULK_WINDOW = 256 * 1024, /* a window that grew to this is used by bulk */
 };
 
+/* OPENED that waits a turn goes with whatever goes sooner: nothing of a stream may go before it. */
+static bool stream_holds_opened(const struct stream *s)
+{
+	return s->is_optimistic && list_is_linked(&s->owed);
+}
+
 void stream_wants_frames(struct stream *s, uint16_t pending)
 {
 	struct tunnel *t = s->tunnel;
 
-	/* Nothing goes before OPENED. */
-	if (s->is_optimistic && list_is_linked(&s->owed)) {
+	if (stream_holds_opened(s)) {
 		list_remove(&s->owed);
 		pending |= STREAM_SEND_OPENED;
 	}
@@ -51,6 +56,8 @@ void stream_update_turn(struct stream *s)
 		schedule_remove(&s->turn);
 		return;
 	}
+	if (stream_holds_opened(s))
+		stream_wants_frames(s, STREAM_SEND_OPENED);
 	schedule_add(&t->turns[s->tx_link], &s->turn);
 	tunnel_want_send(t, s->tx_link);
 }

@@ -76,6 +76,13 @@ static int connect_pod(void *ctx, const struct endpoint *client, const struct en
 		return s->connect_pod_error;
 	tcp_pair(fds);
 	*ret_pending = !s->is_pod_at_once;
+	if (s->is_pod_rude) {
+		struct linger reset = { .l_onoff = 1 };
+
+		assert(send(fds[1], "busy", 4, 0) == 4 && !setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)));
+		close(fds[1]);
+		return fds[0];
+	}
 	assert(s->pods_count < PAIR_PODS_MAX);
 	s->pods[s->pods_count++] = fds[1];
 	return fds[0];

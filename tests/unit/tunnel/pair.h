@@ -30,6 +30,7 @@ struct side {
 	int connect_node_error; /* negative errno that connect_node returns; 0: it works */
 	int connect_pod_error;
 	bool is_pod_at_once;               /* a server pod accepts while connect_pod runs */
+	bool is_pod_rude;                  /* it says 4 bytes, and resets */
 	bool is_ack_late;                  /* of the last connect_pod */
 	int connects;                      /* tunnels begun */
 	struct pair_reach reach;           /* as it was told last */

@@ -354,6 +354,24 @@ static void credit_goes_behind_opened(void **state)
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
+static void the_last_words_of_a_pod_that_resets_go_behind_opened(void **state)
+{
+	const struct pool *p = pair.side[0].pool;
+	int client;
+	char word[4];
+
+	(void)state;
+	pair.side[1].is_pod_at_once = pair.side[1].is_pod_rude = true;
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	send_bytes(client, 100);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	assert_int_equal(p->counters.closed[REASON_POD_RESET], 1);
+	assert_int_equal(p->counters.rx_bytes, 4);
+	assert_int_equal(recv(client, word, sizeof(word), 0), 4);
+	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_UP);
+	close(client);
+}
+
 static void a_server_that_says_nothing_is_open_all_the_same(void **state)
 {
 	int client, server;
@@ -1192,6 +1210,7 @@ int main(void)
 		T(a_link_without_anything_to_do_holds_no_buffer),
 		T(an_answer_that_is_there_goes_with_opened),
 		T(credit_goes_behind_opened),
+		T(the_last_words_of_a_pod_that_resets_go_behind_opened),
 		T(a_server_that_says_nothing_is_open_all_the_same),
 		T(a_reset_before_opened_is_owed_no_opened),
 		T(credit_is_asked_back_while_data_is_on_its_way),
