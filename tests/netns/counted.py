@@ -13,6 +13,7 @@ from mesh import Capture
 CLASSES = [name.lower() for name in re.findall(r"^\tCLASS_(\w+),", (HERE.parent.parent / "bpf" / "shared.h").read_text(), re.MULTILINE)]
 TUNNEL, CARRIER = "tunnel", "carrier"
 QUIET_READINGS = 5  # so many equal readings of the counters, 40 ms apart, are the end of the traffic
+BEGIN_S = 1  # so long the beginning waits for what was under way; some traffic goes on
 
 
 def kernel_counters(daemon):
@@ -55,6 +56,8 @@ class Counted:
 
     def __init__(self, mesh, *pods):
         self._mesh = mesh
+        # A packet that crosses the beginning, such as the last ACK of a handshake, would be on the wire and not counted, or the other way round.
+        self._wait_quiet(BEGIN_S)
         self._outer = self._readings()
         self._wire = Capture(mesh)
         self._pods = {pod: Capture(mesh, [(pod.host, pod.veth)]) for pod in pods or [mesh.net.a1]}
@@ -63,14 +66,17 @@ class Counted:
     def _readings(self):
         return [kernel_counters(daemon) for daemon in self._mesh.daemons]
 
-    def stop(self):
-        inner, quiet = self._readings(), 0
-        last = inner
-        while quiet < QUIET_READINGS:
+    def _wait_quiet(self, limit_s=float("inf")):
+        quiet, last, end = 0, self._readings(), time.monotonic() + limit_s
+        while quiet < QUIET_READINGS and time.monotonic() < end:
             time.sleep(0.04)
             now = self._readings()
             quiet = quiet + 1 if [_without(r, CARRIER) for r in now] == [_without(r, CARRIER) for r in last] else 0
             last = now
+
+    def stop(self):
+        inner = self._readings()
+        self._wait_quiet()
         self._wire.stop(settle_s=0)
         for capture in self._pods.values():
             capture.stop(settle_s=0)
