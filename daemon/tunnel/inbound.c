@@ -414,6 +414,14 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 	}
 }
 
+/* An OPEN that was taken has cost a connect(), as much as a delivery; one that was refused costs nothing. */
+static bool has_dialed(const struct tunnel *t, uint32_t id)
+{
+	const struct stream *s = streams_find(t, id);
+
+	return s && s->state != STREAM_CLOSED;
+}
+
 bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 {
 	struct pool *pool = t->pool;
@@ -455,10 +463,10 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 			if (t->state == TUNNEL_CLOSED)
 				return false;
 		}
-		deliveries += f.type == FRAME_OPEN;
 		on_frame(t, l, &f);
 		if (t->state == TUNNEL_CLOSED || l->state != LINK_OPEN)
 			return false;
+		deliveries += f.type == FRAME_OPEN && has_dialed(t, f.stream);
 		if (deliveries >= DELIVERIES_MAX) {
 			(void)turn_flush_delivery(pool);
 			break;
