@@ -78,8 +78,7 @@ void mailbox_destroy(struct mailbox *mb)
 
 	if (!mb)
 		return;
-	loop_remove(mb->loop, &mb->source);
-	(void)close(mb->source.fd);
+	loop_close(mb->loop, &mb->source);
 	while ((link = list_pop(&mb->queue))) {
 		struct message *m = container_of(link, struct message, link);
 

@@ -447,10 +447,8 @@ void http_server_destroy(struct http_server *s)
 	if (!s)
 		return;
 	loop_timer_clear(s->loop, &s->accept_pause);
-	if (s->listener.fd >= 0) {
-		loop_remove(s->loop, &s->listener);
-		close(s->listener.fd);
-	}
+	if (s->listener.fd >= 0)
+		loop_close(s->loop, &s->listener);
 	/* The library may not be stopped while a connection is suspended. */
 	list_for_each(at, &s->connections) {
 		struct connection *c = container_of(at, struct connection, entry);

@@ -79,9 +79,7 @@ static void client_close(struct client *c)
 		c->reply->client = NULL;
 	c->reply = NULL;
 	loop_timer_clear(loop, &c->deadline);
-	loop_remove(loop, &c->source);
-	close(c->source.fd);
-	c->source.fd = -1;
+	loop_close(loop, &c->source);
 	list_remove(&c->entry);
 	c->server->clients_count--;
 	loop_free_later(loop, &c->garbage);
@@ -477,8 +475,7 @@ void status_server_destroy(struct status_server *s)
 	list_for_each_safe(at, &s->clients)
 		client_close(container_of(at, struct client, entry));
 	loop_timer_clear(s->loop, &s->accept_pause);
-	loop_remove(s->loop, &s->listener);
-	close(s->listener.fd);
+	loop_close(s->loop, &s->listener);
 	/* Another daemon may have taken the place. */
 	if (lstat(s->path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino)
 		(void)unlink(s->path);

@@ -64,7 +64,7 @@ void stream_accepted(struct pool *pool, int fd, const struct endpoint *client, c
 	}
 	s->is_optimistic = true;
 	/* Who connects mostly asks something at once: it goes with the OPEN. */
-	s->is_read_ready = s->is_read_urgent = true;
+	stream_read_unannounced(s);
 	stream_judge(s);
 }
 

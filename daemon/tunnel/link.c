@@ -206,13 +206,11 @@ void link_destroy(struct link *l, bool is_orderly)
 	}
 	l->state = LINK_BROKEN;
 	loop_timer_clear(l->loop, &l->deadline);
-	loop_remove(l->loop, &l->source);
 	list_remove(&l->rx_entry);
 	list_remove(&l->tx_entry);
 	tls_session_destroy(l->tls);
 	l->tls = NULL;
-	close(l->source.fd);
-	l->source.fd = -1;
+	loop_close(l->loop, &l->source);
 	stock_give(l->stock, &l->rx);
 	stock_give(l->stock, &l->tx);
 	l->garbage.free_fn = link_free;

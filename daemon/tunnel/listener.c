@@ -85,9 +85,7 @@ int pool_add_listener(struct pool *p, int fd)
 void listeners_close(struct pool *p)
 {
 	loop_timer_clear(p->loop, &p->accept_pause);
-	for (int i = 0; i < p->listeners_count; i++) {
-		loop_remove(p->loop, &p->listeners[i].source);
-		close(p->listeners[i].source.fd);
-	}
+	for (int i = 0; i < p->listeners_count; i++)
+		loop_close(p->loop, &p->listeners[i].source);
 	p->listeners_count = 0;
 }

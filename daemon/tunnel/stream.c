@@ -183,6 +183,21 @@ static void stream_discard(struct stream *s)
 		streams_consumed(s->tunnel, held);
 }
 
+static void stream_enter_open(struct stream *s)
+{
+	bool is_held = s->role == STREAM_CLIENT_SIDE && !s->is_optimistic;
+
+	loop_timer_clear(s->pool->loop, &s->deadline);
+	if (is_held && s->tunnel->features & FRAME_FEATURE_TAKEN)
+		stream_wants_frames(s, STREAM_SEND_TAKEN);
+	silence_begin(s);
+	/* A client that waited for this has data by now; any other pod's comes with an event. */
+	if (is_held)
+		stream_read_unannounced(s);
+	else
+		stream_update_turn(s);
+}
+
 static void stream_enter_closed(struct stream *s, enum stream_state old, bool is_orderly)
 {
 	struct tunnel *t = s->tunnel;
@@ -246,7 +261,6 @@ static uint32_t stream_patience_ms(const struct stream *s)
 static void stream_set_state(struct stream *s, enum stream_state state, enum stream_event event)
 {
 	enum stream_state old = s->state;
-	bool is_held;
 
 	s->state = state;
 	if (log_enabled(LOG_DEBUG)) {
@@ -276,16 +290,7 @@ static void stream_set_state(struct stream *s, enum stream_state state, enum str
 			loop_timer_clear(s->pool->loop, &s->deadline);
 		return;
 	case STREAM_OPEN:
-		loop_timer_clear(s->pool->loop, &s->deadline);
-		is_held = s->role == STREAM_CLIENT_SIDE && !s->is_optimistic;
-		if (is_held && s->tunnel->features & FRAME_FEATURE_TAKEN)
-			stream_wants_frames(s, STREAM_SEND_TAKEN);
-		silence_begin(s);
-		/* A client that waited for this has data by now; any other pod's comes with an event. */
-		if (is_held)
-			stream_read_unannounced(s);
-		else
-			stream_update_turn(s);
+		stream_enter_open(s);
 		return;
 	case STREAM_CLOSING:
 		silence_end(s);
