@@ -15,7 +15,7 @@ enum {
 	WINDOW_INITIAL_BYTES = 32 *
 	                       1024, /* what a stream may send before anybody has asked: a request fits, thousands of streams cost little */
 	WINDOW_FLOOR_BYTES = 4 * 1024,       /* what an idle stream keeps */
-	WINDOW_MAX_BYTES = 16 * 1024 * 1024, /* about 10 Gbit/s at 13 ms */
+	WINDOW_MAX_BYTES = 32 * 1024 * 1024, /* about 2 Gbit/s at 100 ms, as plain TCP with Linux's largest receive buffer by default */
 	WINDOW_IDLE_MS = 1000,               /* nothing delivered for so long: credit may be asked back */
 };
 

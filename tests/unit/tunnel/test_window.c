@@ -162,11 +162,57 @@ static void a_window_ends_at_its_maximum(void **state)
 		window_receiver_update(&w, size, at_ms(1));
 		steps++;
 	}
-	assert_int_equal(steps, 9);
+	assert_int_equal(steps, 10);
 	assert_int_equal(window_receiver_wanted(&w, NS_PER_S, at_ms(1)), WINDOW_MAX_BYTES);
 	/* Also from a size that is no power of two. */
 	w.size = WINDOW_MAX_BYTES - 1;
 	assert_int_equal(window_receiver_wanted(&w, NS_PER_S, at_ms(1)), WINDOW_MAX_BYTES);
+}
+
+/* A way that takes so much and no more; what is on it is in steps of a fortieth of its round trip. */
+enum { WAY_STEPS = 40, WAY_ROUND_TRIPS = 60, WAY_COUNTED = 20 };
+
+/* Bytes that are delivered within the last round trips, of each of which a way can carry way_bytes. */
+static uint64_t carried_bytes(uint64_t rtt_ns, uint64_t way_bytes)
+{
+	struct window_sender tx;
+	struct window_receiver rx;
+	uint64_t data[WAY_STEPS / 2] = { 0 }, delivered[WAY_STEPS / 2] = { 0 }, limit[WAY_STEPS / 2] = { 0 }, before = 0;
+
+	window_sender_init(&tx, WINDOW_INITIAL_BYTES);
+	window_receiver_init(&rx, WINDOW_INITIAL_BYTES, at_ms(1));
+	for (int step = 0; step < WAY_ROUND_TRIPS * WAY_STEPS; step++) {
+		struct instant now = { NS_PER_MS + (uint64_t)step * rtt_ns / WAY_STEPS };
+		int at = step % (WAY_STEPS / 2);
+		uint64_t n = way_bytes / WAY_STEPS;
+
+		if (step == (WAY_ROUND_TRIPS - WAY_COUNTED) * WAY_STEPS)
+			before = rx.delivered;
+		assert_true(window_receiver_data(&rx, data[at]));
+		window_receiver_delivered(&rx, data[at], now);
+		assert_int_equal(window_sender_update(&tx, delivered[at], limit[at], false), WINDOW_TAKEN);
+		if (window_receiver_is_due(&rx))
+			window_receiver_update(&rx, window_receiver_wanted(&rx, rtt_ns, now), now);
+		delivered[at] = rx.delivered;
+		limit[at] = rx.limit;
+		if (n > window_sender_room(&tx))
+			n = window_sender_room(&tx);
+		window_sender_sent(&tx, n);
+		data[at] = n;
+	}
+	return rx.delivered - before;
+}
+
+static void a_window_carries_what_a_long_way_takes(void **state)
+{
+	/* What plain TCP reaches with Linux's largest buffers. */
+	static const struct {
+		uint64_t rtt_ms, way_bytes;
+	} ways[] = { { 1, 1500 * KIB }, { 20, 10000 * KIB }, { 100, 22000 * KIB } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		assert_true(carried_bytes(ways[i].rtt_ms * NS_PER_MS, ways[i].way_bytes) >= ways[i].way_bytes * WAY_COUNTED / 10 * 8);
 }
 
 static void only_an_idle_window_is_asked_back(void **state)
@@ -497,6 +543,7 @@ int main(void)
 		cmocka_unit_test(an_update_is_due_after_a_quarter),
 		cmocka_unit_test(a_window_grows_where_the_round_trip_is_its_limit),
 		cmocka_unit_test(a_window_ends_at_its_maximum),
+		cmocka_unit_test(a_window_carries_what_a_long_way_takes),
 		cmocka_unit_test(only_an_idle_window_is_asked_back),
 		cmocka_unit_test(nothing_is_asked_where_nothing_is_to_gain),
 		cmocka_unit_test(no_update_goes_out_while_an_ask_is_under_way),
