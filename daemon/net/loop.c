@@ -28,6 +28,7 @@ struct loop {
 	bool is_stopping;
 	enum loop_next next;
 	struct spin spin;
+	uint64_t waited_ns;
 
 	struct epoll_event events[BATCH_EVENTS];
 	int events_count, events_next;
@@ -117,15 +118,14 @@ static void free_garbage(struct loop *l)
 	}
 }
 
-static int wait_ms(const struct loop *l, int max_wait_ms)
+/* begins: when the waiting does. */
+static int wait_ms(const struct loop *l, int max_wait_ms, struct instant begins)
 {
 	uint64_t left_ns, left_ms;
 
-	if (l->next == LOOP_NOW || l->is_stopping)
-		return 0;
-	if (l->heap_count == 0 || max_wait_ms == 0)
+	if (l->heap_count == 0)
 		return max_wait_ms;
-	left_ns = instant_elapsed_ns(clock_now(l->clock), (struct instant){ l->heap[1].deadline_ns });
+	left_ns = instant_elapsed_ns(begins, (struct instant){ l->heap[1].deadline_ns });
 	/* Rounded up, else the loop would spin through the last millisecond. */
 	left_ms = left_ns / NS_PER_MS + (left_ns % NS_PER_MS != 0);
 	if (max_wait_ms > 0 && left_ms > (uint64_t)max_wait_ms)
@@ -249,6 +249,11 @@ struct instant loop_now(const struct loop *l)
 	return l->now;
 }
 
+uint64_t loop_waited_ns(const struct loop *l)
+{
+	return l->waited_ns;
+}
+
 void loop_set_turn_hook(struct loop *l, enum loop_next (*turn)(void *ctx), void *ctx)
 {
 	l->turn = turn;
@@ -262,9 +267,9 @@ static int poll_events(struct loop *l, int timeout_ms)
 }
 
 /* Looks for events without blocking, for SPIN_NS. Returns epoll_wait's last word. */
-static int spin_for_events(struct loop *l)
+static int spin_for_events(struct loop *l, struct instant begins)
 {
-	uint64_t end_ns = clock_now(l->clock).ns + SPIN_NS;
+	uint64_t end_ns = begins.ns + SPIN_NS;
 	int count = poll_events(l, 0);
 
 	for (int looks = 1; count == 0 && looks < SPIN_LOOKS_MAX && clock_now(l->clock).ns < end_ns; looks++)
@@ -275,12 +280,20 @@ static int spin_for_events(struct loop *l)
 
 static int wait_for_events(struct loop *l, int max_wait_ms)
 {
-	int timeout_ms = wait_ms(l, max_wait_ms), count = 0;
+	struct instant begins = { 0 };
+	int timeout_ms = 0, count = 0;
 
+	if (l->next != LOOP_NOW && !l->is_stopping && max_wait_ms != 0) {
+		begins = clock_now(l->clock);
+		timeout_ms = wait_ms(l, max_wait_ms, begins);
+	}
 	if (timeout_ms != 0 && l->next == LOOP_SOON && spin_is_worth_it(&l->spin))
-		count = spin_for_events(l);
+		count = spin_for_events(l, begins);
 	if (count == 0)
 		count = poll_events(l, timeout_ms);
+	l->now = clock_now(l->clock);
+	if (timeout_ms != 0)
+		l->waited_ns += instant_elapsed_ns(begins, l->now);
 	if (count > 0)
 		spin_saw(&l->spin, count);
 	return count;
@@ -295,7 +308,6 @@ int loop_run_once(struct loop *l, int max_wait_ms)
 			return -errno;
 		count = 0;
 	}
-	l->now = clock_now(l->clock);
 	l->events_count = count;
 	for (l->events_next = 0; l->events_next < l->events_count;) {
 		struct epoll_event *event = &l->events[l->events_next++];

@@ -56,6 +56,9 @@ void loop_free_later(struct loop *l, struct loop_garbage *g);
 /* The time at which this batch began: cheap, and the same for everything in it. */
 struct instant loop_now(const struct loop *l);
 
+/* How long the loop has waited for events since it was made: blocked, or looking again and again. */
+uint64_t loop_waited_ns(const struct loop *l);
+
 /* How the loop goes on after a turn. */
 enum loop_next {
 	LOOP_BLOCK, /* until something comes */

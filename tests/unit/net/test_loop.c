@@ -476,6 +476,38 @@ static void stop_ends_the_run(void **state)
 	assert_int_equal(probes[0].events_count, 2);
 }
 
+static enum loop_next go_on(void *ctx)
+{
+	(void)ctx;
+	return LOOP_NOW;
+}
+
+/* By the machine's clock: a fake one stands still while the loop waits. */
+static void what_it_waited_is_known(void **state)
+{
+	struct clock clock;
+	struct alarm alarm = { .timer.on_expire = alarm_expired };
+	struct loop *l;
+	uint64_t waited_ns;
+
+	(void)state;
+	clock_init(&clock);
+	assert_int_equal(loop_create(&clock, &l), 0);
+	assert_int_equal(loop_waited_ns(l), 0);
+	assert_int_equal(loop_timer_set(l, &alarm.timer, instant_add_ms(loop_now(l), 20)), 0);
+	while (expired_count == 0)
+		assert_int_equal(loop_run_once(l, -1), 0);
+	waited_ns = loop_waited_ns(l);
+	assert_in_range(waited_ns, 10 * NS_PER_MS, clock_now(&clock).ns);
+	/* What does not wait counts for nothing: told not to, or work is left. */
+	assert_int_equal(loop_run_once(l, 0), 0);
+	loop_set_turn_hook(l, go_on, NULL);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(loop_run_once(l, -1), 0);
+	assert_int_equal(loop_waited_ns(l), waited_ns);
+	loop_destroy(l);
+}
+
 #define LOOP_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -499,6 +531,7 @@ int main(void)
 		LOOP_TEST(the_turn_hook_keeps_the_loop_awake),
 		LOOP_TEST(looking_again_finds_what_comes_and_ends_where_nothing_does),
 		LOOP_TEST(stop_ends_the_run),
+		LOOP_TEST(what_it_waited_is_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
