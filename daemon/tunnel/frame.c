@@ -218,6 +218,7 @@ size_t frame_put_hello(uint8_t *dst, const struct frame_hello *m)
 	pb.tunnel_credit_bytes = m->tunnel_credit_bytes;
 	pb.tunnel_id = binary(m->tunnel_id, sizeof(m->tunnel_id));
 	pb.link = m->link;
+	pb.lane = m->lane;
 	pb.settings_hash = m->pair.settings_hash;
 	pb.enrolled_count = m->pair.enrolled_count;
 	if (memcmp(m->pair.enrolled_hash, no_hash, sizeof(no_hash)) != 0)
@@ -248,8 +249,8 @@ static bool hello_is_good(const Culvert__Tunnel__Hello *pb)
 	return node_name_is_good(&pb->node) && pb->incarnation && pb->initial_credit_bytes &&
 	       pb->initial_credit_bytes <= INITIAL_CREDIT_MAX && pb->streams_max && pb->tunnel_credit_bytes &&
 	       pb->tunnel_credit_bytes <= OFFSET_MAX && pb->tunnel_id.len == sizeof((struct frame_hello){ 0 }.tunnel_id) &&
-	       pb->link <= FRAME_LINK_BULK && (!pb->enrolled_hash.len || pb->enrolled_hash.len == FRAME_HASH_BYTES) &&
-	       (pb->is_peer_enrolled || !pb->has_joined);
+	       pb->link <= FRAME_LINK_BULK && pb->lane <= FRAME_LANE_MAX &&
+	       (!pb->enrolled_hash.len || pb->enrolled_hash.len == FRAME_HASH_BYTES) && (pb->is_peer_enrolled || !pb->has_joined);
 }
 
 enum frame_result frame_get_hello(const struct frame *f, struct frame_hello *ret)
@@ -266,6 +267,7 @@ enum frame_result frame_get_hello(const struct frame *f, struct frame_hello *ret
 		.streams_max = pb->streams_max,
 		.tunnel_credit_bytes = pb->tunnel_credit_bytes,
 		.link = (enum frame_link)pb->link,
+		.lane = pb->lane,
 		.pair = { .state = pb->has_joined         ? PAIR_JOINED
 		                   : pb->is_peer_enrolled ? PAIR_JOINING
 		                                          : PAIR_NOT_ENROLLED,

@@ -47,6 +47,7 @@ enum {
 	FRAME_NONCE_BYTES = 16,
 	FRAME_CONTROL_MAX = 1024, /* no control frame, header included, is longer */
 	FRAME_HASH_BYTES = 16,
+	FRAME_LANE_MAX = 63,
 };
 
 struct frame {
@@ -95,6 +96,7 @@ struct frame_hello {
 	uint64_t tunnel_credit_bytes;  /* first limit of the whole tunnel */
 	uint8_t tunnel_id[16]; /* random, chosen by the connecting side; the light and the bulk connection of one tunnel have the same */
 	enum frame_link link;
+	uint32_t lane; /* of the connecting side: so many workers behind the sender's home, 0..FRAME_LANE_MAX */
 	struct frame_pair pair;
 };
 

@@ -40,6 +40,7 @@ static void check_hello(const struct frame *f)
 	must(m.incarnation != 0 && m.streams_max > 0 && m.tunnel_credit_bytes > 0 && m.tunnel_credit_bytes <= INT64_MAX);
 	must(m.initial_credit_bytes > 0 && m.initial_credit_bytes <= 1U << 30);
 	must(m.link == FRAME_LINK_LIGHT || m.link == FRAME_LINK_BULK);
+	must(m.lane <= FRAME_LANE_MAX);
 }
 
 static void check_open(const struct frame *f)

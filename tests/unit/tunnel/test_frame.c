@@ -238,6 +238,7 @@ static struct frame_hello good_hello(void)
 		.tunnel_credit_bytes = 4 << 20,
 		.tunnel_id = "0123456789abcde",
 		.link = FRAME_LINK_BULK,
+		.lane = 3,
 		.pair = { .state = PAIR_JOINED, .enrolled_count = 17, .enrolled_hash = "fedcba987654321", .settings_hash = UINT64_MAX },
 	};
 }
@@ -260,6 +261,7 @@ static void hello_comes_back(void **state)
 	assert_true(out.tunnel_credit_bytes == in.tunnel_credit_bytes);
 	assert_memory_equal(out.tunnel_id, in.tunnel_id, sizeof(in.tunnel_id));
 	assert_int_equal(out.link, in.link);
+	assert_int_equal(out.lane, 3);
 	assert_true(out.pair.settings_hash == in.pair.settings_hash);
 	assert_int_equal(out.pair.enrolled_count, in.pair.enrolled_count);
 	assert_memory_equal(out.pair.enrolled_hash, in.pair.enrolled_hash, sizeof(in.pair.enrolled_hash));
@@ -277,6 +279,7 @@ static void the_longest_hello_fits(void **state)
 	in.features = in.incarnation = in.pair.settings_hash = UINT64_MAX;
 	in.tunnel_credit_bytes = UINT64_MAX >> 1;
 	in.streams_max = in.pair.enrolled_count = UINT32_MAX;
+	in.lane = FRAME_LANE_MAX;
 	f = only(dst, frame_put_hello(dst, &in));
 	assert_int_equal(frame_get_hello(&f, &out), FRAME_OK);
 	assert_int_equal(strlen(out.node), 253);
@@ -344,6 +347,8 @@ static void hello_fields_are_checked(void **state)
 	BAD(tunnel_id.len, 0, 16);
 	BAD(link, 2, 1);
 	BAD(link, 256, 0);
+	BAD(lane, 64, 63);
+	BAD(lane, UINT32_MAX, 0);
 	pb.enrolled_hash.data = id;
 	BAD(enrolled_hash.len, 15, 16);
 	BAD(enrolled_hash.len, 17, 0);
