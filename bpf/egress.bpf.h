@@ -106,8 +106,7 @@ static __always_inline int egress_syn_permissive(const struct edge *e, const str
 	}
 	/* One that is numbered 0 would not be known again when it is let pass. */
 	if (e->config->is_holding && e->packet->tcp_seq_be) {
-		record_diverted(key, e->packet);
-		if (give_syn(e))
+		if (give_syn(e, record_diverted(e, key)))
 			return drop(CLASS_HELD);
 		bpf_map_delete_elem(&flows, key);
 	}
@@ -211,21 +210,25 @@ static __always_inline int egress_tcp(const struct edge *e)
 	const struct packet *p = e->packet;
 	bool is_syn = is_syn_of(p);
 	bool is_cluster = e->dest.kind == NET_POD || e->dest.kind == NET_POD_SPACE || e->dest.kind == NET_NODE;
+	struct flow_value *record;
 	struct flow_key key = {};
 
 	if (e->origin == ORIGIN_OURS)
 		return egress_tcp_ours(e, is_syn);
 	flow_of(p, EDGE_EGRESS, &key);
+	record = bpf_map_lookup_elem(&flows, &key);
 	if (!is_syn) {
-		if (bpf_map_lookup_elem(&flows, &key))
-			return divert_on(e, &key);
-		if (is_cluster && has_socket(e, &key, p->is_v6)) {
-			record_diverted(&key, p);
+		if (record) {
+			if (!record->has_begun)
+				record->has_begun = 1;
 			return divert_on(e, &key);
 		}
-	} else if (is_syn_again(p, bpf_map_lookup_elem(&flows, &key)) && !is_free_again(e, &key) &&
-	           is_daemon_alive(e->dest.worker, e->config->workers, p->is_v6)) {
-		return divert_syn(e, &key);
+		if (is_cluster && has_socket(e, &key, p->is_v6)) {
+			record_running(e, &key);
+			return divert_on(e, &key);
+		}
+	} else if (is_syn_again(p, record) && !is_free_again(e, &key) && is_daemon_alive(e->dest.worker, e->config->workers, p->is_v6)) {
+		return divert_syn(e, &key, record->worker);
 	}
 	if (is_cluster && is_excluded(e, p, &e->source, &e->dest, is_syn)) {
 		if (is_syn)

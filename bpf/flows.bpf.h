@@ -61,9 +61,33 @@ static __always_inline __u32 syn_seq_of(const struct packet *p)
 	return is_syn_of(p) ? p->tcp_seq_be : 0;
 }
 
-static __always_inline void record_diverted(const struct flow_key *key, const struct packet *p)
+/* A new connection from a port of which only the SYN was seen stays with the worker that may hold that: two would connect to the server under
+ * one address. */
+static __always_inline __u16 worker_for(const struct edge *e, const struct flow_key *key)
 {
-	struct flow_value value = { .since_ns = bpf_ktime_get_ns(), .syn_seq_be = syn_seq_of(p) };
+	const struct flow_value *record = bpf_map_lookup_elem(&flows, key);
+
+	return record && !record->has_begun ? record->worker : next_worker(&e->dest);
+}
+
+/* A flow that begins. Returns the worker that takes it. */
+static __always_inline __u16 record_diverted(const struct edge *e, const struct flow_key *key)
+{
+	struct flow_value value = {
+		.since_ns = bpf_ktime_get_ns(),
+		.worker = worker_for(e, key),
+		.syn_seq_be = syn_seq_of(e->packet),
+	};
+
+	bpf_map_update_elem(&flows, key, &value, BPF_ANY);
+	bpf_map_delete_elem(&passed, key);
+	return value.worker;
+}
+
+/* One that the private namespace has a socket of: no listener takes it any more. */
+static __always_inline void record_running(const struct edge *e, const struct flow_key *key)
+{
+	struct flow_value value = { .since_ns = bpf_ktime_get_ns(), .worker = e->dest.worker, .has_begun = 1 };
 
 	bpf_map_update_elem(&flows, key, &value, BPF_ANY);
 	bpf_map_delete_elem(&passed, key);

@@ -60,11 +60,12 @@ static __always_inline bool may_pass(const struct edge *e)
 	return e->origin == ORIGIN_POD && mode_of(e) == EDGE_PERMISSIVE;
 }
 
-/* Puts the headers of the SYN into the ring of the worker that is home to the peer. False: it can not be held. */
-static __noinline int give_syn(const struct edge *e)
+/* Puts the headers of the SYN into the ring of the worker that the flow is recorded with; an earlier daemon may have had more of them. False: it
+ * can not be held. */
+static __noinline int give_syn(const struct edge *e, __u32 worker)
 {
 	const struct packet *p = e->packet;
-	__u32 worker = e->dest.worker;
+	__u32 home = e->dest.worker;
 	__u64 len;
 	struct edge_syn *syn;
 	__u8 tcp_words;
@@ -76,6 +77,8 @@ static __noinline int give_syn(const struct edge *e)
 	if (len < SYN_BYTES_MIN || len > EDGE_SYN_BYTES)
 		return false;
 	ring = bpf_map_lookup_elem(&held, &worker);
+	if (!ring)
+		ring = bpf_map_lookup_elem(&held, &home);
 	if (!ring)
 		return false;
 	if (count_giver(e->skb->ingress_ifindex) > EDGE_GIVER_SYNS_MAX && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > EDGE_HELD_BYTES / 2)
@@ -104,13 +107,13 @@ static __noinline int give_syn(const struct edge *e)
 }
 
 /* A SYN of a flow that is recorded as diverted. What the private namespace has a socket for is answered there. */
-static __always_inline int divert_syn(const struct edge *e, const struct flow_key *key)
+static __always_inline int divert_syn(const struct edge *e, const struct flow_key *key, __u16 worker)
 {
 	bool is_given;
 
 	if (!e->config->is_holding || has_socket(e, key, e->packet->is_v6))
 		return divert();
-	is_given = give_syn(e);
+	is_given = give_syn(e, worker);
 	/* In the private namespace it would be accepted, and wait for a tunnel longer than it may. */
 	if (may_pass(e) && !is_peer_up(e->dest.peer))
 		return drop(CLASS_HELD);
@@ -120,8 +123,7 @@ static __always_inline int divert_syn(const struct edge *e, const struct flow_ke
 /* A new flow begins. */
 static __always_inline int divert_new(const struct edge *e, const struct flow_key *key)
 {
-	record_diverted(key, e->packet);
-	return divert_syn(e, key);
+	return divert_syn(e, key, record_diverted(e, key));
 }
 
 #endif

@@ -164,7 +164,19 @@ static __always_inline bool is_peer_up(__u32 place)
 {
 	const struct peer_value *peer = bpf_map_lookup_elem(&peers, &place);
 
-	return peer && peer->is_up;
+	return peer && peer->takers_count;
+}
+
+/* The worker that takes the next new flow to a node: those with a tunnel in turn; without one the node's home, which makes one. */
+static __always_inline __u16 next_worker(const struct net_value *dest)
+{
+	__u32 place = dest->peer;
+	struct peer_value *peer = bpf_map_lookup_elem(&peers, &place);
+	__u32 count = peer ? peer->takers_count : 0;
+
+	if (!count)
+		return dest->worker;
+	return peer->takers[peer->turn++ % count & (EDGE_TAKERS_MAX - 1)];
 }
 
 /* Asks the daemon for a tunnel. */

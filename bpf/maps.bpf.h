@@ -70,7 +70,7 @@ struct {
 	__type(value, struct device_value);
 } devices SEC(".maps");
 
-/* What holds between this node and each other one: a view has at most 5,000, and one that left keeps its place until its nets are out. 256 KB. */
+/* What holds between this node and each other one: a view has at most 5,000, and one that left keeps its place until its nets are out. 320 KB. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, EDGE_PEERS_MAX);
@@ -132,7 +132,7 @@ struct {
 	__uint(max_entries, EDGE_EVENTS_BYTES);
 } events SEC(".maps");
 
-/* SYNs on their way to the worker that is home to the peer; the daemon puts each worker's ring in. 900 SYNs: a worker that is busy for
+/* SYNs on their way to the worker that takes the flow; the daemon puts each worker's ring in. 900 SYNs: a worker that is busy for
  * 18 ms while 50,000 come in a second; what finds no room is diverted at once. */
 struct held_ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

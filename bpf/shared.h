@@ -10,7 +10,7 @@
 #endif
 
 #ifndef CULVERT_SHARED_VERSION /* a build for tests of an upgrade says another */
-#define CULVERT_SHARED_VERSION 5
+#define CULVERT_SHARED_VERSION 6
 #endif
 
 /* Limits of the maps; the reasons stand in maps.bpf.h. */
@@ -23,6 +23,7 @@ enum {
 	EDGE_DEVICES_MAX = 16384,
 	EDGE_PEERS_MAX = 8192,
 	EDGE_WORKERS_MAX = 64,
+	EDGE_TAKERS_MAX = 8, /* a power of two */
 	EDGE_EXCLUDE_NETS_MAX = 4096,
 	EDGE_EXCLUDE_PORTS_MAX = 4096,
 	EDGE_API_SERVERS_MAX = 64,
@@ -109,7 +110,7 @@ enum {
 struct net_value {
 	__u8 kind;    /* enum net_kind */
 	__u8 flags;   /* NET_ENDING, NET_UNNAMED, NET_IN_POD_RANGE, NET_OPTED_OUT */
-	__u16 worker; /* home of the node's streams */
+	__u16 worker; /* home of the node's first tunnel, and of its streams while it has none */
 	__u32 peer;   /* NET_POD, NET_NODE: its node's place in peers; else 0 */
 };
 _Static_assert(sizeof(struct net_value) == 8, "layout of net_value");
@@ -120,11 +121,14 @@ struct peer_value {
 	__u64 egress_strict_ns; /* bpf_ktime_get_ns; from then on no new connection to its pods leaves in the clear. 0: the pair is not enrolled */
 	__u64 ingress_strict_ns; /* and from then on none from them is taken */
 	__u64 wanted_ns;         /* when the daemon was asked for a tunnel last; written by the programs */
-	__u32 is_up;             /* a tunnel takes streams */
-	__u16 is_silent;         /* its tunnels get no answer: its pods' connections get none either */
-	__u16 has_silent_flows;  /* some of its pods' connections are in silenced */
+	__u32 turn;            /* counts new flows, so that they go to the takers in turn; written by the programs, which may lose counts */
+	__u8 is_silent;        /* its tunnels get no answer: its pods' connections get none either */
+	__u8 has_silent_flows; /* some of its pods' connections are in silenced */
+	__u8 takers_count;     /* 0: no tunnel to it takes streams */
+	__u8 pad;
+	__u8 takers[EDGE_TAKERS_MAX]; /* workers with a tunnel that does; where some are full and some are not, those that are not */
 };
-_Static_assert(sizeof(struct peer_value) == 32, "layout of peer_value");
+_Static_assert(sizeof(struct peer_value) == 40, "layout of peer_value");
 
 /* peer_names, by place. For the daemon alone: the programs do not look at it. */
 struct peer_name {
@@ -145,9 +149,12 @@ enum { FLOW_LOCAL_ENDED = 1, FLOW_REMOTE_ENDED = 2 };
 
 struct flow_value {
 	__u64 since_ns;
-	__u16 edge_class; /* passed: enum edge_class that its packets are counted as; flows: unused, 0 */
+	union {
+		__u16 edge_class; /* passed, waiting: enum edge_class that its packets are counted as */
+		__u16 worker;     /* flows: who holds its SYN, and whose listener takes it */
+	};
 	__u8 ended;       /* passed, between nodes that have not joined: FLOW_LOCAL_ENDED, FLOW_REMOTE_ENDED by its FINs */
-	__u8 pad;
+	__u8 has_begun;   /* flows: more than its SYN has come, so that no worker holds that any more */
 	__u32 syn_seq_be; /* sequence number of its SYN, by which that is known when it is sent again; 0: not seen */
 };
 _Static_assert(sizeof(struct flow_value) == 16, "layout of flow_value");

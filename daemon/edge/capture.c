@@ -455,6 +455,16 @@ int capture_set_reach(struct capture *c, const char *node, uint32_t worker, stru
 	return pairs_set_reach(c->pairs, node, worker, reach);
 }
 
+int capture_set_full(struct capture *c, uint32_t worker, bool is_full)
+{
+	return pairs_set_full(c->pairs, worker, is_full);
+}
+
+bool capture_next_lane(struct capture *c, const char *node, const struct pairs_lanes *lanes, uint32_t *ret_worker)
+{
+	return pairs_next_lane(c->pairs, node, lanes, ret_worker);
+}
+
 int capture_silence_flow(struct capture *c, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent)
 {
 	int fd = bpf_map__fd(c->programs.edge->maps.silenced), code;

@@ -9,6 +9,7 @@
 #include "cluster/pair.h"
 #include "cluster/view.h"
 #include "edge/netns.h"
+#include "edge/pairs.h"
 #include "edge/passing.h"
 #include "net/loop.h"
 
@@ -71,6 +72,9 @@ const char *capture_view_fault(const struct capture *c);
 /* How a worker reaches a node: whether a tunnel to it is up (permissive, pairs that join, and the node's own traffic, decide by it), and whether
  * none of all workers' is answered: then its pods' connections get no answer from us either. Any thread. 0 or -errno. */
 int capture_set_reach(struct capture *c, const char *node, uint32_t worker, struct pair_reach reach);
+/* A worker is full, or no longer; which worker takes one more tunnel to a node (edge/pairs.h). Any thread. */
+int capture_set_full(struct capture *c, uint32_t worker, bool is_full);
+bool capture_next_lane(struct capture *c, const char *node, const struct pairs_lanes *lanes, uint32_t *ret_worker);
 /* A pod of the node does not answer on this connection to a pod here (local), or does again, or the connection is over. Meanwhile what local
  * sends on it is dropped, but for resets. Any thread. 0 or -errno, nothing changed: -E2BIG: too many are silenced. */
 int capture_silence_flow(struct capture *c, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent);

@@ -32,7 +32,7 @@ struct pair {
 	bool is_gone;                    /* the view that was begun does not have it */
 	uint32_t silent_flows;           /* how many of its pods' connections are silenced */
 	struct said said;
-	struct peer_value value; /* as it is in the map, but for wanted_ns */
+	struct peer_value value; /* as it is in the map, but for wanted_ns and turn */
 };
 
 struct pairs {
@@ -44,6 +44,7 @@ struct pairs {
 	bool is_settled;  /* that view was brought to its end */
 	bool has_gone;    /* some place may have to be given up: one pod's change looks at none */
 	uint32_t end;     /* no place from here on is taken */
+	uint64_t full;    /* a bit for each worker */
 	uint32_t buckets[BUCKETS];
 	uint32_t place_of_id[EDGE_PEERS_MAX];
 	struct pair at[EDGE_PEERS_MAX]; /* by place */
@@ -130,7 +131,7 @@ static int read_maps(struct pairs *p)
 			continue;
 		text.text[VIEW_NODE_NAME_BYTES - 1] = '\0';
 		insert(p, place, text.text);
-		value.is_up = 0;
+		value.takers_count = 0;
 		value.is_silent = value.has_silent_flows = 0;
 		if (write_value(p, place, &value))
 			return -errno;
@@ -279,6 +280,59 @@ static void set_bit(uint64_t *bits, uint32_t bit, bool is_set)
 	*bits = (*bits & ~(UINT64_C(1) << bit)) | (uint64_t)is_set << bit;
 }
 
+/* Who is full takes new streams only where nobody else does. */
+static void fill_takers(const struct pairs *p, const struct said *said, struct peer_value *value)
+{
+	uint64_t bits = said->up & ~p->full ? said->up & ~p->full : said->up;
+
+	value->takers_count = 0;
+	memset(value->takers, 0, sizeof(value->takers));
+	for (uint32_t worker = 0; worker < EDGE_WORKERS_MAX && value->takers_count < EDGE_TAKERS_MAX; worker++) {
+		if (bits >> worker & 1)
+			value->takers[value->takers_count++] = (uint8_t)worker;
+	}
+}
+
+int pairs_set_full(struct pairs *p, uint32_t worker, bool is_full)
+{
+	int code = 0, first = 0;
+
+	(void)pthread_mutex_lock(&p->lock);
+	set_bit(&p->full, worker, is_full);
+	for (uint32_t place = 1; place < p->end; place++) {
+		struct peer_value value = p->at[place].value;
+
+		if (!(p->at[place].said.up >> worker & 1))
+			continue;
+		fill_takers(p, &p->at[place].said, &value);
+		if (memcmp(&value, &p->at[place].value, sizeof(value)))
+			code = write_value(p, place, &value);
+		first = first ? first : code;
+	}
+	(void)pthread_mutex_unlock(&p->lock);
+	return first;
+}
+
+bool pairs_next_lane(struct pairs *p, const char *node, const struct pairs_lanes *lanes, uint32_t *ret_worker)
+{
+	uint32_t place, count = lanes->lanes < lanes->workers ? lanes->lanes : lanes->workers;
+	uint64_t taken;
+	bool is_found = false;
+
+	(void)pthread_mutex_lock(&p->lock);
+	place = find(p, node);
+	taken = p->full | p->at[place].said.up | p->at[place].said.answering | p->at[place].said.silent;
+	for (uint32_t lane = 0; place && lane < count && !is_found; lane++) {
+		uint32_t worker = (lanes->home + lane) % lanes->workers;
+
+		is_found = !(taken >> worker & 1);
+		if (is_found)
+			*ret_worker = worker;
+	}
+	(void)pthread_mutex_unlock(&p->lock);
+	return is_found;
+}
+
 int pairs_set_reach(struct pairs *p, const char *node, uint32_t worker, struct pair_reach reach)
 {
 	uint32_t place;
@@ -293,9 +347,9 @@ int pairs_set_reach(struct pairs *p, const char *node, uint32_t worker, struct p
 		set_bit(&said->up, worker, reach.is_up);
 		set_bit(&said->answering, worker, reach.is_answering);
 		set_bit(&said->silent, worker, reach.is_silent);
-		value.is_up = said->up != 0;
+		fill_takers(p, said, &value);
 		value.is_silent = said->silent && !said->answering;
-		if (value.is_up != p->at[place].value.is_up || value.is_silent != p->at[place].value.is_silent)
+		if (memcmp(&value, &p->at[place].value, sizeof(value)))
 			code = write_value(p, place, &value);
 	}
 	(void)pthread_mutex_unlock(&p->lock);
@@ -333,7 +387,7 @@ bool pairs_is_up(struct pairs *p, const char *node)
 
 	(void)pthread_mutex_lock(&p->lock);
 	place = find(p, node);
-	is_up = place && p->at[place].value.is_up;
+	is_up = place && p->at[place].value.takers_count;
 	(void)pthread_mutex_unlock(&p->lock);
 	return is_up;
 }

@@ -79,10 +79,19 @@ static void write_peer(struct fixture *f, uint32_t place)
 	must(!bpf_map_update_elem(bpf_map__fd(f->edge->maps.peers), &place, &f->peers[place], BPF_ANY), "peers");
 }
 
+void fixture_set_takers(struct fixture *f, uint32_t place, uint8_t count, const uint8_t *workers)
+{
+	f->peers[place].turn = 0;
+	f->peers[place].takers_count = count;
+	memcpy(f->peers[place].takers, workers, count);
+	write_peer(f, place);
+}
+
 void fixture_set_peer(struct fixture *f, uint32_t place, bool is_up)
 {
-	f->peers[place].is_up = is_up;
-	write_peer(f, place);
+	static const uint8_t home = HOME;
+
+	fixture_set_takers(f, place, is_up, &home);
 }
 
 void fixture_set_pair(struct fixture *f, uint32_t place, uint64_t egress_strict_ns, uint64_t ingress_strict_ns)
@@ -216,10 +225,10 @@ int fixture_load(struct fixture *f)
 	fixture_set_net(f, "172.16.0.1", 32, (struct net_value){ .kind = NET_SELF, .flags = NET_UNNAMED });
 	fixture_set_net(f, "192.168.0.1", 32, (struct net_value){ .kind = NET_SELF });
 	fixture_set_net(f, "fdee::1", 128, (struct net_value){ .kind = NET_SELF });
-	fixture_set_net(f, "10.2.0.0", 16, (struct net_value){ .kind = NET_POD, .peer = PEER, .worker = 3 });
-	fixture_set_net(f, "fd02::", 64, (struct net_value){ .kind = NET_POD, .peer = PEER, .worker = 3 });
-	fixture_set_net(f, "192.168.0.2", 32, (struct net_value){ .kind = NET_NODE, .peer = PEER, .worker = 3 });
-	fixture_set_net(f, "fdee::2", 128, (struct net_value){ .kind = NET_NODE, .peer = PEER, .worker = 3 });
+	fixture_set_net(f, "10.2.0.0", 16, (struct net_value){ .kind = NET_POD, .peer = PEER, .worker = HOME });
+	fixture_set_net(f, "fd02::", 64, (struct net_value){ .kind = NET_POD, .peer = PEER, .worker = HOME });
+	fixture_set_net(f, "192.168.0.2", 32, (struct net_value){ .kind = NET_NODE, .peer = PEER, .worker = HOME });
+	fixture_set_net(f, "fdee::2", 128, (struct net_value){ .kind = NET_NODE, .peer = PEER, .worker = HOME });
 	fixture_set_net(f, "10.3.0.0", 16, (struct net_value){ .kind = NET_POD, .peer = OTHER_PEER });
 	fixture_set_net(f, "fd03::", 64, (struct net_value){ .kind = NET_POD, .peer = OTHER_PEER });
 	fixture_set_net(f, "192.168.0.3", 32, (struct net_value){ .kind = NET_NODE, .peer = OTHER_PEER });

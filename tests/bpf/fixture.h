@@ -17,7 +17,7 @@
 
 enum { FROM_HOST = 0, FROM_POD = 100, FROM_UNKNOWN = 101, FROM_EDGE = 200, FROM_OURS = 300 };
 enum { LEAVE = -1, SHOT = 2, REDIRECT = 7 };
-enum { TUNNEL_PORT = 7117, API_PORT = 6443, PEER = 2, OTHER_PEER = 3 };
+enum { TUNNEL_PORT = 7117, API_PORT = 6443, PEER = 2, OTHER_PEER = 3, HOME = 3 /* the worker of PEER */ };
 
 extern const uint8_t fixture_private_mac[6], fixture_host_mac[6];
 
@@ -36,7 +36,8 @@ void fixture_done(struct fixture *f);
 void fixture_reset(struct fixture *f);
 void fixture_set_mode(struct fixture *f, enum edge_mode mode);
 void fixture_write_config(struct fixture *f);
-void fixture_set_peer(struct fixture *f, uint32_t place, bool is_up);
+void fixture_set_peer(struct fixture *f, uint32_t place, bool is_up); /* at its home */
+void fixture_set_takers(struct fixture *f, uint32_t place, uint8_t count, const uint8_t *workers);
 /* From these times on; 0: not enrolled. */
 void fixture_set_pair(struct fixture *f, uint32_t place, uint64_t egress_strict_ns, uint64_t ingress_strict_ns);
 void fixture_set_net(struct fixture *f, const char *address, unsigned bits, struct net_value value);

@@ -21,14 +21,14 @@
 #define SERVER "10.2.0.7"
 
 enum {
-	HOME = 3,                                               /* the worker of SERVER's node */
 	ROOM = EDGE_HELD_BYTES / (sizeof(struct edge_syn) + 8), /* of its ring: a record has a head of 8 bytes */
+	OTHER = 2,                                              /* a worker that is not HOME */
 };
 
 static struct fixture f;
-static struct ring_buffer *ring;
+static struct ring_buffer *ring, *other_ring;
 static struct edge_syn last;
-static int came;
+static int came, came_to_other;
 
 static int keep_syn(void *ctx, void *data, size_t len_bytes)
 {
@@ -39,6 +39,15 @@ static int keep_syn(void *ctx, void *data, size_t len_bytes)
 	return 0;
 }
 
+static int keep_other(void *ctx, void *data, size_t len_bytes)
+{
+	(void)ctx;
+	(void)data;
+	assert_int_equal(len_bytes, sizeof(last));
+	came_to_other++;
+	return 0;
+}
+
 static int reset(void **state)
 {
 	(void)state;
@@ -46,7 +55,8 @@ static int reset(void **state)
 	f.config.is_holding = 1;
 	fixture_write_config(&f);
 	(void)ring_buffer__consume(ring);
-	came = 0;
+	(void)ring_buffer__consume(other_ring);
+	came = came_to_other = 0;
 	return 0;
 }
 
@@ -54,6 +64,12 @@ static void expect_syns(int count)
 {
 	(void)ring_buffer__consume(ring);
 	assert_int_equal(came, count);
+}
+
+static void expect_other(int count)
+{
+	(void)ring_buffer__consume(other_ring);
+	assert_int_equal(came_to_other, count);
 }
 
 static void a_syn_is_given_to_the_daemon(void **state)
@@ -241,6 +257,78 @@ static void the_nodes_own_connections_are_held_too(void **state)
 	assert_int_equal(last.ingress_ifindex, 0);
 }
 
+static uint16_t worker_of(unsigned port)
+{
+	struct flow_key key = fixture_flow(POD, port, SERVER, 80);
+	struct flow_value value;
+
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f.edge->maps.flows), &key, &value), 0);
+	return value.worker;
+}
+
+static void send_syn(unsigned port, uint32_t seq)
+{
+	struct packet_buf p = packet_with_sequence(packet_tcp_frame(POD, port, SERVER, 80, TCP_SYN), seq);
+
+	assert_int_equal(fixture_egress(&f, &p, FROM_POD), SHOT);
+}
+
+/* Each SYN comes to the ring of the worker that it is recorded with. */
+static void new_flows_go_to_the_takers_in_turn(void **state)
+{
+	static const uint8_t takers[] = { HOME, OTHER };
+
+	(void)state;
+	fixture_set_takers(&f, PEER, 2, takers);
+	for (unsigned i = 0; i < 6; i++) {
+		send_syn(40000 + i, 7);
+		assert_int_equal(worker_of(40000 + i), takers[i % 2]);
+		expect_syns((int)i / 2 + 1);
+		expect_other((int)(i + 1) / 2);
+	}
+	fixture_set_takers(&f, PEER, 1, takers + 1);
+	send_syn(40010, 7);
+	assert_int_equal(worker_of(40010), OTHER);
+	/* None is up: the home makes one. */
+	fixture_set_takers(&f, PEER, 0, takers);
+	send_syn(40011, 7);
+	assert_int_equal(worker_of(40011), HOME);
+}
+
+static void a_syn_that_is_sent_again_keeps_its_worker(void **state)
+{
+	static const uint8_t takers[] = { OTHER, HOME };
+	struct packet_buf ack = packet_tcp_frame(POD, 40000, SERVER, 80, TCP_ACK);
+
+	(void)state;
+	fixture_set_takers(&f, PEER, 2, takers);
+	send_syn(40000, 7);
+	send_syn(40000, 7);
+	expect_other(2);
+	/* Its client began anew from the same port: who holds the first must know. */
+	send_syn(40000, 8);
+	expect_other(3);
+	expect_syns(0);
+	/* Once the connection was made nobody holds anything of it. */
+	assert_int_equal(fixture_egress(&f, &ack, FROM_POD), REDIRECT);
+	send_syn(40000, 9);
+	expect_other(3);
+	expect_syns(1);
+	assert_int_equal(worker_of(40000), HOME);
+}
+
+/* An earlier daemon had more workers. */
+static void the_home_gets_what_a_worker_without_a_ring_had(void **state)
+{
+	static const uint8_t takers[] = { 7 };
+
+	(void)state;
+	fixture_set_takers(&f, PEER, 1, takers);
+	send_syn(40000, 7);
+	assert_int_equal(worker_of(40000), 7);
+	expect_syns(1);
+}
+
 static struct passing maps(void)
 {
 	return (struct passing){ .flows_fd = bpf_map__fd(f.edge->maps.flows),
@@ -408,6 +496,15 @@ static void a_syn_that_is_numbered_0_is_not_held_in_permissive_mode(void **state
 	assert_false(passing_has(&passing, &s));
 }
 
+static struct ring_buffer *make_ring(uint32_t worker, ring_buffer_sample_fn on_syn)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "held", 0, 0, EDGE_HELD_BYTES, NULL);
+
+	if (fd < 0 || bpf_map_update_elem(bpf_map__fd(f.edge->maps.held), &worker, &fd, BPF_ANY))
+		return NULL;
+	return ring_buffer__new(fd, on_syn, NULL, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -426,21 +523,21 @@ int main(void)
 		cmocka_unit_test_setup(a_syn_that_is_numbered_0_is_not_held_in_permissive_mode, reset),
 		cmocka_unit_test_setup(a_dead_daemon_holds_none, reset),
 		cmocka_unit_test_setup(the_nodes_own_connections_are_held_too, reset),
+		cmocka_unit_test_setup(new_flows_go_to_the_takers_in_turn, reset),
+		cmocka_unit_test_setup(a_syn_that_is_sent_again_keeps_its_worker, reset),
+		cmocka_unit_test_setup(the_home_gets_what_a_worker_without_a_ring_had, reset),
 	};
-	uint32_t home = HOME;
-	int result = fixture_load(&f), fd;
+	int result = fixture_load(&f);
 
 	if (result)
 		return result;
-	fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "held", 0, 0, EDGE_HELD_BYTES, NULL);
-	if (fd < 0 || bpf_map_update_elem(bpf_map__fd(f.edge->maps.held), &home, &fd, BPF_ANY))
-		return 1;
-	ring = ring_buffer__new(fd, keep_syn, NULL, NULL);
-	if (!ring)
+	ring = make_ring(HOME, keep_syn);
+	other_ring = make_ring(OTHER, keep_other);
+	if (!ring || !other_ring)
 		return 1;
 	result = cmocka_run_group_tests(tests, NULL, NULL);
 	ring_buffer__free(ring);
-	close(fd);
+	ring_buffer__free(other_ring);
 	fixture_done(&f);
 	return result;
 }

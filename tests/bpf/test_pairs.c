@@ -167,11 +167,11 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	assert_int_equal(pairs_hear(pairs, "node2", PAIR_JOINED), PAIR_JOINED);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
 	joined_ns = value_of("node2").egress_strict_ns;
-	assert_int_equal(value_of("node2").is_up, 1);
+	assert_int_equal(value_of("node2").takers_count, 1);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true, .is_silent = true }), 0);
-	assert_true(value_of("node2").is_silent == 1 && value_of("node2").is_up == 1);
+	assert_true(value_of("node2").is_silent == 1 && value_of("node2").takers_count == 1);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
-	assert_true(value_of("node2").is_silent == 0 && value_of("node2").is_up == 1);
+	assert_true(value_of("node2").is_silent == 0 && value_of("node2").takers_count == 1);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pairs_count_silent_flow(pairs, "node2", true), 0);
 	assert_int_equal(pairs_count_silent_flow(pairs, "node2", false), 0);
@@ -182,7 +182,7 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	assert_int_equal(pairs_count_silent_flow(pairs, "node9", true), -ENOENT);
 	assert_int_equal(pairs_count_silent_flow(pairs, "node2", true), 0); /* a restart forgets it */
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ 0 }), 0);
-	assert_int_equal(value_of("node2").is_up, 0);
+	assert_int_equal(value_of("node2").takers_count, 0);
 	assert_int_equal(value_of("node2").egress_strict_ns, joined_ns);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
 
@@ -191,7 +191,7 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	begin(false, true);
 	set_view((const char *const[]){ "edge5", "node1", "node2", "node3" }, 4, US | NODE2 | NODE3);
 	assert_int_equal(value_of("node2").egress_strict_ns, joined_ns);
-	assert_int_equal(value_of("node2").is_up, 0);
+	assert_int_equal(value_of("node2").takers_count, 0);
 	assert_int_equal(value_of("node2").has_silent_flows, 0);
 	assert_int_equal(pairs_hear(pairs, "node2", PAIR_NOT_ENROLLED), PAIR_JOINED);
 
@@ -207,7 +207,7 @@ static void only_a_deliberate_act_takes_a_pair_apart(void **state)
 	assert_int_equal(pairs_hear(pairs, "node2", PAIR_JOINED), PAIR_NOT_ENROLLED);
 }
 
-/* Its streams live on the tunnels of several workers, where it has come to others than its home from behind a NAT. */
+/* Its streams live on the tunnels of several workers. */
 static void a_node_is_silent_only_where_no_worker_is_answered(void **state)
 {
 	const struct pair_reach up = { .is_up = true, .is_answering = true }, answering = { .is_answering = true },
@@ -219,19 +219,108 @@ static void a_node_is_silent_only_where_no_worker_is_answered(void **state)
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, up), 0);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 7, answering), 0);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, silent), 0);
-	assert_true(value_of("node2").is_up == 1 && value_of("node2").is_silent == 0);
+	assert_true(value_of("node2").takers_count == 1 && value_of("node2").is_silent == 0);
 	/* The other is lost: what is left is silent. */
 	assert_int_equal(pairs_set_reach(pairs, "node2", 7, none), 0);
-	assert_true(value_of("node2").is_up == 1 && value_of("node2").is_silent == 1);
+	assert_true(value_of("node2").takers_count == 1 && value_of("node2").is_silent == 1);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 7, answering), 0);
 	assert_int_equal(value_of("node2").is_silent, 0);
 	/* Not its home alone: one that is silent elsewhere, with none at home. */
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, none), 0);
-	assert_true(value_of("node2").is_up == 0 && value_of("node2").is_silent == 0);
+	assert_true(value_of("node2").takers_count == 0 && value_of("node2").is_silent == 0);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 7, (struct pair_reach){ .is_silent = true }), 0);
 	assert_int_equal(value_of("node2").is_silent, 1);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, up), 0);
-	assert_true(value_of("node2").is_up == 1 && value_of("node2").is_silent == 0);
+	assert_true(value_of("node2").takers_count == 1 && value_of("node2").is_silent == 0);
+}
+
+static void expect_takers(const char *node, uint8_t count, const uint8_t *takers)
+{
+	struct peer_value value = value_of(node);
+	uint8_t whole[EDGE_TAKERS_MAX] = { 0 };
+
+	memcpy(whole, takers, count);
+	assert_int_equal(value.takers_count, count);
+	assert_memory_equal(value.takers, whole, sizeof(whole));
+}
+
+#define TAKERS(node, ...) expect_takers(node, sizeof((const uint8_t[]){ __VA_ARGS__ }), (const uint8_t[]){ __VA_ARGS__ })
+
+static void a_full_worker_takes_nothing_where_another_does(void **state)
+{
+	const struct pair_reach up = { .is_up = true, .is_answering = true }, none = { 0 };
+
+	(void)state;
+	begin(true, false);
+	set_view(all, 3, US | NODE2 | NODE3);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 5, up), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 1, up), 0);
+	assert_int_equal(pairs_set_reach(pairs, "node3", 1, up), 0);
+	TAKERS("node2", 1, 5);
+	assert_int_equal(pairs_set_full(pairs, 1, true), 0);
+	TAKERS("node2", 5);
+	TAKERS("node3", 1); /* nobody else does */
+	/* All are: none is better than another. */
+	assert_int_equal(pairs_set_full(pairs, 5, true), 0);
+	TAKERS("node2", 1, 5);
+	assert_int_equal(pairs_set_full(pairs, 1, false), 0);
+	TAKERS("node2", 1);
+	/* Also one that comes while it is full. */
+	assert_int_equal(pairs_set_reach(pairs, "node3", 5, up), 0);
+	TAKERS("node3", 1);
+	assert_int_equal(pairs_set_reach(pairs, "node3", 1, none), 0);
+	TAKERS("node3", 5);
+	assert_int_equal(pairs_set_reach(pairs, "node3", 5, none), 0);
+	assert_int_equal(value_of("node3").takers_count, 0);
+	assert_false(pairs_is_up(pairs, "node3"));
+	/* The next daemon's workers have nothing yet. */
+	end();
+	begin(false, false);
+	set_view(all, 3, US | NODE2 | NODE3);
+	assert_int_equal(value_of("node2").takers_count, 0);
+}
+
+static void more_workers_than_places(void **state)
+{
+	(void)state;
+	begin(true, false);
+	set_view(all, 2, US | NODE2);
+	for (uint32_t worker = 0; worker < EDGE_WORKERS_MAX; worker++)
+		assert_int_equal(pairs_set_reach(pairs, "node2", worker, (struct pair_reach){ .is_up = true }), 0);
+	TAKERS("node2", 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+static void the_next_lane_has_no_tunnel_and_is_not_full(void **state)
+{
+	const struct pair_reach up = { .is_up = true, .is_answering = true }, silent = { .is_silent = true };
+	struct pairs_lanes lanes = { .home = 3, .workers = 4, .lanes = 4 };
+	uint32_t worker = 99;
+
+	(void)state;
+	begin(true, false);
+	set_view(all, 2, US | NODE2);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 3, up), 0);
+	assert_true(pairs_next_lane(pairs, "node2", &lanes, &worker));
+	assert_int_equal(worker, 0);
+	assert_int_equal(pairs_set_full(pairs, 0, true), 0);
+	assert_true(pairs_next_lane(pairs, "node2", &lanes, &worker));
+	assert_int_equal(worker, 1);
+	/* One that is not answered is one as well. */
+	assert_int_equal(pairs_set_reach(pairs, "node2", 1, silent), 0);
+	assert_true(pairs_next_lane(pairs, "node2", &lanes, &worker));
+	assert_int_equal(worker, 2);
+	lanes.lanes = 3; /* by a setting */
+	assert_false(pairs_next_lane(pairs, "node2", &lanes, &worker));
+	lanes.lanes = 4;
+	assert_false(pairs_next_lane(pairs, "node9", &lanes, &worker));
+	assert_int_equal(pairs_set_reach(pairs, "node2", 2, up), 0);
+	assert_int_equal(pairs_set_full(pairs, 0, false), 0);
+	lanes.home = 1;
+	lanes.workers = 2; /* fewer than lanes */
+	assert_true(pairs_next_lane(pairs, "node2", &lanes, &worker));
+	assert_int_equal(worker, 0);
+	assert_int_equal(pairs_set_reach(pairs, "node2", 0, up), 0);
+	assert_false(pairs_next_lane(pairs, "node2", &lanes, &worker));
 }
 
 static void a_restart_while_a_pair_joins_goes_on_with_its_time(void **state)
@@ -281,7 +370,7 @@ static void a_node_that_left_gives_up_its_place(void **state)
 	assert_int_equal(value_of("node3").egress_strict_ns, 1);
 	set_view((const char *const[]){ "node1", "node3", "node4" }, 3, US | NODE3 | 8);
 	assert_int_equal(pairs_place(pairs, view_node_by_name(view, "node4")), place);
-	assert_int_equal(value_of("node4").is_up, 0);
+	assert_int_equal(value_of("node4").takers_count, 0);
 }
 
 int main(void)
@@ -291,6 +380,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_pair_joins_when_both_have_said_so, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_a_deliberate_act_takes_a_pair_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_node_is_silent_only_where_no_worker_is_answered, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_full_worker_takes_nothing_where_another_does, setup, teardown),
+		cmocka_unit_test_setup_teardown(more_workers_than_places, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_next_lane_has_no_tunnel_and_is_not_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_restart_while_a_pair_joins_goes_on_with_its_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(after_a_reboot_nothing_joins_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_node_that_left_gives_up_its_place, setup, teardown),

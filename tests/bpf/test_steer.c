@@ -151,6 +151,48 @@ static void a_worker_out_of_range_is_not_asked(void **state)
 	fixture_remove_net(&f, "10.2.8.0", 24);
 }
 
+/* Of a client whose address context leaves at 0.0.0.0 or ::, port 40000. */
+static struct flow_key flow_to(const char *dest)
+{
+	return fixture_flow(packet_is_v6(dest) ? "::" : "0.0.0.0", 40000, dest, 80);
+}
+
+static void record(const char *dest, uint16_t worker)
+{
+	struct flow_key key = flow_to(dest);
+	struct flow_value value = { .since_ns = 1, .worker = worker };
+
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(f.edge->maps.flows), &key, &value, BPF_ANY), 0);
+}
+
+static void the_worker_that_the_flow_is_recorded_with_gets_it(void **state)
+{
+	(void)state;
+	record("10.2.0.5", 1);
+	record("fd02::5", 2);
+	expect_worker("10.2.0.5", 1);
+	expect_worker("fd02::5", 2);
+	expect_worker("10.2.0.6", 3); /* another flow */
+	fixture_reset(&f);
+	expect_worker("10.2.0.5", 3);
+}
+
+/* Of an earlier daemon that had more workers, or one that has ended. */
+static void a_recorded_worker_without_a_listener_leaves_it_to_the_home(void **state)
+{
+	(void)state;
+	record("10.2.0.5", 7);
+	expect_worker("10.2.0.5", 3);
+	record("10.2.0.5", 60000);
+	expect_worker("10.2.0.5", 3);
+	close_listener(1, false);
+	record("10.2.0.5", 1);
+	expect_worker("10.2.0.5", 3);
+	close_listener(3, false);
+	expect_worker("10.2.0.5", 0);
+	fixture_reset(&f);
+}
+
 static void udp_is_not_ours(void **state)
 {
 	uint64_t cookie;
@@ -168,6 +210,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_takes_over_from_one_that_is_gone, start, stop),
 		cmocka_unit_test_setup_teardown(without_any_it_is_dropped_in_silence, start, stop),
 		cmocka_unit_test_setup_teardown(a_worker_out_of_range_is_not_asked, start, stop),
+		cmocka_unit_test_setup_teardown(the_worker_that_the_flow_is_recorded_with_gets_it, start, stop),
+		cmocka_unit_test_setup_teardown(a_recorded_worker_without_a_listener_leaves_it_to_the_home, start, stop),
 		cmocka_unit_test_setup_teardown(udp_is_not_ours, start, stop),
 	};
 	int result = fixture_load(&f);
