@@ -80,6 +80,24 @@ static void on_peer_reach(void *ctx, const char *node, uint32_t worker, struct p
 		log_warn("the kernel was not told whether a node is reached", L_TEXT("node", node), L_ERRNO(r));
 }
 
+static void on_full(void *ctx, uint32_t worker, bool is_full)
+{
+	struct daemon *d = ctx;
+	int r = capture_set_full(d->capture, worker, is_full);
+
+	log_debug(is_full ? "a worker is full" : "a worker has time again", L_U64("worker", worker));
+	if (r)
+		log_warn("the kernel was not told whether a worker is full", L_U64("worker", worker), L_ERRNO(r));
+}
+
+static bool on_next_lane(void *ctx, const char *node, uint32_t home, uint32_t lanes, uint32_t *ret)
+{
+	struct daemon *d = ctx;
+	const struct pairs_lanes all = { .home = home, .workers = engine_workers(d->engine), .lanes = lanes };
+
+	return capture_next_lane(d->capture, node, &all, ret);
+}
+
 static enum pair_state on_hear_peer(void *ctx, const char *node, enum pair_state said)
 {
 	struct daemon *d = ctx;
@@ -245,10 +263,16 @@ static int start_engine(struct daemon *d)
 			.idle_timeout_ms = (uint32_t)d->config.tunnel.idle_timeout_ms,
 			.drain_timeout_ms = (uint32_t)d->config.tunnel.drain_timeout_ms,
 			.settings_hash = settings_hash(&d->config),
+			.tunnels_per_peer = d->config.tunnel.tunnels_per_peer,
 		},
 	};
 	struct engine_ops ops = {
-		.peer_reach = on_peer_reach, .hear_peer = on_hear_peer, .silence_flow = on_silence_flow, .drained = on_drained
+		.peer_reach = on_peer_reach,
+		.hear_peer = on_hear_peer,
+		.silence_flow = on_silence_flow,
+		.set_full = on_full,
+		.next_lane = on_next_lane,
+		.drained = on_drained,
 	};
 
 	memcpy(s.pool.node, d->config.node, sizeof(s.pool.node));

@@ -7,6 +7,7 @@
 #include "net/mailbox.h"
 #include "net/sock.h"
 #include "net/worker.h"
+#include "tunnel/stranger.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -18,7 +19,22 @@
 
 enum { LISTEN_BACKLOG = 16384 };
 
-enum message_type { TO_VIEW, TO_TLS, TO_LINK, TO_WANT, TO_SETTINGS, TO_DRAIN, TO_QUESTION, FROM_DRAINED, FROM_ANSWER };
+enum message_type {
+	TO_VIEW,
+	TO_TLS,
+	TO_LINK,
+	TO_MOVED,
+	TO_WANT,
+	TO_RESTARTED,
+	TO_SETTINGS,
+	TO_DRAIN,
+	TO_QUESTION,
+	FROM_MOVED,
+	FROM_FULL,
+	FROM_RESTARTED,
+	FROM_DRAINED,
+	FROM_ANSWER
+};
 
 /* One message for all that workers are told; what does not belong to a type is zero. */
 struct engine_message {
@@ -27,9 +43,10 @@ struct engine_message {
 	uint64_t view_number; /* in the trail; 0: none */
 	struct tls_ctx *tls;
 	int64_t certificate_end_s;
-	int fd; /* -1: none */
-	uint32_t node_id;
-	uint64_t settings_hash;
+	int fd;                   /* -1: none */
+	uint32_t node_id, worker; /* worker: the one that a link moves to, or that says it */
+	uint64_t settings_hash, incarnation;
+	struct moved_link *moved;
 	struct engine_question *question;
 	void *part;
 };
@@ -78,6 +95,7 @@ static void engine_message_destroy(struct message *base)
 	tls_ctx_unref(m->tls);
 	if (m->fd >= 0)
 		close(m->fd);
+	moved_link_destroy(m->moved);
 	free(m);
 }
 
@@ -118,16 +136,74 @@ static int connect_pod(void *ctx, const struct endpoint *client, const struct en
 	return sock_connect_transparent(client, server, is_ack_late, ret_pending);
 }
 
+static uint32_t number_of(const struct engine_worker *w)
+{
+	return (uint32_t)(w - w->engine->workers);
+}
+
 static void peer_reach(void *ctx, const char *node, struct pair_reach reach)
 {
 	struct engine_worker *w = ctx;
-	uint32_t worker = (uint32_t)(w - w->engine->workers);
 
-	/* Streams to a peer begin at its home. A tunnel of it at another worker, where it came from behind a NAT, takes none of them: but those
-	 * that the peer has begun there live as long as it is answered. */
-	if (view_home_worker(node, w->engine->settings.workers) != worker)
-		reach.is_up = false;
-	w->engine->ops.peer_reach(w->engine->ctx, node, worker, reach);
+	w->engine->ops.peer_reach(w->engine->ctx, node, number_of(w), reach);
+}
+
+static uint32_t lane_of(void *ctx, const char *node)
+{
+	struct engine_worker *w = ctx;
+	uint32_t workers = w->engine->settings.workers;
+
+	return (number_of(w) + workers - view_home_worker(node, workers)) % workers;
+}
+
+/* By way of main, as all that one worker has for another: so none of them posts to one that has ended. */
+static void post_to_main(struct engine_worker *w, struct engine_message *m)
+{
+	m->worker = number_of(w);
+	mailbox_post(w->engine->mailbox, &m->base);
+}
+
+static void move_link(void *ctx, const char *node, uint32_t lane, struct moved_link *moved)
+{
+	struct engine_worker *w = ctx;
+	struct engine_message *m = engine_message_create(FROM_MOVED);
+	uint32_t workers = w->engine->settings.workers;
+
+	if (!m) {
+		moved_link_destroy(moved);
+		return;
+	}
+	m->moved = moved;
+	m->worker = (view_home_worker(node, workers) + lane) % workers;
+	mailbox_post(w->engine->mailbox, &m->base);
+}
+
+static void set_full(void *ctx, bool is_full)
+{
+	struct engine_worker *w = ctx;
+
+	w->engine->ops.set_full(w->engine->ctx, number_of(w), is_full);
+}
+
+static void want_lane(void *ctx, uint32_t node_id)
+{
+	struct engine_message *m = engine_message_create(FROM_FULL);
+
+	if (!m)
+		return; /* said again */
+	m->node_id = node_id;
+	post_to_main(ctx, m);
+}
+
+static void peer_restarted(void *ctx, uint32_t node_id, uint64_t incarnation)
+{
+	struct engine_message *m = engine_message_create(FROM_RESTARTED);
+
+	if (!m)
+		return; /* each tunnel finds out by itself, later */
+	m->node_id = node_id;
+	m->incarnation = incarnation;
+	post_to_main(ctx, m);
 }
 
 static enum pair_state hear_peer(void *ctx, const char *node, enum pair_state said)
@@ -182,7 +258,12 @@ static const struct pool_ops pool_ops = { .connect_node = connect_node,
 	                                  .hear_peer = hear_peer,
 	                                  .silence_flow = silence_flow,
 	                                  .ask_pod = ask_pod,
-	                                  .drained = drained };
+	                                  .drained = drained,
+	                                  .lane_of = lane_of,
+	                                  .move_link = move_link,
+	                                  .set_full = set_full,
+	                                  .want_lane = want_lane,
+	                                  .peer_restarted = peer_restarted };
 
 /* Always, where it can be: a reload may ask for it later. */
 static int engine_worker_hold(struct engine_worker *w, struct loop *loop)
@@ -249,8 +330,15 @@ static void engine_worker_message(void *ctx, struct message *base)
 		pool_accept_link(w->pool, m->fd);
 		m->fd = -1;
 		break;
+	case TO_MOVED:
+		pool_take_moved(w->pool, m->moved);
+		m->moved = NULL;
+		break;
 	case TO_WANT:
 		pool_want_peer(w->pool, m->node_id);
+		break;
+	case TO_RESTARTED:
+		pool_peer_restarted(w->pool, m->node_id, m->incarnation);
 		break;
 	case TO_SETTINGS:
 		pool_set_settings_hash(w->pool, m->settings_hash);
@@ -263,6 +351,9 @@ static void engine_worker_message(void *ctx, struct message *base)
 		base->type = FROM_ANSWER;
 		mailbox_post(w->engine->mailbox, base);
 		return;
+	case FROM_MOVED:
+	case FROM_FULL:
+	case FROM_RESTARTED:
 	case FROM_DRAINED:
 	case FROM_ANSWER:
 		break;
@@ -292,18 +383,6 @@ static void question_finish(struct engine_question *q, uint32_t parts_count)
 	free(q);
 }
 
-static void engine_on_message(void *ctx, struct message *base)
-{
-	struct engine *e = ctx;
-	struct engine_message *m = container_of(base, struct engine_message, base);
-
-	if (base->type == FROM_DRAINED && ++e->drained_count == e->workers_count)
-		e->ops.drained(e->ctx);
-	else if (base->type == FROM_ANSWER && --m->question->waiting == 0)
-		question_finish(m->question, e->workers_count);
-	engine_message_destroy(base);
-}
-
 static void engine_post(struct engine *e, uint32_t worker, struct engine_message *m)
 {
 	if (e->is_ended) {
@@ -311,6 +390,68 @@ static void engine_post(struct engine *e, uint32_t worker, struct engine_message
 		return;
 	}
 	worker_post(e->workers[worker].worker, &m->base);
+}
+
+static void engine_forward(struct engine *e, uint32_t worker, enum message_type type, struct engine_message *m)
+{
+	m->base.type = type;
+	engine_post(e, worker, m);
+}
+
+/* A worker is full of a node's traffic: another one makes a tunnel to it, if one is left. While that is under way the same one is asked again, and has
+ * nothing to do. */
+static void engine_widen(struct engine *e, struct engine_message *m)
+{
+	const struct view_node *node = view_node_by_id(e->view, m->node_id);
+	uint32_t worker;
+
+	if (node && e->ops.next_lane(e->ctx, node->name, view_home_worker(node->name, e->workers_count), e->settings.pool.tunnels_per_peer,
+	                             &worker))
+		engine_forward(e, worker, TO_WANT, m);
+	else
+		engine_message_destroy(&m->base);
+}
+
+static void engine_tell_others(struct engine *e, const struct engine_message *m)
+{
+	for (uint32_t i = 0; i < e->workers_count; i++) {
+		struct engine_message *told = i != m->worker ? engine_message_create(TO_RESTARTED) : NULL;
+
+		if (!told)
+			continue;
+		told->node_id = m->node_id;
+		told->incarnation = m->incarnation;
+		engine_post(e, i, told);
+	}
+}
+
+static void engine_on_message(void *ctx, struct message *base)
+{
+	struct engine *e = ctx;
+	struct engine_message *m = container_of(base, struct engine_message, base);
+
+	switch ((enum message_type)base->type) {
+	case FROM_MOVED:
+		engine_forward(e, m->worker, TO_MOVED, m);
+		return;
+	case FROM_FULL:
+		engine_widen(e, m);
+		return;
+	case FROM_RESTARTED:
+		engine_tell_others(e, m);
+		break;
+	case FROM_DRAINED:
+		if (++e->drained_count == e->workers_count)
+			e->ops.drained(e->ctx);
+		break;
+	case FROM_ANSWER:
+		if (--m->question->waiting == 0)
+			question_finish(m->question, e->workers_count);
+		break;
+	default:
+		break;
+	}
+	engine_message_destroy(base);
 }
 
 int engine_create(struct loop *loop, const struct engine_settings *settings, const struct engine_ops *ops, void *ctx, struct view *view,
@@ -324,6 +465,7 @@ int engine_create(struct loop *loop, const struct engine_settings *settings, con
 	e->loop = loop;
 	e->settings = *settings;
 	e->settings.pool.budget = &e->budget;
+	e->settings.pool.workers = settings->workers;
 	e->ops = *ops;
 	e->ctx = ctx;
 	e->view = view_ref(view);
@@ -455,7 +597,7 @@ void engine_accept(struct engine *e, int fd, const struct endpoint *from)
 	}
 	sock_tune_tunnel(fd, e->settings.pool.peer_timeout_ms);
 	m->fd = fd;
-	/* Behind a NAT the address is nobody's: any worker will do, but the same one for both links of a tunnel. */
+	/* Behind a NAT the address is nobody's: any worker will do, until HELLO says whose it is. */
 	worker = node ? view_home_worker(node->name, e->workers_count)
 	              : (uint32_t)(from->addr.bytes[15] + from->addr.bytes[14]) % e->workers_count;
 	engine_post(e, worker, m);

@@ -17,16 +17,19 @@ struct engine_settings {
 	const struct edge_netns *netns; /* borrowed */
 	struct passing passing;         /* its maps are borrowed */
 	bool is_holding;                /* connect: faithful; a worker that can not hold SYNs does not start */
-	struct pool_settings pool;      /* copied; its budget is the engine's */
+	struct pool_settings pool;      /* copied; its budget and the number of workers are the engine's */
 	uint64_t memory_bytes;
 };
 
 struct engine_ops {
-	/* In a worker's thread, as are the next two: pool_ops. is_up only by the worker that is home to the node. */
+	/* In a worker's thread, as are the next three: pool_ops. */
 	void (*peer_reach)(void *ctx, const char *node, uint32_t worker, struct pair_reach reach);
 	enum pair_state (*hear_peer)(void *ctx, const char *node, enum pair_state said);
 	int (*silence_flow)(void *ctx, const char *node, const struct endpoint *local, const struct endpoint *remote, bool is_silent);
-	void (*drained)(void *ctx); /* in main's: every worker has drained */
+	void (*set_full)(void *ctx, uint32_t worker, bool is_full);
+	/* In main's: the worker that is to make one more tunnel to the node, of so many lanes, is *ret. false: none is. */
+	bool (*next_lane)(void *ctx, const char *node, uint32_t home, uint32_t lanes, uint32_t *ret);
+	void (*drained)(void *ctx); /* every worker has drained */
 };
 
 /* Starts the workers. view and tls: references are taken. 0 or -errno; errors are logged with what was wrong. */
@@ -45,7 +48,7 @@ const struct budget *engine_budget(const struct engine *e); /* NULL: an empty on
 /* May be called hundreds of times a second. A view that no worker reads any more is freed by a later call, in this thread. */
 void engine_set_view(struct engine *e, struct view *view);
 void engine_set_tls(struct engine *e, struct tls_ctx *tls, int64_t certificate_end_s);
-/* A connection that another node made: goes to that node's home worker. Takes fd. */
+/* A connection that another node made: goes to that node's home worker, and from there to the one that its HELLO asks for. Takes fd. */
 void engine_accept(struct engine *e, int fd, const struct endpoint *from);
 void engine_want_peer(struct engine *e, uint32_t node_id);
 /* Of the settings that nodes must agree on, as they are now: other nodes are told. */

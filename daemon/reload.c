@@ -272,6 +272,7 @@ static void warn_of_fixed_settings(const struct config *old, const struct config
 		{ "metrics.listen", old->metrics.listen.is_on != fresh->metrics.listen.is_on ||
 		                            !endpoint_equal(&old->metrics.listen.endpoint, &fresh->metrics.listen.endpoint) },
 		{ "tunnel", old->tunnel.port != fresh->tunnel.port || old->tunnel.workers != fresh->tunnel.workers ||
+		                    old->tunnel.tunnels_per_peer != fresh->tunnel.tunnels_per_peer ||
 		                    old->tunnel.peer_timeout_ms != fresh->tunnel.peer_timeout_ms ||
 		                    old->tunnel.drain_timeout_ms != fresh->tunnel.drain_timeout_ms ||
 		                    old->tunnel.idle_timeout_ms != fresh->tunnel.idle_timeout_ms ||

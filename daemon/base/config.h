@@ -86,6 +86,7 @@ struct config {
 	struct {
 		uint32_t port;
 		uint32_t workers; /* 0: one per core that the process may use, at most 8 */
+		uint32_t tunnels_per_peer;
 		uint64_t peer_timeout_ms, drain_timeout_ms, idle_timeout_ms;
 		uint64_t memory_bytes; /* the budget of granted credit */
 	} tunnel;

@@ -93,6 +93,8 @@ const struct config_key config_keys[] = {
 	  .about = "TCP port of the tunnels, the same on every node" },
 	{ "tunnel", "workers", CONFIG_IS_NUMBER, AT(tunnel.workers), .min = 0, .max = 8, .standard = "0",
 	  .about = "worker threads; 0: one per core that the process may use, at most 8" },
+	{ "tunnel", "tunnels_per_peer", CONFIG_IS_NUMBER, AT(tunnel.tunnels_per_peer), .min = 1, .max = 4, .standard = "4",
+	  .about = "tunnels to one node, each on another worker: the next is made when a worker is full" },
 	{ "tunnel", "memory", CONFIG_IS_SIZE, AT(tunnel.memory_bytes), .min = MIB, .max = MIB << 20, .standard = "512MiB",
 	  .about = "budget of the credit that is granted to all streams together; beyond it new streams are refused" },
 	{ "tunnel", "peer_timeout", CONFIG_IS_DURATION, AT(tunnel.peer_timeout_ms), .min = 1000, .max = 24 * HOUR_MS, .standard = "120s",

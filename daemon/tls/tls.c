@@ -210,6 +210,11 @@ void tls_session_destroy(struct tls_session *s)
 	free(s);
 }
 
+bool tls_session_is_of(const struct tls_session *s, const struct tls_ctx *ctx)
+{
+	return s->ctx == ctx;
+}
+
 enum tls_result tls_handshake(struct tls_session *s)
 {
 	int r, code;

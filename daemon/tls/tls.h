@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* tls.h - mutual TLS 1.3 sessions and the contexts that they come from.
  * This folder is the only door to wolfSSL; it knows nothing of loops, tunnels, frames or policy.
- * Thread: a session stays with the worker that made it; a context is immutable and may be shared.
+ * Thread: a session is one worker's at a time; a context is immutable and may be shared.
  *
  * During the handshake a session reads and writes its socket itself (exactly its records, never more), and the library does the work. Then
  * its keys are taken over and the library's object is freed: a session only seals and opens whole records in the caller's buffers, in place,
@@ -67,6 +67,9 @@ void tls_ctx_unref(struct tls_ctx *ctx); /* NULL is welcome */
  * untouched. */
 int tls_session_create(struct tls_ctx *ctx, int fd, enum tls_role role, struct tls_session **ret);
 void tls_session_destroy(struct tls_session *s); /* NULL is welcome; half-built too */
+
+/* Was it made with ctx? */
+bool tls_session_is_of(const struct tls_session *s, const struct tls_ctx *ctx);
 
 /* Goes on with the handshake. TLS_OK: both certificates are verified against the authorities, with validity, both extended key usages and
  * ALPN culvert/1; the NAME is the caller's to compare (tls_session_peer). As a client TLS_OK does not say that the server took our

@@ -48,6 +48,7 @@ void hello_send(struct pool *pool, struct link *l, const uint8_t tunnel_id[16], 
 		.streams_max = TUNNEL_STREAMS_MAX,
 		.tunnel_credit_bytes = TUNNEL_CREDIT_MIN_BYTES,
 		.link = l->kind,
+		.lane = l->role == TLS_CLIENT ? lanes_own(pool, to->name) : 0,
 	};
 	uint8_t *dst = link_reserve(l);
 

@@ -16,6 +16,8 @@ enum {
 	FRAME_MIN_BYTES = 512 /* less room than that in a record: the next one is begun */
 };
 
+#define LINK_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+
 void link_stock_init(struct link_stock *s)
 {
 	*s = (struct link_stock){ 0 };
@@ -166,7 +168,7 @@ int link_create(struct loop *loop, struct link_stock *stock, struct tls_ctx *ctx
 	if (r)
 		goto fail;
 	/* Registering reports at once what is ready already, so the handshake starts from the event. */
-	r = loop_add(loop, &l->source, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	r = loop_add(loop, &l->source, LINK_EVENTS);
 	if (r)
 		goto fail;
 	r = loop_timer_set(loop, &l->deadline, instant_add_ms(loop_now(loop), LINK_HANDSHAKE_MS));
@@ -187,10 +189,24 @@ static void link_free(struct loop_garbage *g)
 	free(container_of(g, struct link, garbage));
 }
 
+/* Of one that no worker has. */
+static void link_dispose(struct link *l)
+{
+	tls_session_destroy(l->tls);
+	close(l->source.fd);
+	free(l->rx);
+	free(l->tx);
+	free(l);
+}
+
 void link_destroy(struct link *l, bool is_orderly)
 {
 	if (!l)
 		return;
+	if (!l->loop) {
+		link_dispose(l);
+		return;
+	}
 	if (is_orderly && l->state == LINK_OPEN && !l->is_tx_blocked) {
 		tls_close_notify(l->tls);
 		l->control_len += (uint32_t)tls_take_control(l->tls, l->control + l->control_len, sizeof(l->control) - l->control_len);
@@ -215,6 +231,36 @@ void link_destroy(struct link *l, bool is_orderly)
 	stock_give(l->stock, &l->tx);
 	l->garbage.free_fn = link_free;
 	loop_free_later(l->loop, &l->garbage);
+}
+
+void link_detach(struct link *l)
+{
+	loop_remove(l->loop, &l->source);
+	loop_timer_clear(l->loop, &l->deadline);
+	list_remove(&l->rx_entry);
+	list_remove(&l->tx_entry);
+	l->loop = NULL;
+	l->stock = NULL;
+	l->owner = NULL;
+}
+
+int link_attach(struct link *l, struct loop *loop, struct link_stock *stock, const struct link_ops *ops, void *owner)
+{
+	/* Registering reports at once what is ready already. */
+	int r = loop_add(loop, &l->source, LINK_EVENTS);
+
+	if (r)
+		return r;
+	l->loop = loop;
+	l->stock = stock;
+	l->ops = ops;
+	l->owner = owner;
+	return 0;
+}
+
+bool link_is_of(const struct link *l, const struct tls_ctx *ctx)
+{
+	return tls_session_is_of(l->tls, ctx);
 }
 
 const struct tls_peer *link_peer(const struct link *l)

@@ -4,7 +4,8 @@
  *
  * Out: frames are put into records that lie behind each other in one buffer, payload is read from a pod's socket straight behind the headers
  * of frames to come; link_flush seals the records in place and sends them with one call. In: one recv fills a buffer, records are opened
- * in place, frames point into it. Buffers come from a stock of the worker, so an idle link holds none. */
+ * in place, frames point into it. Buffers come from a stock of the worker, so an idle link holds none; they are plain memory, so one that moves to
+ * another worker takes its own along. */
 #ifndef CULVERT_TUNNEL_LINK_H
 #define CULVERT_TUNNEL_LINK_H
 
@@ -88,9 +89,16 @@ struct link {
  * 0 or -errno. */
 int link_create(struct loop *loop, struct link_stock *stock, struct tls_ctx *ctx, int fd, bool is_pending, enum tls_role role,
                 const struct link_ops *ops, void *owner, struct link **ret);
-/* Off the loop and out of the rx and tx lists now, memory at the end of the batch. is_orderly: a close_notify goes out first if there is room for it. */
+/* Off the loop and out of the rx and tx lists now, memory at the end of the batch. is_orderly: a close_notify goes out first if there is room for it.
+ * One that has no loop is gone at once. */
 void link_destroy(struct link *l, bool is_orderly);
 const struct tls_peer *link_peer(const struct link *l);
+/* An open link leaves its worker, with all that it has: off the loop, no deadline, no owner. Its callback that runs must not touch it again. */
+void link_detach(struct link *l);
+/* And belongs to another one. 0, or -errno: it still has no loop. */
+int link_attach(struct link *l, struct loop *loop, struct link_stock *stock, const struct link_ops *ops, void *owner);
+/* Was its session made with ctx? */
+bool link_is_of(const struct link *l, const struct tls_ctx *ctx);
 
 /* --- out --- */
 /* May frames be put now? */

@@ -273,6 +273,28 @@ void peer_hear(struct peer *p, const struct frame_pair *said)
 	peer_review_pair(p);
 }
 
+void peer_end_incarnation(struct peer *p, uint64_t incarnation)
+{
+	list_for_each_safe(at, &p->tunnels) {
+		struct tunnel *t = container_of(at, struct tunnel, entry);
+
+		if (t->incarnation == incarnation)
+			tunnel_close(t, REASON_PEER_RESTARTED, "the peer has restarted");
+	}
+	if (p->incarnation == incarnation)
+		p->incarnation = 0; /* what the next tunnel shows is no news */
+}
+
+static void peer_has_restarted(struct peer *p, uint64_t incarnation)
+{
+	struct pool *pool = p->pool;
+
+	log_info("peer restarted", L_TEXT("peer", p->name));
+	peer_end_incarnation(p, incarnation);
+	if (pool->settings->workers > 1)
+		pool->ops->peer_restarted(pool->ctx, p->node_id, incarnation);
+}
+
 void peer_tunnel_up(struct peer *p, struct tunnel *t)
 {
 	p->pool->counters.tunnels_opened++;
@@ -282,15 +304,8 @@ void peer_tunnel_up(struct peer *p, struct tunnel *t)
 	/* Another one of a node that is taken out is its own business. */
 	if (pool_is_pair_enrolled(p->pool, view_node_by_name(p->pool->view, p->name)))
 		p->is_wanted = true;
-	if (p->incarnation && p->incarnation != t->incarnation) {
-		log_info("peer restarted", L_TEXT("peer", p->name));
-		list_for_each_safe(old, &p->tunnels) {
-			struct tunnel *other = container_of(old, struct tunnel, entry);
-
-			if (other != t && other->incarnation && other->incarnation != t->incarnation)
-				tunnel_close(other, REASON_PEER_RESTARTED, "the peer has restarted");
-		}
-	}
+	if (p->incarnation && p->incarnation != t->incarnation)
+		peer_has_restarted(p, p->incarnation);
 	p->incarnation = t->incarnation;
 	peer_hand_over_waiting(p, t);
 	peer_begin_held_anew(p);

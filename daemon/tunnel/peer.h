@@ -36,6 +36,7 @@ struct peer {
 	char last_error[PEER_ERROR_BYTES];
 	int64_t last_error_s;                       /* Unix time */
 	struct log_limit log;                       /* of failed attempts */
+	uint64_t wire_bytes;                        /* of its links, at the last tick: lanes.c */
 	uint64_t streams_total, rx_bytes, tx_bytes; /* of streams that have ended */
 	struct loop_garbage garbage;
 };
@@ -57,6 +58,8 @@ void peer_tunnel_up(struct peer *p,
 void peer_tunnel_changed(struct peer *p); /* suspect, draining, better again */
 void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *text, bool was_up);
 bool peer_is_up(const struct peer *p);
+/* The node has restarted: closes the tunnels of that incarnation. */
+void peer_end_incarnation(struct peer *p, uint64_t incarnation);
 /* It has said what it holds true of the pair. */
 void peer_hear(struct peer *p, const struct frame_pair *said);
 /* What we hold true of it may have changed: tells its node where it has. */

@@ -102,6 +102,12 @@ void pool_want_peer(struct pool *p, uint32_t node_id)
 	peer_connect(peer);
 }
 
+void pool_peer_restarted(struct pool *p, uint32_t node_id, uint64_t incarnation)
+{
+	if (node_id < p->peers_by_id_count && p->peers_by_id[node_id])
+		peer_end_incarnation(p->peers_by_id[node_id], incarnation);
+}
+
 void pool_set_settings_hash(struct pool *p, uint64_t settings_hash)
 {
 	if (settings_hash == p->settings_hash)
@@ -128,6 +134,7 @@ static void pool_on_tick(struct loop_timer *timer)
 			peer_review_pair(peer); /* its time may be over */
 	}
 	held_tick(p);
+	lanes_tick(p);
 	if (budget_is_tight(p->settings->budget)) {
 		list_for_each(at, &p->streams)
 			stream_reclaim(container_of(at, struct stream, all));
@@ -245,6 +252,7 @@ int pool_create(struct loop *loop, const struct pool_settings *settings, const s
 	review_init(p);
 	held_init(p);
 	silence_init(p);
+	lanes_init(p);
 	review_enrolled(p);
 	p->tls = tls_ctx_ref(tls);
 	listeners_init(p);

@@ -13,6 +13,7 @@
 #include "tunnel/budget.h"
 #include "tunnel/ended.h"
 #include "tunnel/held.h"
+#include "tunnel/lanes.h"
 #include "tunnel/link.h"
 #include "tunnel/listener.h"
 #include "tunnel/peer.h"
@@ -21,6 +22,8 @@
 #include "tunnel/silence.h"
 
 #include <sys/uio.h>
+
+struct moved_link;
 
 /* What the pool needs from outside; called in the worker's thread. */
 struct pool_ops {
@@ -42,6 +45,19 @@ struct pool_ops {
 	int (*ask_pod)(void *ctx, int fd, struct sock_answers *ret);
 	/* After pool_drain: the last stream has ended, or the time is over and the rest was reset. */
 	void (*drained)(void *ctx);
+
+	/* The others are called only where there are several workers. */
+
+	/* Which lane of the node this worker is (tunnel/lanes.h): 0..workers-1. */
+	uint32_t (*lane_of)(void *ctx, const char *node);
+	/* A connection of the node belongs to its lane of that number, which is another worker's. Takes m, for pool_take_moved there. */
+	void (*move_link)(void *ctx, const char *node, uint32_t lane, struct moved_link *m);
+	/* This worker is full now, or no longer. */
+	void (*set_full)(void *ctx, bool is_full);
+	/* It is full, and much of that is the node's traffic: another worker's tunnel to it would be good to have. Said again and again. */
+	void (*want_lane)(void *ctx, uint32_t node_id);
+	/* The node has restarted: what tunnels other workers have of that incarnation are dead. */
+	void (*peer_restarted)(void *ctx, uint32_t node_id, uint64_t incarnation);
 };
 
 struct pool_settings {
@@ -51,7 +67,9 @@ struct pool_settings {
 	struct name_template name;
 	struct budget *budget; /* shared by all pools */
 	uint32_t peer_timeout_ms, idle_timeout_ms, drain_timeout_ms;
-	uint64_t settings_hash; /* to begin with */
+	uint64_t settings_hash;    /* to begin with */
+	uint32_t workers;          /* how many pools the node has; 0 is 1 */
+	uint32_t tunnels_per_peer; /* lanes that we make; 0 is 1 */
 };
 
 /* Successive data of one stream, handed to its pod with one call. */
@@ -110,6 +128,7 @@ struct pool {
 	bool is_draining, is_drained;
 	uint8_t random[4096];
 	size_t random_left;
+	struct lanes lanes;
 	struct pool_counters counters;
 	struct ended_log ended;
 };
@@ -124,14 +143,18 @@ void pool_destroy(struct pool *p);
 int pool_add_listener(struct pool *p, int fd);
 /* A connection that another node made to us; takes fd. */
 void pool_accept_link(struct pool *p, int fd);
+/* One that another worker took, and whose HELLO names a lane that is this worker's. Takes m. */
+void pool_take_moved(struct pool *p, struct moved_link *m);
 /* A new view, a new context: each takes its own reference. Streams whose addresses moved are reset, tunnels of nodes that left are closed; tunnels with old certificates
  * are drained. */
 void pool_set_view(struct pool *p, struct view *v);
 void pool_set_tls(struct pool *p, struct tls_ctx *tls, int64_t certificate_end_s);
 /* Of the settings that nodes must agree on: tells the other nodes. */
 void pool_set_settings_hash(struct pool *p, uint64_t settings_hash);
-/* A tunnel to that node would be good to have (permissive mode: a SYN waits). */
+/* A tunnel to that node would be good to have (permissive mode: a SYN waits; another worker is full of its traffic). */
 void pool_want_peer(struct pool *p, uint32_t node_id);
+/* Another worker has found that the node has restarted: closes the tunnels of its earlier incarnation. */
+void pool_peer_restarted(struct pool *p, uint32_t node_id, uint64_t incarnation);
 /* No new streams; those that wait for a tunnel still get one. ops->drained when the old ones are done or drain_timeout is over. */
 void pool_drain(struct pool *p);
 

@@ -2,10 +2,12 @@
 #include "tunnel/stranger.h"
 
 #include "tunnel/hello.h"
+#include "tunnel/lanes.h"
 #include "tunnel/pool.h"
 #include "tunnel/turn.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -69,28 +71,50 @@ static bool stranger_joins(struct peer *found, struct link *l, const struct fram
 	return false;
 }
 
-static void stranger_hello(struct link *l, const struct frame_hello *m)
+/* NULL: it is no peer, and the link is gone. */
+static const struct view_node *stranger_node(struct link *l, const struct frame_hello *m)
 {
 	struct pool *p = l->owner;
-	const struct tls_peer *peer = link_peer(l);
 	const struct view_node *node;
-	struct peer *found;
 	char text[NAME_ERROR_BYTES] = "";
 
 	if (p->settings->name.is_shared) {
 		node = view_node_by_name(p->view, m->node);
 	} else {
-		node = name_find_node(&p->settings->name, peer, p->view, text);
+		node = name_find_node(&p->settings->name, link_peer(l), p->view, text);
 		if (node && strcmp(node->name, m->node) != 0) {
 			stranger_refuse(l, REASON_CERTIFICATE, "HELLO names another node than the certificate");
-			return;
+			return NULL;
 		}
 	}
 	if (!node || node->is_self) {
 		stranger_refuse(l, REASON_CERTIFICATE, text[0] ? text : "HELLO names a node that is not a peer of this one");
+		return NULL;
+	}
+	return node;
+}
+
+/* To the worker that has its lane. */
+static void stranger_move(struct link *l, const char *node, const struct frame_hello *hello)
+{
+	struct pool *p = l->owner;
+	struct moved_link *m = malloc(sizeof(*m));
+
+	if (!m) {
+		stranger_refuse(l, REASON_NO_RESOURCES, "no memory to hand it to another worker");
 		return;
 	}
-	found = peer_get(p, node);
+	stranger_gone(l);
+	link_detach(l);
+	*m = (struct moved_link){ .link = l, .hello = *hello };
+	p->ops->move_link(p->ctx, node, hello->lane, m);
+}
+
+static void stranger_take(struct link *l, const struct view_node *node, const struct frame_hello *m)
+{
+	struct pool *p = l->owner;
+	struct peer *found = peer_get(p, node);
+
 	if (!found) {
 		stranger_refuse(l, REASON_NO_RESOURCES, "no memory for a peer");
 		return;
@@ -106,6 +130,19 @@ static void stranger_hello(struct link *l, const struct frame_hello *m)
 	/* Nothing was put on the link before: frames are made in the turn. */
 	hello_send(p, l, m->tunnel_id, found);
 	turn_link_woken(p, l);
+}
+
+static void stranger_hello(struct link *l, const struct frame_hello *m)
+{
+	struct pool *p = l->owner;
+	const struct view_node *node = stranger_node(l, m);
+
+	if (!node)
+		return;
+	if (lanes_is_here(p, node->name, m->lane))
+		stranger_take(l, node, m);
+	else
+		stranger_move(l, node->name, m);
 }
 
 static void stranger_wake(struct link *l)
@@ -154,6 +191,43 @@ void strangers_close(struct pool *p)
 	}
 }
 
+static void stranger_begins(struct pool *p, struct link *l)
+{
+	p->strangers_count++;
+	list_append(&p->strangers, &l->tx_entry); /* it has nothing to send before HELLO: the entry is free for this */
+}
+
+void moved_link_destroy(struct moved_link *m)
+{
+	if (!m)
+		return;
+	link_destroy(m->link, false);
+	free(m);
+}
+
+void pool_take_moved(struct pool *p, struct moved_link *m)
+{
+	const struct frame_hello hello = m->hello;
+	struct link *l = m->link;
+	const struct view_node *node;
+
+	/* It was judged by other certificates than those in force here: who connected tries again. */
+	if (p->is_draining || !link_is_of(l, p->tls) || link_attach(l, p->loop, &p->stock, &stranger_ops, p)) {
+		moved_link_destroy(m);
+		return;
+	}
+	free(m);
+	stranger_begins(p, l);
+	node = stranger_node(l, &hello);
+	if (!node)
+		return;
+	/* By another view it is another node's, whose lane is elsewhere: it does not go round. */
+	if (lanes_is_here(p, node->name, hello.lane))
+		stranger_take(l, node, &hello);
+	else
+		stranger_refuse(l, REASON_CERTIFICATE, "the nodes have changed while the connection was made");
+}
+
 void pool_accept_link(struct pool *p, int fd)
 {
 	struct link *l;
@@ -167,6 +241,5 @@ void pool_accept_link(struct pool *p, int fd)
 		stranger_failed(container_of(p->strangers.next, struct link, tx_entry), REASON_NO_RESOURCES, "too many handshakes at once");
 	if (link_create(p->loop, &p->stock, p->tls, fd, false, TLS_SERVER, &stranger_ops, p, &l))
 		return;
-	p->strangers_count++;
-	list_append(&p->strangers, &l->tx_entry); /* it has nothing to send before HELLO: the entry is free for this */
+	stranger_begins(p, l);
 }

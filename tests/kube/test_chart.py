@@ -369,7 +369,7 @@ def test_the_schema_knows_each_value_and_closes_each_object():
 @pytest.mark.parametrize("key, value", [
     ("captrue", {}), ("capture.mod", "strict"), ("capture.mode", "strickt"), ("capture.connect", "yes"), ("capture.devices", "eth0"), ("capture.devices", []),
     ("capture.exclude", ["10.1.0.0"]), ("capture.exclude", ["udp/53"]), ("capture.exclude", ["10.1.0.0/33"]), ("capture.clusterPods", ["tcp/80"]),
-    ("capture.olderFlows", "drop"), ("tunnel.port", 0), ("tunnel.port", 65536), ("tunnel.port", "7117"), ("tunnel.workers", 9), ("tunnel.memory", "256Mi"),
+    ("capture.olderFlows", "drop"), ("tunnel.port", 0), ("tunnel.port", 65536), ("tunnel.port", "7117"), ("tunnel.workers", 9), ("tunnel.tunnelsPerPeer", 5), ("tunnel.memory", "256Mi"),
     ("tunnel.peerTimeout", "0s"), ("tunnel.peerTimeout", 120), ("tunnel.drainTimeout", "soon"), ("identity.source", "vault"), ("identity.peerName", "node"),
     ("identity.peerName", "URI:spiffe://x/all"), ("identity.trustDomain", "Cluster Local"), ("identity.issuer.replicas", 0), ("identity.issuer.replicas", 2),
     ("identity.issuer.certificateLifetime", "1d"), ("identity.podCertificate.maxExpirationSeconds", 60), ("identity.podCertificate.keyType", "RSA1024"),

@@ -24,6 +24,7 @@ nodes:
 tunnel:
   port: {{ .Values.tunnel.port }}
   workers: {{ .Values.tunnel.workers }}
+  tunnels_per_peer: {{ .Values.tunnel.tunnelsPerPeer }}
   memory: {{ .Values.tunnel.memory }}
   peer_timeout: {{ .Values.tunnel.peerTimeout }}
   drain_timeout: {{ .Values.tunnel.drainTimeout }}

@@ -51,6 +51,7 @@ static void the_least_file_has_the_defaults(void **state)
 	assert_string_equal(c.nodes.file, "/etc/culvert/nodes.yaml");
 	assert_int_equal(c.tunnel.port, 7117);
 	assert_int_equal(c.tunnel.workers, 0);
+	assert_int_equal(c.tunnel.tunnels_per_peer, 4);
 	assert_int_equal(c.tunnel.peer_timeout_ms, 120000);
 	assert_int_equal(c.tunnel.drain_timeout_ms, 30000);
 	assert_int_equal(c.tunnel.idle_timeout_ms, 600000);
@@ -84,6 +85,7 @@ static const char all_keys[] = "node: n2\n"
 			       "tunnel:\n"
 			       "  port: 65535\n"
 			       "  workers: 8\n"
+			       "  tunnels_per_peer: 1\n"
 			       "  memory: 1536KiB\n"
 			       "  peer_timeout: 1500ms\n"
 			       "  drain_timeout: 0s\n"
@@ -112,6 +114,7 @@ static void every_key_is_taken(void **state)
 	assert_string_equal(c.identity.directory, "/etc/a \"b\"");
 	assert_int_equal(c.tunnel.port, 65535);
 	assert_int_equal(c.tunnel.workers, 8);
+	assert_int_equal(c.tunnel.tunnels_per_peer, 1);
 	assert_int_equal(c.tunnel.memory_bytes, 1536 << 10);
 	assert_int_equal(c.tunnel.peer_timeout_ms, 1500);
 	assert_int_equal(c.tunnel.drain_timeout_ms, 0);
@@ -176,7 +179,7 @@ static void each_fault_has_its_sentence(void **state)
 		{ "tunnel: {prot: 1}", "c:4: key \"tunnel.prot\" is not known; is tunnel.port meant?" },
 		{ "port: 1", "c:4: key \"port\" is not known; is tunnel.port meant?" },
 		{ "tunnel: {retries: 1}",
-		  "c:4: key \"tunnel.retries\" is not known; the keys here are port, workers, memory, peer_timeout, drain_timeout, idle_timeout" },
+		  "c:4: key \"tunnel.retries\" is not known; the keys here are port, workers, tunnels_per_peer, memory, peer_timeout, drain_timeout, idle_timeout" },
 		{ "node: x", "c:4: key \"node\" is there twice (first in line 1); once would be right" },
 		{ "tunnel: {port: 0}", "c:4: tunnel.port: \"0\" is out of range; a number from 1 to 65535 would be right" },
 		{ "tunnel: {port: 65536}", "c:4: tunnel.port: \"65536\" is out of range; a number from 1 to 65535 would be right" },
@@ -185,6 +188,8 @@ static void each_fault_has_its_sentence(void **state)
 		{ "tunnel: {port: 7e3}", "c:4: tunnel.port: \"7e3\" is no number; a number from 1 to 65535 would be right" },
 		{ "tunnel: {port: [1]}", "c:4: tunnel.port: is a list; a number from 1 to 65535 would be right" },
 		{ "tunnel: {port: }", "c:4: tunnel.port: has no value; a number from 1 to 65535 would be right" },
+		{ "tunnel: {tunnels_per_peer: 0}",
+		  "c:4: tunnel.tunnels_per_peer: \"0\" is out of range; a number from 1 to 4 would be right" },
 		{ "tunnel: {workers: 9}", "c:4: tunnel.workers: \"9\" is out of range; a number from 0 to 8 would be right" },
 		{ "tunnel: {peer_timeout: 30}",
 		  "c:4: tunnel.peer_timeout: \"30\" has no unit; a duration from 1s to 24h, such as 500ms, 30s, 10m or 1h would be right" },
@@ -460,7 +465,7 @@ static void every_key_is_described(void **state)
 	assert_int_equal(fclose(out), 0);
 	for (const char *p = text; *p != '\0'; p++)
 		lines += *p == '\n';
-	assert_int_equal(lines, 2 + 30);
+	assert_int_equal(lines, 2 + 31);
 	assert_non_null(
 		strstr(text, "| `tunnel.port` | a number from 1 to 65535 | `7117` | TCP port of the tunnels, the same on every node |\n"));
 	assert_non_null(strstr(text, "| `nodes.file` | an absolute path | one of the two must be given | "));

@@ -159,6 +159,50 @@ static void drained(void *ctx)
 	s->drained++;
 }
 
+static uint32_t lane_of(void *ctx, const char *node)
+{
+	struct side *s = ctx;
+
+	assert(!strcmp(node, node_names[!s->index]));
+	return s->lane;
+}
+
+static void move_link(void *ctx, const char *node, uint32_t lane, struct moved_link *m)
+{
+	struct side *s = ctx;
+
+	assert(!strcmp(node, node_names[!s->index]) && lane % s->settings.workers != s->lane && !s->moved);
+	s->moved = m;
+	s->moves++;
+}
+
+static void set_full(void *ctx, bool is_full)
+{
+	struct side *s = ctx;
+
+	/* Only what is new is told. */
+	assert(is_full != s->is_full);
+	s->is_full = is_full;
+	s->full_told++;
+}
+
+static void want_lane(void *ctx, uint32_t node_id)
+{
+	struct side *s = ctx;
+
+	assert(!strcmp(view_node_by_id(s->view, node_id)->name, node_names[!s->index]));
+	s->lanes_wanted++;
+}
+
+static void peer_restarted(void *ctx, uint32_t node_id, uint64_t incarnation)
+{
+	struct side *s = ctx;
+
+	assert(!strcmp(view_node_by_id(s->view, node_id)->name, node_names[!s->index]));
+	s->restarted = incarnation;
+	s->restarts++;
+}
+
 static const struct pool_ops ops = { .connect_node = connect_node,
 	                             .connect_pod = connect_pod,
 	                             .release_syn = release_syn,
@@ -167,7 +211,12 @@ static const struct pool_ops ops = { .connect_node = connect_node,
 	                             .hear_peer = hear_peer,
 	                             .silence_flow = silence_flow,
 	                             .ask_pod = ask_pod,
-	                             .drained = drained };
+	                             .drained = drained,
+	                             .lane_of = lane_of,
+	                             .move_link = move_link,
+	                             .set_full = set_full,
+	                             .want_lane = want_lane,
+	                             .peer_restarted = peer_restarted };
 
 struct view *pair_view(int self, const char *pods1, const char *pods2)
 {
@@ -209,33 +258,54 @@ void side_stop(struct side *s)
 	(void)loop_run_once(s->loop, 0);
 }
 
-void pair_init(struct pair *p, uint64_t budget_bytes)
+static void side_init(struct side *s, struct pair *p, int index, uint64_t budget_bytes)
 {
 	char error[NAME_ERROR_BYTES];
 
-	memset(p, 0, sizeof(*p));
-	for (int i = 0; i < 2; i++) {
-		struct side *s = &p->side[i];
+	s->pair = p;
+	s->index = index;
+	clock_init_fake(&s->clock, NS_PER_S);
+	if (loop_create(&s->clock, &s->loop))
+		abort();
+	budget_init(&s->budget, budget_bytes);
+	strcpy(s->settings.node, node_names[index]);
+	s->settings.incarnation = (uint64_t)(index + 1) * 1000;
+	s->settings.tunnel_port = 7117;
+	s->settings.budget = &s->budget;
+	s->settings.peer_timeout_ms = 120000;
+	s->settings.idle_timeout_ms = 600000;
+	s->settings.drain_timeout_ms = 30000;
+	s->settings.tunnels_per_peer = 4;
+	s->pair_state = PAIR_JOINED;
+	if (name_template_parse("URI:spiffe://cluster.local/ns/culvert/node/{node}", &s->settings.name, error))
+		abort();
+	s->view = pair_view(index, "10.1.0.0/16", "10.2.0.0/16");
+	side_start(s);
+}
 
-		s->pair = p;
-		s->index = i;
-		clock_init_fake(&s->clock, NS_PER_S);
-		if (loop_create(&s->clock, &s->loop))
-			abort();
-		budget_init(&s->budget, budget_bytes);
-		strcpy(s->settings.node, node_names[i]);
-		s->settings.incarnation = (uint64_t)(i + 1) * 1000;
-		s->settings.tunnel_port = 7117;
-		s->settings.budget = &s->budget;
-		s->settings.peer_timeout_ms = 120000;
-		s->settings.idle_timeout_ms = 600000;
-		s->settings.drain_timeout_ms = 30000;
-		s->pair_state = PAIR_JOINED;
-		if (name_template_parse("URI:spiffe://cluster.local/ns/culvert/node/{node}", &s->settings.name, error))
-			abort();
-		s->view = pair_view(i, "10.1.0.0/16", "10.2.0.0/16");
-		side_start(s);
-	}
+void pair_init(struct pair *p, uint64_t budget_bytes)
+{
+	memset(p, 0, sizeof(*p));
+	for (int i = 0; i < 2; i++)
+		side_init(&p->side[i], p, i, budget_bytes);
+}
+
+void pair_add_worker(struct pair *p)
+{
+	side_init(&p->other, p, 1, p->side[1].budget.limit_bytes);
+	p->side[0].lane = p->other.lane = 1;
+	p->side[0].settings.workers = p->side[1].settings.workers = p->other.settings.workers = 2;
+}
+
+static void side_done(struct side *s)
+{
+	for (int pod = s->pods_taken; pod < s->pods_count; pod++)
+		close(s->pods[pod]);
+	moved_link_destroy(s->moved);
+	loop_destroy(s->loop);
+	view_unref(s->view);
+	/* Whatever happened to the streams, nothing may stay reserved. */
+	assert(budget_granted(&s->budget) == 0);
 }
 
 void pair_done(struct pair *p)
@@ -244,16 +314,12 @@ void pair_done(struct pair *p)
 		if (p->side[i].pool)
 			side_stop(&p->side[i]);
 	}
-	for (int i = 0; i < 2; i++) {
-		struct side *s = &p->side[i];
-
-		for (int pod = s->pods_taken; pod < s->pods_count; pod++)
-			close(s->pods[pod]);
-		loop_destroy(s->loop);
-		view_unref(s->view);
-		/* Whatever happened to the streams, nothing may stay reserved. */
-		assert(budget_granted(&s->budget) == 0);
-	}
+	if (p->other.pool)
+		side_stop(&p->other);
+	for (int i = 0; i < 2; i++)
+		side_done(&p->side[i]);
+	if (p->other.loop)
+		side_done(&p->other);
 }
 
 int pair_open(struct pair *p, int i, const char *client, const char *server)
@@ -291,6 +357,8 @@ static void batch(struct pair *p)
 		if (!p->side[i].is_cut)
 			(void)loop_run_once(p->side[i].loop, 0);
 	}
+	if (p->other.loop)
+		(void)loop_run_once(p->other.loop, 0);
 }
 
 /* Sleeps now and then: on a busy machine the kernel hands over what was sent in a thread of its own (ksoftirqd), which a test that only looks
@@ -319,6 +387,7 @@ void pair_advance_s(struct pair *p, int seconds)
 	while (seconds--) {
 		for (int i = 0; i < 2; i++)
 			clock_fake_advance(&p->side[i].clock, NS_PER_S);
+		clock_fake_advance(&p->other.clock, NS_PER_S);
 		pair_run(p, 10);
 	}
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pair.h - two nodes in one process for tests: two pools with their own loops and fake clocks, real TLS over loopback TCP between them, and
- * loopback TCP for pods. Nothing sleeps: pair_pump moves both loops until a condition holds. */
+ * loopback TCP for pods. Nothing sleeps: pair_pump moves both loops until a condition holds. node2 may have a second worker. */
 #ifndef CULVERT_TESTS_UNIT_TUNNEL_PAIR_H
 #define CULVERT_TESTS_UNIT_TUNNEL_PAIR_H
 
 #include "tunnel/pool.h"
+#include "tunnel/stranger.h"
 #include "tunnel/stream.h"
 
 #include <stdbool.h>
@@ -48,15 +49,24 @@ struct side {
 	struct syn last_released;
 	int answered; /* SYNs that were answered, silence included */
 	struct syn_answer last_answer;
+	uint32_t lane;            /* what lane_of says */
+	struct moved_link *moved; /* the last link that went to another worker; the test's to deliver */
+	int moves;
+	bool is_full;                 /* as it was told last */
+	int full_told, lanes_wanted;  /* how often */
+	uint64_t restarted, restarts; /* the last incarnation that is dead; how many */
 };
 
 struct pair {
 	struct side side[2]; /* node1, node2 */
+	struct side other;   /* node2's second worker, its lane 1; without a loop: there is none */
 };
 
 /* Builds both with the usual view: node1 has 10.1.0.0/16, node2 10.2.0.0/16. budget_bytes of each. */
 void pair_init(struct pair *p, uint64_t budget_bytes);
 void pair_done(struct pair *p);
+/* Before anything else: node1 has two workers, and its side is the second; node2 has two. */
+void pair_add_worker(struct pair *p);
 /* A pool of side i again, after pool_destroy, with another incarnation. */
 void side_start(struct side *s);
 void side_stop(struct side *s);
