@@ -197,6 +197,8 @@ static void collect_peers(const struct pool *pool, struct collect_part *part, co
 void collect_in_worker(struct pool *pool, struct collect_part *part, const struct status_query *q)
 {
 	part->counters = pool->counters;
+	part->busy_us = lanes_busy_ns(pool) / 1000;
+	part->is_full = pool->lanes.is_full;
 	if (q->what == STATUS_STATUS || q->what == STATUS_PEERS || q->what == STATUS_CHECK)
 		collect_peers(pool, part, q);
 	if (q->what == STATUS_STATUS || q->what == STATUS_STREAMS)

@@ -17,6 +17,8 @@ struct collect_part {
 	uint64_t streams_matching, streams_open, buffered_bytes;
 	uint64_t tunnels[TUNNEL_STATE_COUNT], stream_states[STREAM_STATE_COUNT];
 	struct pool_counters counters;
+	uint64_t busy_us;
+	bool is_full;
 	bool is_out_of_memory;
 };
 

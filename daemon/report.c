@@ -42,7 +42,7 @@ static void sums_init(struct sums *sums)
 		sums->streams[i].name = stream_state_text((enum stream_state)i);
 }
 
-static void merge_counters(struct snapshot *s, struct sums *sums, const struct collect_part *part)
+static void merge_counters(struct snapshot *s, struct sums *sums, const struct collect_part *part, uint32_t worker)
 {
 	const struct pool_counters *c = &part->counters;
 	struct pool_counters *sum = &sums->counters;
@@ -67,6 +67,8 @@ static void merge_counters(struct snapshot *s, struct sums *sums, const struct c
 	sum->pods_silent += c->pods_silent;
 	sum->flows_unsilenced += c->flows_unsilenced;
 	sum->foreign_claims += c->foreign_claims;
+	s->full_workers |= (uint64_t)part->is_full << worker;
+	s->workers_busy_us += part->busy_us;
 	s->sent_bytes += c->tx_bytes;
 	s->received_bytes += c->rx_bytes;
 	s->streams_open += part->streams_open;
@@ -74,8 +76,8 @@ static void merge_counters(struct snapshot *s, struct sums *sums, const struct c
 	s->streams_matching += part->streams_matching;
 }
 
-/* A peer may have tunnels on another worker than its home, where a view changed meanwhile: one line shows both. */
-static void merge_peer(struct snapshot_peer *into, const struct snapshot_peer *from)
+/* A peer may have tunnels on several workers: one line shows all. */
+static void merge_peer(struct snapshot_peer *into, const struct snapshot_peer *from, uint32_t worker)
 {
 	struct snapshot_peer sum = *into;
 	bool is_better = !strcmp(into->state, "none") || (strcmp(into->state, "up") != 0 && !strcmp(from->state, "up"));
@@ -89,6 +91,7 @@ static void merge_peer(struct snapshot_peer *into, const struct snapshot_peer *f
 		memcpy(sum.addresses, into->addresses, sizeof(sum.addresses));
 	}
 	sum.tunnels = into->tunnels + from->tunnels;
+	sum.tunnel_workers = into->tunnel_workers | (uint64_t)(from->tunnels > 0) << worker;
 	sum.streams_open = into->streams_open + from->streams_open;
 	sum.streams_waiting = into->streams_waiting + from->streams_waiting;
 	sum.streams_total = into->streams_total + from->streams_total;
@@ -141,7 +144,7 @@ static struct snapshot_peer *peers_of(const struct daemon *d, void *const *parts
 			uint16_t place = place_of[part->peers[i].node_id];
 
 			if (place)
-				merge_peer(&peers[place - 1], &part->peers[i]);
+				merge_peer(&peers[place - 1], &part->peers[i], w);
 		}
 	}
 	*ret_count = count;
@@ -328,7 +331,7 @@ static void answer(const struct report *r, void *const *parts, uint32_t parts_co
 	s.is_ready = daemon_is_ready(d, reason);
 	sums_init(&sums);
 	for (uint32_t w = 0; w < parts_count; w++)
-		merge_counters(&s, &sums, parts[w]);
+		merge_counters(&s, &sums, parts[w], w);
 	s.streams_total = sum->accepted + sum->requested;
 	peers = peers_of(d, parts, parts_count, &s.peers_count);
 	streams = streams_of(parts, parts_count, r->query->limit, &s.streams_count);

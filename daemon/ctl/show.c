@@ -180,12 +180,14 @@ void show_counters(FILE *out, Culvert__Status__Counter *const *counters, size_t 
 
 void show_status(FILE *out, const Culvert__Status__Status *s, int64_t now_s)
 {
-	char a[FIGURE_BYTES], b[FIGURE_BYTES], c[FIGURE_BYTES], d[FIGURE_BYTES];
+	char a[FIGURE_BYTES], b[FIGURE_BYTES], c[FIGURE_BYTES], d[FIGURE_BYTES], full[FIGURE_BYTES] = "";
 
 	line(out, "node", "%s, culvert %s, up for %s", s->node, s->version, figure_span(s->uptime_s * 1000, a));
 	line(out, "state", "%s%s%s%s", s->is_ready ? "ready" : "NOT READY", s->is_draining ? ", draining" : "", s->reason[0] ? ": " : "",
 	     s->reason);
-	line(out, "mode", "%s, connect %s, %" PRIu32 " worker%s%s", s->mode, s->connect, s->workers, s->workers == 1 ? "" : "s",
+	if (s->n_full_workers)
+		snprintf(full, sizeof(full), " (%zu full)", s->n_full_workers);
+	line(out, "mode", "%s, connect %s, %" PRIu32 " worker%s%s%s", s->mode, s->connect, s->workers, s->workers == 1 ? "" : "s", full,
 	     s->is_shared_identity ? ", ONE IDENTITY FOR ALL NODES: addresses are not proven" : "");
 	line(out, "peers", "%" PRIu32 " up of %" PRIu32 " wanted", s->peers_up, s->peers_wanted);
 	line(out, "nodes", "%" PRIu32 ", %" PRIu32 " enrolled; %s pods' addresses and prefixes", s->nodes, s->nodes_enrolled,
@@ -225,9 +227,20 @@ static void add_addresses(struct table *t, const Culvert__Status__Peer *p)
 	table_add(t, text);
 }
 
+/* Those that have its tunnels. */
+static void add_workers(struct table *t, const Culvert__Status__Peer *p)
+{
+	char text[LINE_BYTES] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; i < p->n_tunnel_workers && at < sizeof(text); i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%" PRIu32, i ? "," : "", p->tunnel_workers[i]);
+	table_add(t, text);
+}
+
 static void show_traffic(FILE *out, const Culvert__Status__Peers *p)
 {
-	struct table *t = table_create("PEER STATE FOR PAIR ADDRESSES RTT> STREAMS> WAITING> TOTAL> SENT> RECEIVED>");
+	struct table *t = table_create("PEER STATE FOR PAIR ADDRESSES WORKERS RTT> STREAMS> WAITING> TOTAL> SENT> RECEIVED>");
 
 	for (size_t i = 0; t && i < p->n_peers; i++) {
 		const Culvert__Status__Peer *x = p->peers[i];
@@ -242,6 +255,7 @@ static void show_traffic(FILE *out, const Culvert__Status__Peers *p)
 		/* As all are where every node is enrolled; only what is not so, or not yet, is worth a word. */
 		table_add(t, strcmp(x->pair, "joined") != 0 ? x->pair : "");
 		add_addresses(t, x);
+		add_workers(t, x);
 		table_add(t, x->rtt_us ? figure_micros(x->rtt_us, rtt) : "");
 		add_count(t, x->streams_open);
 		add_count(t, x->streams_waiting);
@@ -317,7 +331,7 @@ void show_peers(FILE *out, const Culvert__Status__Peers *p, int64_t now_s)
 
 void show_streams(FILE *out, const Culvert__Status__Streams *s)
 {
-	struct table *t = table_create("CLIENT SERVER PEER HERE STATE AGE> SENT> RECEIVED> LINKS WINDOW> BUFFERED> REASON");
+	struct table *t = table_create("CLIENT SERVER PEER HERE STATE AGE> SENT> RECEIVED> LINKS WORKER> WINDOW> BUFFERED> REASON");
 	char shown[FIGURE_BYTES], total[FIGURE_BYTES];
 
 	for (size_t i = 0; t && i < s->n_streams; i++) {
@@ -334,6 +348,7 @@ void show_streams(FILE *out, const Culvert__Status__Streams *s)
 		add_bytes(t, x->received_bytes);
 		snprintf(links, sizeof(links), "%.20s/%.20s", x->sent_link, x->received_link);
 		table_add(t, links);
+		add_count(t, x->worker);
 		add_bytes(t, x->window_bytes);
 		add_bytes(t, x->buffered_bytes);
 		table_add(t, x->reason);

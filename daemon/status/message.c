@@ -180,6 +180,20 @@ static void *messages_make(struct scratch *x, size_t count, size_t size, const P
 	return pointers;
 }
 
+/* The numbers of the bits that are set. */
+static uint32_t *put_bits(struct scratch *x, uint64_t bits, size_t *ret_count)
+{
+	uint32_t *numbers = scratch_alloc(x, (size_t)__builtin_popcountll(bits) + 1, sizeof(*numbers));
+	size_t count = 0;
+
+	for (uint32_t i = 0; numbers && i < 64; i++) {
+		if (bits >> i & 1)
+			numbers[count++] = i;
+	}
+	*ret_count = count;
+	return numbers;
+}
+
 static Culvert__Status__Counter **put_counters(struct scratch *x, const struct snapshot *s, size_t *ret_count)
 {
 	Culvert__Status__Counter **pb = MESSAGES(x, s->counters_count, Culvert__Status__Counter, CULVERT__STATUS__COUNTER__INIT);
@@ -360,6 +374,8 @@ static void put_status(struct scratch *x, const struct snapshot *s, Culvert__Sta
 	pb->reason = clean_text(x, s->reason);
 	pb->is_draining = s->is_draining;
 	pb->workers = s->workers;
+	pb->full_workers = put_bits(x, s->full_workers, &pb->n_full_workers);
+	pb->workers_busy_ms = s->workers_busy_us / 1000;
 	pb->nodes = s->nodes;
 	pb->nodes_enrolled = s->nodes_enrolled;
 	pb->pods = s->pods;
@@ -415,6 +431,7 @@ static void put_peer(struct scratch *x, const struct snapshot_peer *p, Culvert__
 	pb->certificate_serial = clean_text(x, p->certificate_serial);
 	pb->certificate_not_after_s = p->certificate_not_after_s;
 	pb->tunnels = p->tunnels;
+	pb->tunnel_workers = put_bits(x, p->tunnel_workers, &pb->n_tunnel_workers);
 	pb->streams_open = p->streams_open;
 	pb->streams_waiting = p->streams_waiting;
 	pb->streams_total = p->streams_total;

@@ -61,6 +61,11 @@ static void counter(FILE *out, const char *name, const char *help, uint64_t valu
 	sample(out, name, NO_LABELS, value);
 }
 
+static void print_seconds(FILE *out, uint64_t us)
+{
+	fprintf(out, "%" PRIu64 ".%06" PRIu64 "\n", us / 1000000, us % 1000000);
+}
+
 /* --- what it is --- */
 
 static void print_daemon(FILE *out, const struct snapshot *s)
@@ -76,6 +81,11 @@ static void print_daemon(FILE *out, const struct snapshot *s)
 	gauge(out, "culvert_ready", "1: the daemon carries traffic as its mode promises. /readyz says why not.", s->is_ready);
 	gauge(out, "culvert_draining", "1: the daemon was told to end and takes no new streams.", s->is_draining);
 	gauge(out, "culvert_workers", "Worker threads.", s->workers);
+	gauge(out, "culvert_workers_full", "Worker threads that have had no time left in the last second.",
+	      (uint64_t)__builtin_popcountll(s->full_workers));
+	begin(out, "culvert_workers_busy_seconds_total", "counter", "How long all worker threads together did not wait for work.");
+	print_name(out, "culvert_workers_busy_seconds_total", NO_LABELS);
+	print_seconds(out, s->workers_busy_us);
 	gauge(out, "culvert_nodes", "Nodes that are known, this one among them.", s->nodes);
 	gauge(out, "culvert_nodes_enrolled", "Nodes that are enrolled, this one among them.", s->nodes_enrolled);
 	gauge(out, "culvert_pod_prefixes", "Prefixes and addresses that are known to be some node's pods.", s->pods);
@@ -329,7 +339,7 @@ static void print_process(FILE *out, const struct snapshot *s)
 
 	begin(out, "process_cpu_seconds_total", "counter", "Processor time of the daemon, user and system.");
 	print_name(out, "process_cpu_seconds_total", NO_LABELS);
-	fprintf(out, "%" PRIu64 ".%06" PRIu64 "\n", p->cpu_us / 1000000, p->cpu_us % 1000000);
+	print_seconds(out, p->cpu_us);
 	gauge(out, "process_resident_memory_bytes", "Memory of the daemon.", p->resident_bytes);
 	gauge(out, "process_open_fds", "File descriptors that are open; 0 where the kernel does not tell (before Linux 6.2).", p->open_fds);
 	gauge(out, "process_max_fds", "File descriptors that may be open.", p->max_fds);

@@ -61,6 +61,7 @@ struct snapshot_peer {
 	char certificate_serial[64];
 	int64_t certificate_not_after_s;
 	uint32_t tunnels;
+	uint64_t tunnel_workers; /* a bit for each worker that has some of them */
 	uint64_t streams_open, streams_waiting, streams_total;
 	uint64_t sent_bytes, received_bytes;
 	uint64_t rtt_us;
@@ -170,7 +171,8 @@ struct snapshot {
 	bool is_ready, is_draining, is_shared_identity;
 	const char *reason;
 	uint32_t workers, nodes, nodes_enrolled, peers_up, peers_wanted;
-	uint64_t pods; /* prefixes of pods that are somebody's */
+	uint64_t full_workers, workers_busy_us; /* a bit for each that is full now; all of them together since the start */
+	uint64_t pods;                          /* prefixes of pods that are somebody's */
 	uint64_t streams_open, streams_total, sent_bytes, received_bytes;
 	uint64_t budget_bytes, granted_bytes, buffered_bytes;
 	uint64_t ended[REASON_COUNT]; /* streams, by reason */

@@ -82,7 +82,7 @@ static void lists_and_messages_in_messages(void **state)
 	assert_non_null(strstr(text, "\n  \"certificate_not_after_s\": -5,\n"));
 	assert_non_null(strstr(text, "\n  \"pods\": 0,\n"));
 	assert_non_null(strstr(text, "\n  \"metrics_listen\": \"\""));
-	assert_non_null(strstr(text, "\n  \"cluster\": null\n}\n"));
+	assert_non_null(strstr(text, "\n  \"cluster\": null,\n  \"full_workers\": [],\n  \"workers_busy_ms\": 0\n}\n"));
 	assert_non_null(
 		strstr(text, "\n  \"memory\": {\n    \"budget_bytes\": 7,\n    \"granted_bytes\": 0,\n    \"buffered_bytes\": 0\n  },"));
 	assert_non_null(strstr(text, "\n  \"ended\": [\n    {\n      \"reason\": \"finished\",\n      \"streams\": 0\n    },\n"

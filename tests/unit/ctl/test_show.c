@@ -29,6 +29,7 @@ static void status_of_a_healthy_node(void **state)
 		                                 CULVERT__STATUS__COUNTER__INIT };
 	Culvert__Status__Counter *list[3] = { &counters[0], &counters[1], &counters[2] };
 	Culvert__Status__Device device = CULVERT__STATUS__DEVICE__INIT, *devices[1] = { &device };
+	uint32_t full[] = { 1, 3 };
 	char *text;
 
 	(void)state;
@@ -38,7 +39,9 @@ static void status_of_a_healthy_node(void **state)
 	s.mode = T("strict");
 	s.connect = T("optimistic");
 	s.is_ready = true;
-	s.workers = 1;
+	s.workers = 4;
+	s.full_workers = full;
+	s.n_full_workers = 2;
 	s.nodes = 3;
 	s.nodes_enrolled = 2;
 	s.pods = 1200;
@@ -66,7 +69,7 @@ static void status_of_a_healthy_node(void **state)
 	PRINTED(text, out, show_status(out, &s, NOW_S));
 	expect(text, "node          node1, culvert 0.1.0, up for 3m 12s\n");
 	expect(text, "state         ready\n");
-	expect(text, "mode          strict, connect optimistic, 1 worker\n");
+	expect(text, "mode          strict, connect optimistic, 4 workers (2 full)\n");
 	expect(text, "peers         1 up of 2 wanted\n");
 	expect(text, "nodes         3, 2 enrolled; 1,200 pods' addresses and prefixes\n");
 	expect(text, "streams       0 open, 1,234 since the start; sent 0 B, received 0 B\n");
@@ -131,6 +134,7 @@ static void peers_with_their_keys_and_troubles(void **state)
 	Culvert__Status__Peer a = CULVERT__STATUS__PEER__INIT, b = CULVERT__STATUS__PEER__INIT, *list[2] = { &a, &b };
 	Culvert__Status__Peers p = CULVERT__STATUS__PEERS__INIT;
 	char *addresses[2] = { T("172.30.0.2"), T("fd30::2") };
+	uint32_t workers[2] = { 0, 3 };
 	char *text;
 
 	(void)state;
@@ -142,6 +146,8 @@ static void peers_with_their_keys_and_troubles(void **state)
 	a.state_ms = 61000;
 	a.addresses = addresses;
 	a.n_addresses = 2;
+	a.tunnel_workers = workers;
+	a.n_tunnel_workers = 2;
 	a.tls_version = T("TLSv1.3");
 	a.tls_group = T("X25519MLKEM768");
 	a.tls_cipher = T("TLS_AES_128_GCM_SHA256");
@@ -162,7 +168,7 @@ static void peers_with_their_keys_and_troubles(void **state)
 	p.peers = list;
 	p.n_peers = 2;
 	PRINTED(text, out, show_peers(out, &p, NOW_S));
-	expect(text, "node2  up          1m 1s  -        172.30.0.2,fd30::2  312 us        2        0");
+	expect(text, "node2  up          1m 1s  -        172.30.0.2,fd30::2  0,3      312 us        2        0");
 	expect(text, "node3  connecting  -      joining  -");
 	expect(text, "\nnode2  TLSv1.3  X25519MLKEM768  TLS_AES_128_GCM_SHA256  URI:spiffe://x/node2  in 89 days\n");
 	expect(text, "\nnode2: it holds other nodes enrolled than this one does, 7 in all\n");
@@ -189,12 +195,13 @@ static void streams_and_how_many_more(void **state)
 	a.state = T("open");
 	a.sent_link = T("light");
 	a.received_link = T("bulk");
+	a.worker = 3;
 	a.received_bytes = 1 << 20;
 	s.streams = list;
 	s.n_streams = 1;
 	s.total = 5000;
 	PRINTED(text, out, show_streams(out, &s));
-	expect(text, "10.1.0.5:41000  [fd01::5]:443  node2  client  open   0 ms   0 B   1.0 MiB  light/bulk");
+	expect(text, "10.1.0.5:41000  [fd01::5]:443  node2  client  open   0 ms   0 B   1.0 MiB  light/bulk       3");
 	expect(text, "1 of 5,000 streams; more with --limit\n");
 	assert_null(strstr(text, "REASON")); /* no stream has one */
 	free(text);

@@ -159,6 +159,9 @@ static void status_holds_the_node(void **state)
 	assert_int_equal(s->certificate_not_after_s, sample.snapshot.certificates.not_after_s);
 	assert_string_equal(s->metrics_listen, "127.0.0.1:9117");
 	assert_string_equal(s->sealed_by, "wolfCrypt");
+	assert_int_equal(s->n_full_workers, 1);
+	assert_int_equal(s->full_workers[0], 1);
+	assert_int_equal(s->workers_busy_ms, 3000);
 	culvert__status__response__free_unpacked(pb, NULL);
 }
 
@@ -175,6 +178,9 @@ static void peers_are_filtered(void **state)
 	assert_int_equal(pb->peers->peers[0]->received_bytes, UINT64_C(5) << 30);
 	assert_true(pb->peers->peers[0]->is_enrolled && !pb->peers->peers[1]->is_enrolled);
 	assert_string_equal(pb->peers->peers[0]->pair, "joined");
+	assert_int_equal(pb->peers->peers[0]->n_tunnel_workers, 2);
+	assert_int_equal(pb->peers->peers[0]->tunnel_workers[1], 1);
+	assert_int_equal(pb->peers->peers[1]->n_tunnel_workers, 0);
 	assert_string_equal(pb->peers->peers[1]->pair, "not enrolled");
 	assert_string_equal(pb->peers->peers[0]->pair_there, "joining");
 	assert_int_equal(pb->peers->peers[0]->enrolled_there, 7);

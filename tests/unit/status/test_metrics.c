@@ -140,6 +140,8 @@ static void a_sample_in_the_text_format(void **state)
 	expect(text, "culvert_build_info{version=\"0.1.0\"} 1");
 	expect(text, "culvert_config_info{node=\"node1\",mode=\"strict\",connect=\"optimistic\",identity=\"node\"} 1");
 	expect(text, "culvert_nodes 3");
+	expect(text, "culvert_workers_full 1");
+	expect(text, "# TYPE culvert_workers_busy_seconds_total counter\nculvert_workers_busy_seconds_total 3.000500");
 	expect(text, "culvert_pod_prefixes 1200");
 	expect(text, "culvert_peers{state=\"none\"} 0\nculvert_peers{state=\"connecting\"} 1\nculvert_peers{state=\"up\"} 1");
 	expect(text, "culvert_tunnels{state=\"connecting\"} 1\nculvert_tunnels{state=\"up\"} 2");
