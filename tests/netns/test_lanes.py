@@ -81,6 +81,7 @@ class Many:
         return any(stream["worker"] not in floods for stream in streams if not is_flood(stream))
 
 
+@pytest.mark.threads
 def test_another_worker_takes_new_streams(mesh):
     with flood(mesh), contextlib.ExitStack() as stack:
         wait_for_lane(mesh)
