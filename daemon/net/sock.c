@@ -231,12 +231,13 @@ static int set_icmp_queue(int fd, int family, bool is_on)
 	return family == AF_INET ? set_int(fd, IPPROTO_IP, IP_RECVERR, is_on) : set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, is_on);
 }
 
-static bool is_established(int fd)
+/* The kernel names a peer from the moment of the SYN-ACK to that of a reset. */
+static bool is_connected(int fd)
 {
-	uint8_t state; /* tcpi_state, the first of struct tcp_info */
-	socklen_t len = sizeof(state);
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
 
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &len) == 0 && state == TCP_ESTABLISHED;
+	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
 }
 
 int sock_connect_transparent(const struct endpoint *source, const struct endpoint *dst, bool is_ack_late, bool *ret_pending)
@@ -271,7 +272,7 @@ int sock_connect_transparent(const struct endpoint *source, const struct endpoin
 		return rc;
 	}
 	/* A pod of this node mostly answers while connect() still runs. */
-	*ret_pending = *ret_pending && !is_established(fd);
+	*ret_pending = *ret_pending && !is_connected(fd);
 	return fd;
 }
 

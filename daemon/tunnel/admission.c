@@ -92,7 +92,7 @@ int stream_requested(struct tunnel *t, uint32_t id, const struct frame_open *ope
 	s->id = id;
 	s->is_announced = true;
 	s->is_optimistic = open->is_optimistic;
-	s->is_ack_late = !open->is_optimistic && t->features & FRAME_FEATURE_TAKEN;
+	s->is_ack_late = open->is_optimistic || t->features & FRAME_FEATURE_TAKEN;
 	memcpy(s->peer_nonce, open->nonce, sizeof(s->peer_nonce));
 	window_sender_init(&s->tx, t->peer_initial_credit);
 	streams_insert(t, s);

@@ -101,7 +101,7 @@ static void on_taken(struct tunnel *t, struct stream *s)
 {
 	if (!s || s->state == STREAM_CLOSED)
 		return;
-	if (!s->is_ack_late || !s->has_nonce) {
+	if (s->is_optimistic || !s->is_ack_late || !s->has_nonce) {
 		tunnel_broken(t, "TAKEN that nobody waits for");
 		return;
 	}
@@ -417,6 +417,14 @@ static void on_frame(struct tunnel *t, struct link *l, const struct frame *f)
 	}
 }
 
+/* Does f end the stream whose data is in hand? */
+static bool is_end_of_delivery(const struct pool *pool, const struct tunnel *t, const struct frame *f)
+{
+	const struct stream *s = pool->delivery.stream;
+
+	return f->type == FRAME_END && s->tunnel == t && s->id == f->stream;
+}
+
 /* An OPEN that was taken has cost a connect(), as much as a delivery; one that was refused costs nothing. */
 static bool has_dialed(const struct tunnel *t, uint32_t id)
 {
@@ -437,7 +445,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 
 		if (r == LINK_EMPTY) {
 			/* The parts in hand lie in the buffer that is filled next. */
-			(void)turn_flush_delivery(pool);
+			(void)turn_flush_delivery(pool, false);
 			if (t->state == TUNNEL_CLOSED)
 				return false;
 			if (has_received) {
@@ -452,7 +460,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 				break;
 		}
 		if (r == LINK_INVALID) {
-			(void)turn_flush_delivery(pool);
+			(void)turn_flush_delivery(pool, false);
 			tunnel_broken(t, l->invalid);
 		}
 		if (r != LINK_FRAME)
@@ -461,7 +469,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 			tunnel_answers_again(t);
 		if (pool->delivery.stream &&
 		    (f.type != FRAME_DATA || f.stream != pool->delivery.stream->id || pool->delivery.stream->tunnel != t)) {
-			(void)turn_flush_delivery(pool);
+			(void)turn_flush_delivery(pool, is_end_of_delivery(pool, t, &f));
 			deliveries++;
 			if (t->state == TUNNEL_CLOSED)
 				return false;
@@ -471,7 +479,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 			return false;
 		deliveries += f.type == FRAME_OPEN && has_dialed(t, f.stream);
 		if (deliveries >= DELIVERIES_MAX) {
-			(void)turn_flush_delivery(pool);
+			(void)turn_flush_delivery(pool, false);
 			break;
 		}
 	}

@@ -368,7 +368,7 @@ ssize_t link_read_data(struct link *l, int fd, uint32_t stream, uint8_t flags, s
 		record += LINK_RECORD_BYTES;
 	}
 	*ret_wanted = wanted;
-	n = parts == 1 ? read(fd, part[0].iov_base, part[0].iov_len) : readv(fd, part, parts);
+	n = parts == 1 ? recv(fd, part[0].iov_base, part[0].iov_len, 0) : readv(fd, part, parts);
 	if (n <= 0)
 		return n < 0 ? -errno : 0;
 	left = (size_t)n;

@@ -106,7 +106,7 @@ bool link_can_send(const struct link *l);
 /* Space for one control frame of at most FRAME_CONTROL_MAX bytes; NULL: the buffer is full, flush first. Then link_commit says its length. */
 uint8_t *link_reserve(struct link *l);
 void link_commit(struct link *l, size_t len_bytes);
-/* Reads up to max_bytes from fd into DATA frames of stream, with these flags. Returns what readv returned (or -errno); -ENOBUFS: no room, flush first. *ret_wanted is
+/* Reads up to max_bytes from fd, a socket, into DATA frames of stream, with these flags. Returns what readv returned (or -errno); -ENOBUFS: no room, flush first. *ret_wanted is
  * how much was asked for: less returned means that the socket is empty for now. */
 ssize_t link_read_data(struct link *l, int fd, uint32_t stream, uint8_t flags, size_t max_bytes, size_t *ret_wanted);
 /* Payload bytes that can still be put before a flush. */

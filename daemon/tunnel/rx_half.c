@@ -119,7 +119,7 @@ void stream_flush_queue(struct stream *s)
 	stream_pass_end(s);
 }
 
-void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_t len_bytes)
+void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_t len_bytes, bool is_end_next)
 {
 	ssize_t n = 0;
 	size_t skip;
@@ -130,7 +130,7 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 	}
 	silence_speak(s);
 	if (s->state == STREAM_OPEN && !s->queue.len_bytes && !s->is_write_blocked && !s->urgent_end) {
-		n = pod_write(s->source.fd, part, parts, 0);
+		n = pod_write(s->source.fd, part, parts, is_end_next ? MSG_MORE : 0); /* shutdown() sends both */
 		if (n < 0 && errno != EAGAIN) {
 			stream_delivered(s, len_bytes);
 			stream_write_failed(s);

@@ -6,8 +6,9 @@
 
 #include "tunnel/stream.h"
 
-/* Data in order; the bytes were checked against the window. Parts lie in the link's buffer. */
-void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_t len_bytes);
+/* Data in order; the bytes were checked against the window. Parts lie in the link's buffer. is_end_next: stream_on_end is called next, so that the
+ * pod gets both in one packet. */
+void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_t len_bytes, bool is_end_next);
 /* The last byte that was received is urgent: said before it is delivered. */
 void stream_on_urgent(struct stream *s);
 /* Puts data aside that came before the SWITCH; its last byte may be urgent. false: no memory. */

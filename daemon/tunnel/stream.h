@@ -24,6 +24,8 @@ enum {
 	STREAM_JUDGE_MS = 10000,
 	STREAM_PASS_MS =
 		200, /* permissive: so long a SYN that is held waits for a tunnel, and for its addresses to be known, before it passes */
+	STREAM_READ_TINY_BYTES =
+		4096, /* what is asked of a pod whose last words were fewer: fits one part, and recv is cheaper than readv */
 	STREAM_READ_SMALL_BYTES = 40 * 1024, /* one turn of a light stream; also more than STREAM_LARGE_READ_BYTES */
 	STREAM_LARGE_READ_BYTES =
 		32 * 1024, /* a read that counts as bulk: reads are counted and not bytes, else a fast ping-pong looks like bulk */
@@ -107,6 +109,7 @@ struct stream {
 	uint8_t tx_half, rx_half; /* pod to tunnel, tunnel to pod */
 	uint8_t tx_link, rx_link; /* enum frame_link: where data of that direction goes now */
 	bool is_read_ready;       /* the pod's socket may have more; edge-triggered */
+	bool is_read_small;       /* what it gave last was little: one that asks for little is cheaper */
 	bool is_read_ending;      /* an end or an error was announced: a short read is not the last */
 	bool is_read_urgent;      /* an urgent byte was announced: a read stops before it, and it is read alone */
 	bool is_pod_failed;       /* an error was announced; it shows when all that came before it is read */
@@ -122,9 +125,9 @@ struct stream {
 	bool is_probed, is_patient;
 	uint8_t tries_before; /* of those that are counted, so many say nothing: our own node dropped the answers */
 	bool is_optimistic;   /* the client was connected before its server: its data goes before OPENED, which is in no hurry */
-	bool is_ack_late;     /* server side: the server pod's handshake is completed when TAKEN or data comes */
-	bool is_pod_first;    /* the pod ended its direction before the peer's end came */
-	bool is_peers_word;   /* the reason came from the peer */
+	bool is_ack_late; /* server side: the server pod's handshake is completed when TAKEN or data comes; is_optimistic: or no data came with OPEN */
+	bool is_pod_first;  /* the pod ended its direction before the peer's end came */
+	bool is_peers_word; /* the reason came from the peer */
 
 	struct window_sender tx;
 	struct window_receiver rx;

@@ -55,17 +55,22 @@ static void send_all(struct pool *p, enum frame_link kind, size_t unit, uint32_t
 	list_splice(&p->tx[kind], &batch);
 }
 
-/* Data that came together with TAKEN has taken the ACK along. */
+/* Data that came together with OPEN or TAKEN has taken the ACK along. */
+static void send_ack(struct stream *s)
+{
+	s->is_ack_late = false;
+	if (s->rx.delivered == 0 && s->rx_half != HALF_SHUT)
+		sock_send_ack(s->source.fd);
+}
+
 static void send_acks(struct pool *p)
 {
 	struct list *at;
 
-	while ((at = list_pop(&p->acks))) {
-		struct stream *s = container_of(at, struct stream, owed);
-
-		if (s->rx.delivered == 0 && s->rx_half != HALF_SHUT)
-			sock_send_ack(s->source.fd);
-	}
+	while ((at = list_pop(&p->acks)))
+		send_ack(container_of(at, struct stream, owed));
+	list_for_each(opened, &p->openeds)
+		send_ack(container_of(opened, struct stream, owed));
 }
 
 static void send_openeds(struct pool *p)
@@ -86,6 +91,7 @@ enum loop_next turn_run(void *ctx)
 	size_t unit = is_light_recent ? LINK_UNIT_SMALL_BYTES : LINK_UNIT_BYTES;
 	bool has_rx, has_tx, is_more;
 
+	send_acks(p); /* of those that connected by an event */
 	send_openeds(p);
 	receive_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
 	send_acks(p);
@@ -114,7 +120,7 @@ enum loop_next turn_run(void *ctx)
 
 /* --- deliveries --- */
 
-bool turn_flush_delivery(struct pool *p)
+bool turn_flush_delivery(struct pool *p, bool is_end_next)
 {
 	struct pool_delivery *d = &p->delivery;
 	struct stream *s = d->stream;
@@ -122,7 +128,7 @@ bool turn_flush_delivery(struct pool *p)
 	if (!s)
 		return false;
 	d->stream = NULL;
-	stream_deliver(s, d->part, d->parts, d->len_bytes);
+	stream_deliver(s, d->part, d->parts, d->len_bytes, is_end_next);
 	return true;
 }
 
@@ -131,7 +137,7 @@ void turn_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t
 	struct pool_delivery *d = &p->delivery;
 
 	if (d->stream && (d->stream != s || d->parts == LINK_RECORDS_MAX))
-		(void)turn_flush_delivery(p);
+		(void)turn_flush_delivery(p, false);
 	if (s->state == STREAM_CLOSED) { /* the flush found its pod gone */
 		if (s->tunnel)
 			streams_consumed(s->tunnel, len_bytes);

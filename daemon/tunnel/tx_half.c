@@ -128,6 +128,8 @@ size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes)
 
 	if (room > max_bytes)
 		room = max_bytes;
+	if (s->is_read_small && room > STREAM_READ_TINY_BYTES)
+		room = STREAM_READ_TINY_BYTES;
 	/* The kernel ends a read before an urgent byte, which it announces. */
 	if (s->is_read_urgent && sock_is_at_mark(s->source.fd)) {
 		room = 1;
@@ -135,6 +137,7 @@ size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes)
 	}
 	n = link_read_data(l, s->source.fd, s->id, flags, room, &wanted);
 	if (n > 0) {
+		s->is_read_small = n < STREAM_READ_TINY_BYTES;
 		window_sender_sent(&s->tx, (uint64_t)n);
 		stream_note_read(s, l, (size_t)n);
 		if (flags)

@@ -8,6 +8,8 @@
 #include "unit/pki.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -130,6 +132,7 @@ static void nearly_bulk(struct stream *s)
 	s->tx.delivered = s->tx.sent; /* as a WINDOW would have said */
 	s->large_since = pool_now(s->pool);
 	s->large_bytes = STREAM_BULK_BYTES - STREAM_LARGE_READ_BYTES;
+	s->is_read_small = false; /* as large reads would have left it */
 }
 
 /* --- two links --- */
@@ -324,6 +327,35 @@ static void an_answer_that_is_there_goes_with_opened(void **state)
 	assert_int_equal(to->tx.sent, 100);
 	expect_bytes(server, 100);
 	expect_bytes(client, 100);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+}
+
+static uint32_t segments_in(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info.tcpi_segs_in;
+}
+
+static void last_words_and_the_end_are_one_packet(void **state)
+{
+	int client, server;
+	uint32_t before;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry(client, server, 100);
+	before = segments_in(server);
+	send_bytes(client, 100);
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	expect_bytes(server, 100);
+	assert_int_equal(talk_wait(&pair, server), 0);
+	assert_int_equal(segments_in(server) - before, 1);
+	carry(server, client, 100);
 	close(client);
 	close(server);
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
@@ -1129,6 +1161,7 @@ static void an_urgent_byte_on_the_old_link_is_overtaken_by_data_on_the_new_one(v
 	send_bytes(client, 100);
 	send_urgent(client, '!');
 	assert_true(pair_pump(&pair, has_sent, &(struct sent){ from, 100 + 101 }));
+	nearly_bulk(from);
 	send_bytes(client, STREAM_LARGE_READ_BYTES);
 	assert_true(pair_pump(&pair, is_on_bulk, from));
 	send_bytes(client, 1000);
@@ -1209,6 +1242,7 @@ int main(void)
 		T(an_end_on_the_new_link_overtakes_data_on_the_old_one),
 		T(a_link_without_anything_to_do_holds_no_buffer),
 		T(an_answer_that_is_there_goes_with_opened),
+		T(last_words_and_the_end_are_one_packet),
 		T(credit_goes_behind_opened),
 		T(the_last_words_of_a_pod_that_resets_go_behind_opened),
 		T(a_server_that_says_nothing_is_open_all_the_same),
