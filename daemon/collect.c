@@ -60,7 +60,7 @@ static void fill_peer(struct snapshot_peer *ret, const struct peer *p)
 	ret->sent_bytes = p->tx_bytes;
 	ret->received_bytes = p->rx_bytes;
 	ret->last_error_s = p->last_error_s;
-	snprintf(ret->last_error, sizeof(ret->last_error), "%s", p->last_error);
+	snprintf(ret->last_error, sizeof(ret->last_error), "%s", p->last_error ? p->last_error : "");
 	if (p->retry.heap_index) {
 		ret->state = "connecting"; /* between two tries */
 		ret->retry_in_ms = instant_elapsed_ns(now, p->retry.deadline) / NS_PER_MS;

@@ -68,7 +68,8 @@ int tls_ctx_prove(struct tls_ctx *ctx, struct tls_peer *ret_self, int *ret_code,
 		snprintf(error, TLS_ERROR_BYTES, "%s", failed->verdict.fault[0] ? failed->verdict.fault : failed->error);
 		goto out;
 	}
-	*ret_self = client->verdict.peer;
+	memset(ret_self, 0, sizeof(*ret_self));
+	memcpy(ret_self, client->verdict.peer, tls_peer_bytes(client->verdict.peer));
 out:
 	tls_session_destroy(client);
 	tls_session_destroy(server);

@@ -236,7 +236,7 @@ enum tls_result tls_handshake(struct tls_session *s)
 
 const struct tls_peer *tls_session_peer(const struct tls_session *s)
 {
-	return &s->verdict.peer;
+	return s->verdict.peer;
 }
 
 struct tls_info tls_session_info(const struct tls_session *s)

@@ -42,11 +42,12 @@ struct tls_name {
 
 /* What a peer proved to be. */
 struct tls_peer {
-	size_t names_count;                   /* URI and DNS subject alternative names, in the certificate's order */
-	struct tls_name names[TLS_NAMES_MAX]; /* a certificate with more is refused */
-	int64_t not_after_s;                  /* Unix time: end of the earliest of the chain's certificates that is known */
-	char serial[64];                      /* hex */
-	uint8_t sha256[32];                   /* of the leaf's DER */
+	int64_t not_after_s; /* Unix time: end of the earliest of the chain's certificates that is known */
+	char serial[64];     /* hex */
+	uint8_t sha256[32];  /* of the leaf's DER */
+	size_t names_count;  /* URI and DNS subject alternative names, in the certificate's order */
+	/* A certificate with more is refused. The last member, since a session keeps only as many as there are. */
+	struct tls_name names[TLS_NAMES_MAX];
 };
 
 struct tls_info {
@@ -75,7 +76,8 @@ bool tls_session_is_of(const struct tls_session *s, const struct tls_ctx *ctx);
  * ALPN culvert/1; the NAME is the caller's to compare (tls_session_peer). As a client TLS_OK does not say that the server took our
  * certificate (RFC 8446: it is judged after the client is done). */
 enum tls_result tls_handshake(struct tls_session *s);
-const struct tls_peer *tls_session_peer(const struct tls_session *s); /* after TLS_OK; lives as long as s */
+/* After TLS_OK; lives as long as s. Of its names only names_count are there: it is not copied whole. */
+const struct tls_peer *tls_session_peer(const struct tls_session *s);
 struct tls_info tls_session_info(const struct tls_session *s);
 /* Whether ctx, a later context than the session's own, would still take its peer: its chain ends at an authority of ctx, and ctx's lists
  * revoke none of it. Signatures were verified in the handshake. false with a sentence in error. */

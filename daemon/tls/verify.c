@@ -97,6 +97,18 @@ static int64_t chain_end(const struct verdict *v, const WOLFSSL_X509_STORE_CTX *
 	return authority_end != INT64_MIN && authority_end < end ? authority_end : end;
 }
 
+static bool peer_keep(struct verdict *v, const struct tls_peer *peer)
+{
+	size_t len_bytes = tls_peer_bytes(peer);
+
+	free(v->peer);
+	v->peer = malloc(len_bytes);
+	if (!v->peer)
+		return false;
+	memcpy(v->peer, peer, len_bytes);
+	return true;
+}
+
 /* Kept to judge it again by later contexts. */
 static bool chain_keep(struct verdict *v, const WOLFSSL_X509_STORE_CTX *store)
 {
@@ -105,7 +117,8 @@ static bool chain_keep(struct verdict *v, const WOLFSSL_X509_STORE_CTX *store)
 
 	for (int i = 0; i < store->totalCerts; i++)
 		len_bytes += sizeof(uint32_t) + store->certs[i].length;
-	verdict_done(v);
+	free(v->chain);
+	v->chain_len_bytes = 0;
 	at = v->chain = malloc(len_bytes);
 	if (!at)
 		return false;
@@ -122,6 +135,8 @@ static bool chain_keep(struct verdict *v, const WOLFSSL_X509_STORE_CTX *store)
 
 void verdict_done(struct verdict *v)
 {
+	free(v->peer);
+	v->peer = NULL;
 	free(v->chain);
 	v->chain = NULL;
 	v->chain_len_bytes = 0;
@@ -163,15 +178,14 @@ int verify_peer(int preverify_ok, WOLFSSL_X509_STORE_CTX *store)
 		verify_describe(EXTKEYUSE_AUTH_E, "the other node's certificate", &cert, v->fault);
 		return 0;
 	}
-	v->peer = cert.peer;
-	v->peer.not_after_s = chain_end(v, store, &cert);
+	cert.peer.not_after_s = chain_end(v, store, &cert);
 	/* The library looks at an authority's time only when the context is made, and contexts live for weeks. */
-	if (v->peer.not_after_s < time(NULL)) {
+	if (cert.peer.not_after_s < time(NULL)) {
 		snprintf(v->fault, sizeof(v->fault), "an authority of the other node's certificate expired on %s (%s)",
-		         cert_time_text(v->peer.not_after_s, end), cert.issuer);
+		         cert_time_text(cert.peer.not_after_s, end), cert.issuer);
 		return 0;
 	}
-	if (!chain_keep(v, store)) {
+	if (!peer_keep(v, &cert.peer) || !chain_keep(v, store)) {
 		snprintf(v->fault, sizeof(v->fault), "out of memory");
 		return 0;
 	}

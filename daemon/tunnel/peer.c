@@ -40,7 +40,10 @@ struct peer *peer_get(struct pool *pool, const struct view_node *node)
 
 static void peer_free(struct loop_garbage *g)
 {
-	free(container_of(g, struct peer, garbage));
+	struct peer *p = container_of(g, struct peer, garbage);
+
+	free(p->last_error);
+	free(p);
 }
 
 void peer_destroy(struct peer *p, enum close_reason reason)
@@ -107,7 +110,8 @@ static bool peer_is_connecting(const struct peer *p)
 
 static void peer_set_error(struct peer *p, const char *text)
 {
-	snprintf(p->last_error, sizeof(p->last_error), "%s", text);
+	free(p->last_error);
+	p->last_error = strdup(text); /* without memory it is not told */
 	p->last_error_s = time(NULL);
 }
 
@@ -300,7 +304,8 @@ void peer_tunnel_up(struct peer *p, struct tunnel *t)
 	p->pool->counters.tunnels_opened++;
 	loop_timer_clear(p->pool->loop, &p->retry);
 	p->failures = 0;
-	p->last_error[0] = '\0';
+	free(p->last_error);
+	p->last_error = NULL;
 	/* Another one of a node that is taken out is its own business. */
 	if (pool_is_pair_enrolled(p->pool, view_node_by_name(p->pool->view, p->name)))
 		p->is_wanted = true;

@@ -28,12 +28,12 @@ struct peer {
 	uint32_t next_address;        /* which of its addresses is tried next */
 	uint32_t failures;
 	struct loop_timer retry;
-	uint64_t incarnation;    /* the last that it showed; 0: none yet */
-	uint64_t settings_hash;  /* as it said it last; 0: not said */
-	struct frame_pair heard; /* what it said last of the pair; that holds while it has a tunnel */
-	enum pair_state told;    /* what we said last */
-	uint32_t told_news;      /* pool.news of that time */
-	char last_error[PEER_ERROR_BYTES];
+	uint64_t incarnation;                       /* the last that it showed; 0: none yet */
+	uint64_t settings_hash;                     /* as it said it last; 0: not said */
+	struct frame_pair heard;                    /* what it said last of the pair; that holds while it has a tunnel */
+	enum pair_state told;                       /* what we said last */
+	uint32_t told_news;                         /* pool.news of that time */
+	char *last_error;                           /* shorter than PEER_ERROR_BYTES; NULL: none since it was up */
 	int64_t last_error_s;                       /* Unix time */
 	struct log_limit log;                       /* of failed attempts */
 	uint64_t wire_bytes;                        /* of its links, at the last tick: lanes.c */
