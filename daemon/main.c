@@ -4,12 +4,19 @@
 #include "reload.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { EXIT_USAGE = 2 }; /* bad usage, configuration, nodes file or certificates */
+enum {
+	EXIT_USAGE = 2, /* bad usage, configuration, nodes file or certificates */
+	/* Larger is mapped by itself, and gone when it is freed: buffers of links. Left alone, the C library raises this once one was freed, and a
+	 * worker's heap keeps them at its end, where malloc_trim does not look. */
+	HEAP_PIECE_MAX = 128 << 10,
+	HEAP_END_MAX = 512 << 10, /* free at a heap's end: below it nothing is given back, which streams' queues would only ask for again */
+};
 
 static void usage(FILE *out)
 {
@@ -37,6 +44,8 @@ int main(int argc, char **argv)
 	bool is_check = false, is_remove = false;
 	int opt, r;
 
+	(void)mallopt(M_MMAP_THRESHOLD, HEAP_PIECE_MAX);
+	(void)mallopt(M_TRIM_THRESHOLD, HEAP_END_MAX);
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
 		case OPT_CONFIG:

@@ -23,15 +23,25 @@ void link_stock_init(struct link_stock *s)
 	*s = (struct link_stock){ 0 };
 }
 
-void link_stock_done(struct link_stock *s)
+static void stock_shrink(struct link_stock *s, uint32_t count)
 {
-	while (s->free_list) {
+	for (; s->free_count > count; s->free_count--) {
 		void *next = *(void **)s->free_list;
 
 		free(s->free_list);
 		s->free_list = next;
 	}
-	s->free_count = 0;
+	s->spare_count = count;
+}
+
+void link_stock_trim(struct link_stock *s)
+{
+	stock_shrink(s, s->free_count - s->spare_count);
+}
+
+void link_stock_done(struct link_stock *s)
+{
+	stock_shrink(s, 0);
 }
 
 static uint8_t *stock_take(struct link_stock *s)
@@ -42,6 +52,8 @@ static uint8_t *stock_take(struct link_stock *s)
 		return malloc(LINK_BUFFER_BYTES);
 	s->free_list = *(void **)b;
 	s->free_count--;
+	if (s->spare_count > s->free_count)
+		s->spare_count = s->free_count;
 	return b;
 }
 

@@ -29,8 +29,11 @@ enum {
 struct link_stock {
 	void *free_list;
 	uint32_t free_count;
+	uint32_t spare_count; /* of these were not needed since the last link_stock_trim */
 };
 void link_stock_init(struct link_stock *s);
+/* Now and then: gives back what was not needed since the last time. */
+void link_stock_trim(struct link_stock *s);
 void link_stock_done(struct link_stock *s);
 
 struct link;

@@ -7,12 +7,19 @@
 #include "tunnel/turn.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
-enum { TICK_MS = 1000 };
+enum {
+	TICK_MS = 1000,
+	REST_TICKS = 3, /* without work: it is at rest */
+	/* After less than that there is little to give back, and looking for it takes the heap's locks from other workers. */
+	REST_BYTES_MIN = 16 << 20,
+	REST_STREAMS_MIN = 1000,
+};
 
 /* --- streams --- */
 
@@ -120,6 +127,28 @@ void pool_set_settings_hash(struct pool *p, uint64_t settings_hash)
 
 /* --- life --- */
 
+/* Memory that load needed goes back: buffers when nobody took them for a tick, the heap's free pages once the worker rests. */
+static void pool_give_back(struct pool *p)
+{
+	struct pool_rest *rest = &p->rest;
+	uint64_t bytes = p->counters.rx_bytes + p->counters.tx_bytes, streams = p->counters.accepted + p->counters.requested;
+
+	link_stock_trim(&p->stock);
+	if (bytes != rest->bytes || streams != rest->streams) {
+		rest->bytes = bytes;
+		rest->streams = streams;
+		rest->ticks = 0;
+		return;
+	}
+	if (rest->ticks >= REST_TICKS || ++rest->ticks < REST_TICKS)
+		return;
+	if (bytes - rest->trimmed_bytes < REST_BYTES_MIN && streams - rest->trimmed_streams < REST_STREAMS_MIN)
+		return;
+	rest->trimmed_bytes = bytes;
+	rest->trimmed_streams = streams;
+	(void)malloc_trim(0);
+}
+
 static void pool_on_tick(struct loop_timer *timer)
 {
 	struct pool *p = container_of(timer, struct pool, tick);
@@ -135,6 +164,7 @@ static void pool_on_tick(struct loop_timer *timer)
 	}
 	held_tick(p);
 	lanes_tick(p);
+	pool_give_back(p);
 	if (budget_is_tight(p->settings->budget)) {
 		list_for_each(at, &p->streams)
 			stream_reclaim(container_of(at, struct stream, all));

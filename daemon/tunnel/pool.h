@@ -92,6 +92,13 @@ struct pool_counters {
 	uint64_t rx_bytes, tx_bytes;            /* of all streams, payload */
 };
 
+/* When a worker that has worked rests, and what it had done when it last looked. */
+struct pool_rest {
+	uint64_t bytes, streams;
+	uint64_t trimmed_bytes, trimmed_streams; /* when the heap's free pages went back to the kernel */
+	uint32_t ticks;                          /* without work */
+};
+
 struct pool {
 	struct loop *loop;
 	const struct pool_settings *settings;
@@ -130,6 +137,7 @@ struct pool {
 	size_t random_left;
 	struct lanes lanes;
 	struct pool_counters counters;
+	struct pool_rest rest;
 	struct ended_log ended;
 };
 

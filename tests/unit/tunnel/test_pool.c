@@ -201,6 +201,28 @@ static void bulk_moves_to_its_own_link_and_arrives_whole(void **state)
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
+static void what_load_needed_is_given_back(void **state)
+{
+	struct flow flows[2] = { { .total = 24 * MIB } };
+	const struct pool *pool = pair.side[0].pool;
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:5001", &client, &server);
+	flows[0].from = client;
+	flows[0].to = server;
+	assert_true(pair_pump(&pair, flows_done, flows));
+	assert_true(pool->stock.free_count > 0);
+	assert_int_equal(pool->rest.trimmed_bytes, 0);
+	/* The connection stays, and says nothing. Its tunnel is not asked yet whether it lives. */
+	pair_advance_s(&pair, 2);
+	assert_int_equal(pool->stock.free_count, 0);
+	pair_advance_s(&pair, 4);
+	assert_int_equal(pool->rest.trimmed_bytes, pool->counters.rx_bytes + pool->counters.tx_bytes);
+	close(client);
+	close(server);
+}
+
 static void a_stuck_pod_stops_only_itself(void **state)
 {
 	struct flow flows[2] = { 0 };
@@ -574,6 +596,7 @@ int main(void)
 		T(refused_server_resets_the_client),
 		T(one_tunnel_carries_many_both_ways),
 		T(bulk_moves_to_its_own_link_and_arrives_whole),
+		T(what_load_needed_is_given_back),
 		T(a_stuck_pod_stops_only_itself),
 		cmocka_unit_test_setup_teardown(idle_streams_give_credit_back, set_up_small, tear_down),
 		cmocka_unit_test_setup_teardown(over_the_budget_new_streams_are_refused, set_up_small, tear_down),
