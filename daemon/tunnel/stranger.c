@@ -23,6 +23,21 @@ static void stranger_gone(struct link *l)
 	p->strangers_count--;
 }
 
+static void leaving_wake(struct link *l)
+{
+	(void)l;
+}
+
+static void leaving_failed(struct link *l, enum close_reason reason, const char *text)
+{
+	(void)l;
+	(void)reason;
+	(void)text;
+}
+
+/* While it is told why: where that can not be sent it would be read once more, and ended a second time. */
+static const struct link_ops leaving_ops = { .wake = leaving_wake, .failed = leaving_failed };
+
 /* Says why and closes. */
 static void stranger_refuse(struct link *l, enum close_reason reason, const char *text)
 {
@@ -35,6 +50,7 @@ static void stranger_refuse(struct link *l, enum close_reason reason, const char
 	if (dst) {
 		snprintf(m.text, sizeof(m.text), "%s", text);
 		link_commit(l, frame_put_goaway(dst, &m));
+		l->ops = &leaving_ops;
 		(void)link_flush(l);
 	}
 	if (log_limit_allow(&p->accept_log, pool_now(p).ns, &kept_back))

@@ -715,6 +715,23 @@ static void a_flood_of_waiting_opens_is_bounded(void **state)
 	assert_int_equal(liar.last_reset.reason, REASON_OVER_BUDGET);
 }
 
+/* Its words are read, and the answer to them finds that it has gone. */
+static void who_breaks_a_rule_before_hello_and_resets_is_gone_once(void **state)
+{
+	(void)state;
+	liar_start(false);
+	pair_run(&pair, 20);
+	assert_int_equal(pair.side[1].pool->strangers_count, 1);
+	put(open_1);
+	assert_int_equal(link_flush(liar.link), 0);
+	assert_int_equal(setsockopt(liar.link->source.fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger)),
+	                 0);
+	link_destroy(liar.link, false);
+	liar.link = NULL;
+	pair_run(&pair, 20);
+	assert_int_equal(pair.side[1].pool->strangers_count, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -749,6 +766,7 @@ int main(void)
 		T(streams_that_come_together_are_opened_over_several_turns),
 		T(a_claim_of_another_nodes_pod_is_refused_and_the_tunnel_lives),
 		T(a_flood_of_waiting_opens_is_bounded),
+		T(who_breaks_a_rule_before_hello_and_resets_is_gone_once),
 	};
 
 	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
