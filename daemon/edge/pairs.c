@@ -302,7 +302,8 @@ int pairs_set_full(struct pairs *p, uint32_t worker, bool is_full)
 	for (uint32_t place = 1; place < p->end; place++) {
 		struct peer_value value = p->at[place].value;
 
-		if (!(p->at[place].said.up >> worker & 1))
+		/* Of a node that has left its tunnels' end may not be told any more. */
+		if (!p->at[place].name[0] || !(p->at[place].said.up >> worker & 1))
 			continue;
 		fill_takers(p, &p->at[place].said, &value);
 		if (memcmp(&value, &p->at[place].value, sizeof(value)))

@@ -361,9 +361,12 @@ static void a_node_that_left_gives_up_its_place(void **state)
 	begin(true, false);
 	set_view(all, 3, US | NODE2 | NODE3);
 	place = pairs_place(pairs, view_node_by_name(view, "node2"));
+	assert_int_equal(pairs_set_reach(pairs, "node2", 1, (struct pair_reach){ .is_up = true }), 0);
 	set_view((const char *const[]){ "node1", "node3" }, 2, US | NODE3);
+	assert_int_equal(pairs_set_full(pairs, 1, true), 0);
 	assert_int_equal(bpf_map_lookup_elem(peers_fd, &place, &value), 0);
 	assert_int_equal(value.egress_strict_ns, 0);
+	assert_int_equal(value.takers_count, 0);
 	assert_int_not_equal(bpf_map_lookup_elem(names_fd, &place, &name), 0);
 	assert_int_equal(pairs_node_id(pairs, place), 0);
 	assert_int_equal(pairs_set_reach(pairs, "node2", 0, (struct pair_reach){ .is_up = true }), 0);
