@@ -320,9 +320,8 @@ static void on_goaway(struct tunnel *t, struct link *l, const struct frame *f)
 	reason = m.reason < REASON_COUNT ? (enum close_reason)m.reason : REASON_DRAINING;
 	/* First of all: a stream that goes elsewhere must not come back to this one. */
 	t->has_goaway = true;
-	/* Nobody needed it: a new one now would lie idle as well. */
 	if (reason == REASON_IDLE)
-		t->peer->is_wanted = false;
+		peer_tunnel_idle(t->peer, t);
 	tunnel_drain(t, reason);
 	for (uint32_t i = 0; i < t->buckets_count; i++) {
 		for (struct stream *s = t->buckets[i], *next; s; s = next) {

@@ -317,6 +317,17 @@ void peer_tunnel_up(struct peer *p, struct tunnel *t)
 	peer_tell(p);
 }
 
+void peer_tunnel_idle(struct peer *p, const struct tunnel *idle)
+{
+	list_for_each(at, &p->tunnels) {
+		const struct tunnel *t = container_of(at, struct tunnel, entry);
+
+		if (t != idle && t->state == TUNNEL_UP)
+			return;
+	}
+	p->is_wanted = false;
+}
+
 void peer_tunnel_changed(struct peer *p)
 {
 	struct tunnel *t = peer_tunnel(p);

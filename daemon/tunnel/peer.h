@@ -56,6 +56,8 @@ void peer_connect(struct peer *p);
 void peer_tunnel_up(struct peer *p,
                     struct tunnel *t);    /* HELLO is there: waiting streams get it; another incarnation ends the old tunnels */
 void peer_tunnel_changed(struct peer *p); /* suspect, draining, better again */
+/* Nobody has needed the tunnel, and it will be closed: where the peer has no other that is up, a new one would lie idle as well. */
+void peer_tunnel_idle(struct peer *p, const struct tunnel *idle);
 void peer_tunnel_closed(struct peer *p, enum close_reason reason, const char *text, bool was_up);
 bool peer_is_up(const struct peer *p);
 /* The node has restarted: closes the tunnels of that incarnation. */

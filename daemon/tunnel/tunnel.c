@@ -456,7 +456,7 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 	}
 	if (t->state == TUNNEL_UP && !t->streams_count &&
 	    instant_elapsed_ns(t->idle_since, now) >= t->pool->settings->idle_timeout_ms * NS_PER_MS) {
-		t->peer->is_wanted = false;
+		peer_tunnel_idle(t->peer, t);
 		tunnel_drain(t, REASON_IDLE);
 	}
 	if (t->state == TUNNEL_DRAINING && !t->streams_count &&

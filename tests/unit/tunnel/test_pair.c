@@ -320,6 +320,54 @@ static void a_node_that_is_taken_out_keeps_its_streams(void **state)
 	close(server);
 }
 
+static bool both_have_two(void *ctx)
+{
+	(void)ctx;
+	for (int i = 0; i < 2; i++) {
+		const struct tunnel *t = side_tunnel(&pair.side[i]);
+
+		if (!t || t->state != TUNNEL_UP || t->entry.next == &t->peer->tunnels ||
+		    container_of(t->entry.next, struct tunnel, entry)->state != TUNNEL_UP)
+			return false;
+	}
+	return true;
+}
+
+static bool both_have_one(void *ctx)
+{
+	(void)ctx;
+	for (int i = 0; i < 2; i++) {
+		const struct tunnel *t = side_tunnel(&pair.side[i]);
+
+		if (!t || t->entry.next != &t->peer->tunnels)
+			return false;
+	}
+	return true;
+}
+
+/* Both nodes made one at the same time. */
+static void a_second_tunnel_that_lies_idle_ends_and_the_first_is_kept_up(void **state)
+{
+	int client, server;
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		pool_want_peer(pair.side[i].pool, view_node_by_name(pair.side[i].view, i ? "node1" : "node2")->id);
+	assert_true(pair_pump(&pair, both_have_two, NULL));
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	pair.side[1].settings.idle_timeout_ms = 5000;
+	pair_advance_s(&pair, 10);
+	assert_true(pair_pump(&pair, both_have_one, NULL));
+	for (int i = 0; i < 2; i++)
+		assert_true(side_tunnel(&pair.side[i])->peer->is_wanted);
+	/* It is made anew where it is lost, without anybody's asking. */
+	tunnel_close(side_tunnel(&pair.side[0]), REASON_TUNNEL_LOST, "for a test");
+	pair_advance_s(&pair, 1);
+	assert_true(pair_pump(&pair, has_tunnel, &pair.side[0]));
+	close(client);
+	close(server);
+}
+
 static void streams_that_wait_for_a_node_that_is_taken_out_are_reset(void **state)
 {
 	int client;
@@ -500,6 +548,7 @@ int main(void)
 		T(who_is_enrolled_is_counted_and_hashed),
 		T(other_settings_are_told_in_the_life_of_a_tunnel),
 		T(a_node_that_is_taken_out_keeps_its_streams),
+		T(a_second_tunnel_that_lies_idle_ends_and_the_first_is_kept_up),
 		T(streams_that_wait_for_a_node_that_is_taken_out_are_reset),
 		T(a_node_that_left_is_cut_at_once),
 		T(a_node_without_an_address_is_not_called),
