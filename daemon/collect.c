@@ -54,7 +54,7 @@ static void fill_peer(struct snapshot_peer *ret, const struct peer *p)
 	ret->state = "none";
 	ret->incarnation = p->incarnation;
 	ret->has_other_settings = p->settings_hash && p->settings_hash != p->pool->settings_hash;
-	ret->has_said_settings = p->settings_hash != 0;
+	ret->settings_said_ns = p->settings_hash ? p->settings_said.ns : 0;
 	ret->streams_waiting = p->waiting_count;
 	ret->streams_total = p->streams_total;
 	ret->sent_bytes = p->tx_bytes;

@@ -347,7 +347,7 @@ static void fill_other_settings(const struct kubernetes *k, const struct snapsho
 	for (size_t i = 0; i < peers_count && ret->other_settings_count < SNAPSHOT_OTHER_SETTINGS_MAX; i++) {
 		const struct snapshot_peer *p = &peers[i];
 		struct registry_node record = registry_node(registry, p->name);
-		bool is_by_record = !p->has_said_settings;
+		bool is_by_record = !p->settings_said_ns;
 		bool differs = p->has_other_settings;
 
 		if (is_by_record)

@@ -5,6 +5,7 @@
 #include "collect.h"
 #include "kubernetes.h"
 #include "process.h"
+#include "status/merge.h"
 #include "status/snapshot.h"
 #include "tls/tls.h"
 
@@ -74,32 +75,6 @@ static void merge_counters(struct snapshot *s, struct sums *sums, const struct c
 	s->streams_open += part->streams_open;
 	s->buffered_bytes += part->buffered_bytes;
 	s->streams_matching += part->streams_matching;
-}
-
-/* A peer may have tunnels on several workers: one line shows all. */
-static void merge_peer(struct snapshot_peer *into, const struct snapshot_peer *from, uint32_t worker)
-{
-	struct snapshot_peer sum = *into;
-	bool is_better = !strcmp(into->state, "none") || (strcmp(into->state, "up") != 0 && !strcmp(from->state, "up"));
-
-	if (is_better) {
-		sum = *from;
-		memcpy(sum.name, into->name, sizeof(sum.name));
-		sum.addresses_count = into->addresses_count;
-		sum.pair = into->pair;
-		sum.is_enrolled = into->is_enrolled;
-		memcpy(sum.addresses, into->addresses, sizeof(sum.addresses));
-	}
-	sum.tunnels = into->tunnels + from->tunnels;
-	sum.tunnel_workers = into->tunnel_workers | (uint64_t)(from->tunnels > 0) << worker;
-	sum.streams_open = into->streams_open + from->streams_open;
-	sum.streams_waiting = into->streams_waiting + from->streams_waiting;
-	sum.streams_total = into->streams_total + from->streams_total;
-	sum.sent_bytes = into->sent_bytes + from->sent_bytes;
-	sum.received_bytes = into->received_bytes + from->received_bytes;
-	sum.has_said_settings = into->has_said_settings || from->has_said_settings;
-	sum.has_other_settings = into->has_other_settings || from->has_other_settings;
-	*into = sum;
 }
 
 static uint32_t enrolled_of(const struct view *v)

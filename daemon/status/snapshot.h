@@ -71,7 +71,8 @@ struct snapshot_peer {
 	const char *pair_there; /* as pair; NULL: not known */
 	uint32_t enrolled_there;
 	bool is_enrolled_different;
-	bool has_said_settings, has_other_settings; /* in its last HELLO or PAIR; others than ours */
+	uint64_t settings_said_ns; /* when it said its settings last, in HELLO or PAIR, by the clock of the loops; 0: never */
+	bool has_other_settings;   /* those were others than ours are */
 };
 
 struct snapshot_stream {

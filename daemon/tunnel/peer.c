@@ -272,8 +272,10 @@ void peer_review_pair(struct peer *p)
 void peer_hear(struct peer *p, const struct frame_pair *said)
 {
 	p->heard = *said;
-	if (said->settings_hash)
+	if (said->settings_hash) {
 		p->settings_hash = said->settings_hash;
+		p->settings_said = pool_now(p->pool);
+	}
 	peer_review_pair(p);
 }
 

@@ -30,6 +30,7 @@ struct peer {
 	struct loop_timer retry;
 	uint64_t incarnation;                       /* the last that it showed; 0: none yet */
 	uint64_t settings_hash;                     /* as it said it last; 0: not said */
+	struct instant settings_said;               /* when */
 	struct frame_pair heard;                    /* what it said last of the pair; that holds while it has a tunnel */
 	enum pair_state told;                       /* what we said last */
 	uint32_t told_news;                         /* pool.news of that time */

@@ -280,8 +280,10 @@ static void other_settings_are_told_in_the_life_of_a_tunnel(void **state)
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
 	peer = peer_of_node2();
 	assert_int_equal(peer->settings_hash, pair.side[0].pool->settings->settings_hash);
+	pair_advance_s(&pair, 1);
 	pool_set_settings_hash(pair.side[0].pool, hash);
 	assert_true(pair_pump(&pair, node2_heard_settings, &hash));
+	assert_true(peer->settings_said.ns == pool_now(pair.side[1].pool).ns);
 	assert_int_equal(peer->heard.enrolled_count, 2);
 	/* And in the HELLO of the next tunnel. */
 	tunnel_close(side_tunnel(&pair.side[0]), REASON_TUNNEL_LOST, "for a test");
