@@ -62,12 +62,13 @@ static __always_inline __u32 syn_seq_of(const struct packet *p)
 }
 
 /* A new connection from a port of which only the SYN was seen stays with the worker that may hold that: two would connect to the server under
- * one address. */
+ * one address. One that was refused long ago, maybe by way of an earlier daemon, says nothing: that worker may have no tunnel. */
 static __always_inline __u16 worker_for(const struct edge *e, const struct flow_key *key)
 {
 	const struct flow_value *record = bpf_map_lookup_elem(&flows, key);
+	bool may_be_held = record && !record->has_begun && bpf_ktime_get_ns() - record->since_ns < EDGE_HELD_NS;
 
-	return record && !record->has_begun ? record->worker : next_worker(&e->dest);
+	return may_be_held ? record->worker : next_worker(&e->dest);
 }
 
 /* A flow that begins. Returns the worker that takes it. */

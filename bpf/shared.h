@@ -41,6 +41,8 @@ enum {
 /* While a worker's ring of held SYNs is more than half full, each device may give EDGE_GIVER_SYNS_MAX within this time: who floods fills one half,
  * and leaves the other to all others. */
 #define EDGE_GIVER_NS 10000000ULL
+/* So long after its first SYN a worker may still hold a connection that was not made: Linux's clients send it again for 127 s by default. */
+#define EDGE_HELD_NS 300000000000ULL
 /* So long after the very first load, flows that began before us are recorded from any of their packets. TCP's keepalives and most
  * heartbeats come within it. */
 #define EDGE_LEARN_NS 120000000000ULL

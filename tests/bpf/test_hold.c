@@ -317,6 +317,31 @@ static void a_syn_that_is_sent_again_keeps_its_worker(void **state)
 	assert_int_equal(worker_of(40000), HOME);
 }
 
+/* Of one that was refused no more comes from its client than the SYN. */
+static void after_a_long_time_a_syn_is_held_by_none(void **state)
+{
+	static const uint8_t takers[] = { OTHER, HOME };
+	struct flow_key key = fixture_flow(POD, 40000, SERVER, 80);
+	struct flow_value value;
+
+	(void)state;
+	fixture_set_takers(&f, PEER, 1, takers);
+	send_syn(40000, 7);
+	expect_other(1);
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f.edge->maps.flows), &key, &value), 0);
+	value.since_ns -= EDGE_HELD_NS;
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(f.edge->maps.flows), &key, &value, BPF_ANY), 0);
+	fixture_set_takers(&f, PEER, 1, takers + 1);
+	/* Its client sends it once more, however late. */
+	send_syn(40000, 7);
+	expect_other(2);
+	/* Another one. */
+	send_syn(40000, 8);
+	expect_other(2);
+	expect_syns(1);
+	assert_int_equal(worker_of(40000), HOME);
+}
+
 /* An earlier daemon had more workers. */
 static void the_home_gets_what_a_worker_without_a_ring_had(void **state)
 {
@@ -525,6 +550,7 @@ int main(void)
 		cmocka_unit_test_setup(the_nodes_own_connections_are_held_too, reset),
 		cmocka_unit_test_setup(new_flows_go_to_the_takers_in_turn, reset),
 		cmocka_unit_test_setup(a_syn_that_is_sent_again_keeps_its_worker, reset),
+		cmocka_unit_test_setup(after_a_long_time_a_syn_is_held_by_none, reset),
 		cmocka_unit_test_setup(the_home_gets_what_a_worker_without_a_ring_had, reset),
 	};
 	int result = fixture_load(&f);
