@@ -508,11 +508,24 @@ static void what_it_waited_is_known(void **state)
 	loop_destroy(l);
 }
 
+/* Two threads' loops that main makes one after the other: neither writes what the other reads. */
+static void a_loop_has_cache_lines_of_its_own(void **state)
+{
+	struct loop *other;
+
+	(void)state;
+	assert_int_equal(loop_create(&fake_clock, &other), 0);
+	assert_int_equal((uintptr_t)loop % 64, 0);
+	assert_int_equal((uintptr_t)other % 64, 0);
+	loop_destroy(other);
+}
+
 #define LOOP_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		LOOP_TEST(a_loop_has_cache_lines_of_its_own),
 		LOOP_TEST(every_ready_source_is_called),
 		LOOP_TEST(an_edge_is_told_once),
 		LOOP_TEST(interest_can_be_taken_back),
