@@ -21,7 +21,11 @@ BIN = pathlib.Path(os.environ.get("CULVERT_BIN_DIR", ROOT / "build" / "release")
 KERNELS = ("5.10", "6.1", "6.12")
 LIMIT_S = 1200  # the whole life of a guest; emulation is slow, and the machine may be busy
 MEMORY_MB = 1536
-PROCESSORS = 2
+PROCESSOR = "max,la57=off"
+USUAL = ["-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", 2]
+# One processor whose nanosecond is one instruction: what its scheduler says that a thread ran is the number of instructions that it ran. Time does not
+# stand still while it sleeps, it is skipped. A string instruction counts once a round, so copies are made by the others.
+COUNTED = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", f"{PROCESSOR},erms=off,fsrm=off", "-smp", 1]
 
 
 class Failure(AssertionError):
@@ -51,15 +55,16 @@ class Guest:
     """One run of one command in one guest. console: all that the guest printed; results: what the command wrote to /dev/ttyS1; status: its
     exit status, or None where it had none."""
 
-    def __init__(self, kernel, command, files=(), limit_s=LIMIT_S, append="", console_path=None):
-        """files: (path here, path below /culvert) beside programs and tests. console_path: where the console can be read meanwhile, and afterwards."""
+    def __init__(self, kernel, command, files=(), limit_s=LIMIT_S, append="", console_path=None, machine=USUAL):
+        """files: (path here, path below /culvert) beside programs and tests. console_path: where the console can be read meanwhile, and afterwards.
+        machine: USUAL or COUNTED."""
         self.kernel = kernel
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix=f"culvert-guest-{os.getpid()}-"))
         self.console_path = console_path or self._folder / "console"
         try:
             kernel_folder, root_folder = _pieces(kernel, "root")
             self._run_disk(command, files)
-            self._boot(kernel_folder, root_folder, limit_s, append)
+            self._boot(kernel_folder, root_folder, limit_s, append, machine)
         finally:
             shutil.rmtree(self._folder)
 
@@ -78,12 +83,11 @@ class Guest:
         (whole / "command").write_text(command + "\n")
         _make_disk(whole, self._folder / "culvert.img")
 
-    def _boot(self, kernel_folder, root_folder, limit_s, append):
+    def _boot(self, kernel_folder, root_folder, limit_s, append, machine):
         results = self._folder / "results"
         results.touch()
-        words = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", PROCESSORS, "-m", MEMORY_MB, "-nodefaults",
-                 "-no-user-config", "-no-reboot", "-display", "none", "-serial", f"file:{self.console_path}", "-serial", f"file:{results}",
-                 "-kernel", kernel_folder / "vmlinuz", "-initrd", kernel_folder / "initrd",
+        words = ["qemu-system-x86_64", "-machine", "q35", *machine, "-m", MEMORY_MB, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+                 "-serial", f"file:{self.console_path}", "-serial", f"file:{results}", "-kernel", kernel_folder / "vmlinuz", "-initrd", kernel_folder / "initrd",
                  "-append", f"console=ttyS0 panic=-1 quiet mitigations=off nokaslr tsc=reliable random.trust_cpu=on {append}"]
         for disk in (root_folder / "root.img", kernel_folder / "modules.img", self._folder / "culvert.img"):
             # snapshot: what a guest writes is gone with it
