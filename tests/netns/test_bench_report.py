@@ -144,18 +144,24 @@ def kept(tmp_path, monkeypatch):
 
 def test_ratios_are_kept_and_compared_by_the_best_round(kept, capsys):
     samples = report.collected(LINES)
-    program.compare_with_kept(program.options_of(["--keep"]), samples, FIGURES)
-    assert json.loads(kept.read_text()) == {"bulk.rate": {"culvert": 0.75}, "pingpong.p50": {"culvert": 1.2}}
+    program.compare_with_kept(program.options_of(["--keep"]), "some", samples, FIGURES)
+    assert json.loads(kept.read_text()) == {"some": {"bulk.rate": {"culvert": 0.75}, "pingpong.p50": {"culvert": 1.2}}}
     samples["bulk.rate"]["culvert"] = [10.0, 20.0]
-    program.compare_with_kept(program.options_of([]), samples, FIGURES)
+    program.compare_with_kept(program.options_of([]), "some", samples, FIGURES)
     assert capsys.readouterr().out.splitlines() == ["worse: culvert: bulk: rate: 0.50x of plain, kept 0.75x",
                                                     "1 of the kept ratios became worse by more than 15%."]
 
 
 def test_to_keep_some_ratios_leaves_the_others(kept):
-    kept.write_text('{"bulk.rate": {"culvert": 0.3}, "other.rate": {"culvert": 0.7}}')
-    program.compare_with_kept(program.options_of(["--keep"]), report.collected(LINES[1:3]), [RATE])
-    assert json.loads(kept.read_text()) == {"bulk.rate": {"culvert": 0.25}, "other.rate": {"culvert": 0.7}}
+    kept.write_text('{"some": {"bulk.rate": {"culvert": 0.3}, "other.rate": {"culvert": 0.7}}, "another": {"bulk.rate": {"culvert": 0.1}}}')
+    program.compare_with_kept(program.options_of(["--keep"]), "some", report.collected(LINES[1:3]), [RATE])
+    assert json.loads(kept.read_text()) == {"some": {"bulk.rate": {"culvert": 0.25}, "other.rate": {"culvert": 0.7}}, "another": {"bulk.rate": {"culvert": 0.1}}}
+
+
+def test_another_processors_ratios_say_nothing(kept, capsys):
+    kept.write_text('{"another": {"bulk.rate": {"culvert": 0.9}}}')
+    program.compare_with_kept(program.options_of([]), "some", report.collected(LINES), FIGURES)
+    assert capsys.readouterr().out == "no ratios are kept of a machine like this one (some); --keep would.\n"
 
 
 def test_a_finished_run_is_told_whole(kept, tmp_path, capsys):
