@@ -158,6 +158,33 @@ def test_to_keep_some_ratios_leaves_the_others(kept):
     assert json.loads(kept.read_text()) == {"some": {"bulk.rate": {"culvert": 0.25}, "other.rate": {"culvert": 0.7}}, "another": {"bulk.rate": {"culvert": 0.1}}}
 
 
+class Ended:
+    """An iperf3 that printed this."""
+
+    returncode = 1
+
+    def __init__(self, printed):
+        self.printed = printed
+
+    def communicate(self, timeout):
+        return self.printed, None
+
+
+def test_a_server_with_another_client_is_no_other_failure():
+    told = {"start": {"connected": []}, "intervals": [], "end": {}, "error": "the server is busy running a test. try again later"}
+    with pytest.raises(workloads.Busy, match="busy running a test"):
+        workloads.bulk_ended(Ended(json.dumps(told)))
+    with pytest.raises(workloads.Failure) as raised:
+        workloads.bulk_ended(Ended("iperf3: segmentation fault"))
+    assert raised.type is workloads.Failure
+
+
+def test_a_bulk_stream_is_what_arrived_in_its_time():
+    interval = [{"sum": {"bytes": 1000, "omitted": True}}, {"sum": {"bytes": 5000, "omitted": False}}]
+    told = {"start": {"connected": [{}]}, "intervals": interval, "end": {"sum_received": {"bits_per_second": 3e9}, "sum_sent": {"bytes": 5000}}}
+    assert workloads.bulk_ended(Ended(json.dumps(told))) == (3.0, 6000)
+
+
 def test_another_processors_ratios_say_nothing(kept, capsys):
     kept.write_text('{"another": {"bulk.rate": {"culvert": 0.9}}}')
     program.compare_with_kept(program.options_of([]), "some", report.collected(LINES), FIGURES)
