@@ -217,10 +217,11 @@ static int add_space(struct build *b, const struct prefix *cluster_pods, size_t 
 	int rc = 0;
 
 	for (size_t i = 0; i < cluster_pods_count && rc >= 0; i++) {
-		uint32_t before;
+		struct prefix around;
+		uint32_t before, claim = trie_find(b->claims, &cluster_pods[i].addr, cluster_pods[i].len_bits, &around);
 
-		/* Where a node owns exactly this prefix, its ownership says more. */
-		if (!trie_get(b->claims, &cluster_pods[i]))
+		/* Where a node owns this prefix, or one around it, its ownership says more. */
+		if (!claim || kind_of(claim) == VIEW_POD_SPACE)
 			rc = trie_set(&b->claims, &cluster_pods[i], claim_of(0, VIEW_POD_SPACE), &before);
 	}
 	return rc < 0 ? rc : 0;

@@ -92,6 +92,25 @@ static void the_pod_space_is_handed_on(void **state)
 	view_unref(v);
 }
 
+static void pods_of_a_node_around_the_pod_space_are_that_nodes(void **state)
+{
+	static const char text[] = "nodes:\n- {name: node1, addresses: [172.30.0.1], pods: [10.244.0.0/15]}\n";
+	char error[VIEW_ERROR_BYTES] = "";
+	struct view_answer answer;
+	struct prefix space;
+	struct view *v;
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(prefix_parse("10.245.0.0/16", &space), 0);
+	assert_int_equal(nodes_file_parse("n", text, sizeof(text) - 1, &space, 1, "node1", NULL, &v, error), 0);
+	assert_int_equal(addr_parse("10.245.9.9", &a), 0);
+	answer = view_lookup(v, &a);
+	assert_int_equal(answer.kind, VIEW_POD);
+	assert_string_equal(answer.owner->name, "node1");
+	view_unref(v);
+}
+
 static void faults_name_the_line_and_what_would_be_right(void **state)
 {
 	static const char *const cases[][2] = {
@@ -196,6 +215,7 @@ int main(void)
 		cmocka_unit_test(a_file_becomes_a_view),
 		cmocka_unit_test(ids_go_from_view_to_view),
 		cmocka_unit_test(the_pod_space_is_handed_on),
+		cmocka_unit_test(pods_of_a_node_around_the_pod_space_are_that_nodes),
 		cmocka_unit_test(faults_name_the_line_and_what_would_be_right),
 		cmocka_unit_test(a_faulty_name_can_not_colour_another_message),
 		cmocka_unit_test(names_that_are_too_long_are_refused),
