@@ -9,6 +9,7 @@
  * Not seen: what libraries do that are not built so (libc, ipsec-mb, wolfSSL's assembly), and what the kernel does. What recv, readv and epoll_wait fill is. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -28,6 +29,7 @@ enum {
 	BLOCKS_MAX = 1 << 20,
 	THREADS_MAX = 32,
 	NAME_BYTES = 16,
+	PIECE_MAX = 128 * 1024, /* a larger block is mapped by itself, and its place is anybody's after it */
 };
 
 struct line {
@@ -332,12 +334,27 @@ static void *took(void *p)
 	return p;
 }
 
+/* What comes to lie there next is another block, maybe another thread's. */
+static void forget(const void *p, size_t bytes)
+{
+	uintptr_t last = ((uintptr_t)p + bytes - 1) >> LINE_SHIFT;
+
+	for (uintptr_t number = (uintptr_t)p >> LINE_SHIFT; number <= last; number++) {
+		struct line *line = line_of(me(), number, false);
+
+		if (line)
+			line->reads = line->writes = 0;
+	}
+}
+
 static void gives(void *p)
 {
 	int owner;
 
 	if (!control || !p)
 		return;
+	if (malloc_usable_size(p) > PIECE_MAX)
+		forget(p, malloc_usable_size(p));
 	owner = atomic_exchange(&block_of(p)->owner, 0);
 	if (is_on()) {
 		me()->given++;
@@ -394,6 +411,8 @@ static void report_line(FILE *out, const struct line *line, int first)
 	for (int i = 0; i < threads_count; i++) {
 		struct line *other = i != first && threads[i] ? line_of(threads[i], line->number, false) : NULL;
 
+		if (other && !other->reads && !other->writes)
+			other = NULL;
 		if (other && i < first)
 			return; /* it was told there */
 		is_shared |= other != NULL;
@@ -405,7 +424,7 @@ static void report_line(FILE *out, const struct line *line, int first)
 	for (int i = first; i < threads_count; i++) {
 		struct line *l = threads[i] ? line_of(threads[i], line->number, false) : NULL;
 
-		if (l)
+		if (l && (l->reads || l->writes))
 			fprintf(out, "  %s reads %u at %#jx writes %u at %#jx\n", threads[i]->name, l->reads,
 			        l->reads ? (uintmax_t)(l->read_at - (uintptr_t)__executable_start) : 0, l->writes,
 			        l->writes ? (uintmax_t)(l->written_at - (uintptr_t)__executable_start) : 0);
@@ -424,7 +443,7 @@ static __attribute__((destructor)) void end(void)
 		return;
 	for (int i = 0; i < threads_count; i++) {
 		for (size_t n = 0; threads[i] && n < LINES_MAX; n++) {
-			if (threads[i]->lines[n].number)
+			if (threads[i]->lines[n].reads || threads[i]->lines[n].writes)
 				report_line(out, &threads[i]->lines[n], i);
 		}
 	}
