@@ -58,7 +58,6 @@ static void send_all(struct pool *p, enum frame_link kind, size_t unit, uint32_t
 /* Data that came together with OPEN or TAKEN has taken the ACK along. */
 static void send_ack(struct stream *s)
 {
-	s->is_ack_late = false;
 	if (s->rx.delivered == 0 && s->rx_half != HALF_SHUT)
 		sock_send_ack(s->source.fd);
 }
@@ -69,8 +68,14 @@ static void send_acks(struct pool *p)
 
 	while ((at = list_pop(&p->acks)))
 		send_ack(container_of(at, struct stream, owed));
-	list_for_each(opened, &p->openeds)
-		send_ack(container_of(opened, struct stream, owed));
+	/* They stay on their list for a turn, and are looked at twice. */
+	list_for_each(opened, &p->openeds) {
+		struct stream *s = container_of(opened, struct stream, owed);
+
+		if (s->is_ack_late)
+			send_ack(s);
+		s->is_ack_late = false;
+	}
 }
 
 static void send_openeds(struct pool *p)
