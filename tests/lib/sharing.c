@@ -404,15 +404,21 @@ static __attribute__((constructor)) void begin(void)
 		control = byte;
 }
 
+/* NULL: the thread did not touch it, or has forgotten it. */
+static const struct line *touched(struct thread *t, uintptr_t number)
+{
+	const struct line *line = t ? line_of(t, number, false) : NULL;
+
+	return line && (line->reads || line->writes) ? line : NULL;
+}
+
 static void report_line(FILE *out, const struct line *line, int first)
 {
 	bool is_shared = false, is_written = line->writes > 0;
 
 	for (int i = 0; i < threads_count; i++) {
-		struct line *other = i != first && threads[i] ? line_of(threads[i], line->number, false) : NULL;
+		const struct line *other = i != first ? touched(threads[i], line->number) : NULL;
 
-		if (other && !other->reads && !other->writes)
-			other = NULL;
 		if (other && i < first)
 			return; /* it was told there */
 		is_shared |= other != NULL;
@@ -422,9 +428,9 @@ static void report_line(FILE *out, const struct line *line, int first)
 		return;
 	fprintf(out, "line %#jx\n", (uintmax_t)((line->number << LINE_SHIFT) - (uintptr_t)__executable_start));
 	for (int i = first; i < threads_count; i++) {
-		struct line *l = threads[i] ? line_of(threads[i], line->number, false) : NULL;
+		const struct line *l = touched(threads[i], line->number);
 
-		if (l && (l->reads || l->writes))
+		if (l)
 			fprintf(out, "  %s reads %u at %#jx writes %u at %#jx\n", threads[i]->name, l->reads,
 			        l->reads ? (uintmax_t)(l->read_at - (uintptr_t)__executable_start) : 0, l->writes,
 			        l->writes ? (uintmax_t)(l->written_at - (uintptr_t)__executable_start) : 0);
