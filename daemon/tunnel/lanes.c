@@ -79,6 +79,9 @@ void lanes_tick(struct pool *p)
 			largest = peer;
 		}
 	}
+	/* What runs to a node that is taken out may still fill a worker: nothing new is made for it. */
+	if (largest && !pool_is_pair_enrolled(p, view_node_by_id(p->view, largest->node_id)))
+		largest = NULL;
 	set_full(p, waited_ns - p->lanes.waited_ns, passed_ns);
 	p->lanes.since = pool_now(p);
 	p->lanes.waited_ns = waited_ns;

@@ -101,9 +101,7 @@ void pool_set_tls(struct pool *p, struct tls_ctx *tls, int64_t certificate_end_s
 void pool_want_peer(struct pool *p, uint32_t node_id)
 {
 	const struct view_node *node = view_node_by_id(p->view, node_id);
-	/* A node that is taken out may still fill a worker with what runs: nothing new is made for it. */
-	bool may_have = node && !node->is_self && pool_is_pair_enrolled(p, node);
-	struct peer *peer = may_have ? peer_get(p, node) : NULL;
+	struct peer *peer = node && !node->is_self ? peer_get(p, node) : NULL;
 
 	if (!peer)
 		return;

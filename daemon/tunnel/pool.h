@@ -159,7 +159,8 @@ void pool_set_view(struct pool *p, struct view *v);
 void pool_set_tls(struct pool *p, struct tls_ctx *tls, int64_t certificate_end_s);
 /* Of the settings that nodes must agree on: tells the other nodes. */
 void pool_set_settings_hash(struct pool *p, uint64_t settings_hash);
-/* A tunnel to that node would be good to have (permissive mode: a SYN waits; another worker is full of its traffic). Where the pair is not enrolled none is made. */
+/* A tunnel to that node would be good to have: a SYN waits in permissive mode, another worker is full of its traffic, or this node can not be
+ * enrolled before it has reached another. So this does not ask whether the pair is. */
 void pool_want_peer(struct pool *p, uint32_t node_id);
 /* Another worker has found that the node has restarted: closes the tunnels of its earlier incarnation. */
 void pool_peer_restarted(struct pool *p, uint32_t node_id, uint64_t incarnation);

@@ -317,6 +317,33 @@ static void a_full_worker_asks_for_a_lane_to_who_fills_it(void **state)
 	close(server);
 }
 
+static void for_a_node_that_is_taken_out_none_is_asked_for(void **state)
+{
+	struct view_edit *edit;
+	struct addr address;
+	struct view_node node2 = { .name = "node2", .addresses = &address, .addresses_count = 1 };
+	struct view *v;
+	uint32_t id;
+	int client, server;
+
+	(void)state;
+	open_on_lane(&client, &server);
+	assert_int_equal(addr_parse("192.0.2.2", &address), 0);
+	assert_int_equal(view_edit_begin(pair.side[0].view, "node1", &edit), 0);
+	assert_int_equal(view_edit_put_node(edit, &node2, &id), 0);
+	assert_int_equal(view_edit_finish(edit, &v), 0);
+	pool_set_view(pair.side[0].pool, v);
+	view_unref(v);
+	talk_say(client, "x");
+	talk_expect(&pair, server, "x");
+	pair_advance_s(&pair, 1);
+	assert_true(pair.side[0].is_full);
+	assert_int_equal(pair.side[0].lanes_wanted, 0);
+	assert_true(pair.other.lanes_wanted >= 1);
+	close(client);
+	close(server);
+}
+
 static void where_one_tunnel_is_all_none_is_asked_for(void **state)
 {
 	int client, server;
@@ -372,6 +399,7 @@ int main(void)
 		T(a_restart_is_told_to_the_other_workers),
 		T(who_finds_a_restart_says_so),
 		T(a_full_worker_asks_for_a_lane_to_who_fills_it),
+		T(for_a_node_that_is_taken_out_none_is_asked_for),
 		T(where_one_tunnel_is_all_none_is_asked_for),
 		T(an_idle_lane_stays_closed),
 	};
