@@ -12,7 +12,10 @@
 
 static void peer_on_retry(struct loop_timer *t)
 {
-	peer_connect(container_of(t, struct peer, retry));
+	struct peer *p = container_of(t, struct peer, retry);
+
+	if (p->is_wanted)
+		peer_connect(p);
 }
 
 struct peer *peer_get(struct pool *pool, const struct view_node *node)
@@ -115,14 +118,17 @@ static void peer_set_error(struct peer *p, const char *text)
 	p->last_error_s = time(NULL);
 }
 
-/* Doubles up to the maximum; a quarter of jitter keeps a thousand nodes from calling one that comes back in the same instant. */
+/* Doubles up to the maximum; a quarter of jitter keeps a thousand nodes from calling one that comes back in the same instant. A lane beyond the first
+ * that nobody waits for is given up by then: a worker that is full asks for it again. */
 static void peer_retry_later(struct peer *p)
 {
 	uint64_t ms = (uint64_t)PEER_RETRY_MIN_MS << (p->failures < 7 ? p->failures : 7);
 	uint16_t jitter;
 
-	if (ms > PEER_RETRY_MAX_MS)
+	if (ms > PEER_RETRY_MAX_MS) {
 		ms = PEER_RETRY_MAX_MS;
+		p->is_wanted = !list_is_empty(&p->waiting) || lanes_own(p->pool, p->name) == 0;
+	}
 	pool_random(p->pool, (uint8_t *)&jitter, sizeof(jitter));
 	ms += ms * jitter / UINT16_MAX / 4;
 	p->failures++;

@@ -12,7 +12,9 @@ enum {
 	PEER_RETRY_MIN_MS = 100,
 	PEER_RETRY_MAX_MS = 10000, /* a node that is back is found within this, and a quarter of jitter */
 	PEER_ERROR_BYTES = 512,
-	PEER_TUNNELS_MAX = 64, /* that it may make of one incarnation: cuts and new certificates leave some behind, nobody needs so many */
+	/* That it may make of one incarnation: cuts and new certificates leave some behind, nobody needs so many. On each worker, since none knows
+	 * another: so many tunnels are cheap, and what streams hold is counted over all of them. */
+	PEER_TUNNELS_MAX = 64,
 };
 
 struct peer {

@@ -381,6 +381,79 @@ static void an_idle_lane_stays_closed(void **state)
 	assert_int_equal(pair.side[0].connects, connects);
 }
 
+enum {
+	TRIES_S = 60,   /* the back-off is at its longest by then */
+	LONGEST_S = 14, /* ... which is 10 s, and a quarter of jitter */
+};
+
+/* Works again: the next try comes to the worker of its lane. */
+static void can_be_made(void)
+{
+	pair.side[0].connect_node_error = 0;
+	for (int i = 0; i < LONGEST_S && !pair.side[1].moved; i++)
+		pair_advance_s(&pair, 1);
+	pool_take_moved(pair.other.pool, take_moved());
+	assert_true(pair_pump(&pair, has_tunnel, &pair.side[0]));
+}
+
+static uint64_t failed_tries(void)
+{
+	return pair.side[0].pool->counters.tunnels_failed[REASON_HOST_UNREACHABLE];
+}
+
+static uint32_t node2_id(void)
+{
+	return view_node_by_name(pair.side[0].view, "node2")->id;
+}
+
+static void a_lane_that_can_not_be_made_is_given_up(void **state)
+{
+	uint64_t tries;
+
+	(void)state;
+	pair.side[0].connect_node_error = -EHOSTUNREACH;
+	pool_want_peer(pair.side[0].pool, node2_id());
+	pair_advance_s(&pair, TRIES_S);
+	tries = failed_tries();
+	assert_true(tries > 1);
+	pair_advance_s(&pair, TRIES_S);
+	assert_true(failed_tries() == tries);
+	/* Until it is asked for again; however often, the back-off holds. */
+	for (int i = 0; i < 5; i++)
+		pool_want_peer(pair.side[0].pool, node2_id());
+	assert_true(failed_tries() == tries + 1);
+	can_be_made();
+}
+
+static void who_waits_for_a_lane_gets_it_however_late(void **state)
+{
+	int client;
+
+	(void)state;
+	pair.side[0].connect_node_error = -EHOSTUNREACH;
+	pool_want_peer(pair.side[0].pool, node2_id());
+	pair_advance_s(&pair, TRIES_S);
+	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
+	pair_advance_s(&pair, TRIES_S);
+	can_be_made();
+	assert_true(pair_pump(&pair, talk_has_come, &pair.other));
+	close(client);
+}
+
+static void the_first_lane_is_never_given_up(void **state)
+{
+	uint64_t tries;
+
+	(void)state;
+	pair.side[0].lane = 0;
+	pair.side[0].connect_node_error = -EHOSTUNREACH;
+	pool_want_peer(pair.side[0].pool, node2_id());
+	pair_advance_s(&pair, TRIES_S);
+	tries = failed_tries();
+	pair_advance_s(&pair, LONGEST_S);
+	assert_true(failed_tries() > tries);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -402,6 +475,9 @@ int main(void)
 		T(for_a_node_that_is_taken_out_none_is_asked_for),
 		T(where_one_tunnel_is_all_none_is_asked_for),
 		T(an_idle_lane_stays_closed),
+		T(a_lane_that_can_not_be_made_is_given_up),
+		T(who_waits_for_a_lane_gets_it_however_late),
+		T(the_first_lane_is_never_given_up),
 	};
 
 	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
