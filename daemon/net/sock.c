@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -23,10 +24,18 @@
 #define TCP_RTO_MAX_MS 44 /* Linux 6.15 */
 #endif
 
-/* The smallest that the kernel takes: after a cut of the wire a tunnel is back within about this time. */
 /* One or two are ordinary loss. */
 enum { UNANSWERED_RETRANSMITS = 3 };
 
+enum {
+	LONG_RTT_US = 5000,           /* another place, not another rack */
+	LONG_BUFFER_BYTES = 64 << 20, /* as the kernel counts, with what it adds to each packet */
+	LONG_UNSENT_BYTES = 1 << 20
+};
+
+#define UNKNOWN_RTT UINT32_MAX
+
+/* The smallest that the kernel takes: after a cut of the wire a tunnel is back within about this time. */
 enum { TUNNEL_RTO_MAX_MS = 1000, KERNEL_RTO_MAX_MS = 120000 };
 
 static const char *congestion_control = "reno"; /* always in the kernel */
@@ -408,6 +417,27 @@ static int get_info(int fd, struct tcp_info *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret, &len) == 0 ? 0 : -errno;
+}
+
+/* The kernel's is longer than the C library's. */
+struct long_tcp_info {
+	struct tcp_info base;
+	uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
+	uint32_t segs_out, segs_in, notsent_bytes, min_rtt_us;
+};
+_Static_assert(offsetof(struct long_tcp_info, min_rtt_us) == 148, "as in linux/tcp.h");
+
+bool sock_tune_long_tunnel(int fd)
+{
+	struct long_tcp_info info = { .min_rtt_us = 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.min_rtt_us < LONG_RTT_US || info.min_rtt_us == UNKNOWN_RTT)
+		return false;
+	(void)set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, LONG_BUFFER_BYTES / 2); /* the kernel doubles it */
+	(void)set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, LONG_BUFFER_BYTES / 2);
+	(void)set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, LONG_UNSENT_BYTES);
+	return true;
 }
 
 bool sock_is_unanswered(int fd)

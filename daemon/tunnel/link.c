@@ -95,6 +95,7 @@ static void link_shake_hands(struct link *l)
 		l->state = LINK_OPEN;
 		l->is_rx_ready = true; /* what came behind the handshake announced itself with it */
 		l->last_rx = loop_now(l->loop);
+		(void)sock_tune_long_tunnel(l->source.fd); /* the handshake has measured the round trip */
 		l->ops->up(l);
 		return;
 	case TLS_WANT_READ:

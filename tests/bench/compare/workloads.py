@@ -363,6 +363,6 @@ FULL = (*(Bulk(streams, is_down) for streams in (1, 8, 64) for is_down in (False
         PingPong(64), PingPong(1024), PingPong(64, beside=True), PingPong(64, beside=True, limit=1),
         *(Http(connections, size) for size in BODIES for connections in (64, 512)),
         Connections(1), Connections(64),
-        Bulk(1, False, RTT_US), PingPong(64, delay_us=RTT_US), Connections(1, RTT_US), *(Bulk(1, False, rtt_us) for rtt_us in LONG_RTTS_US),
+        Bulk(1, False, RTT_US), PingPong(64, delay_us=RTT_US), Connections(1, RTT_US), *(Bulk(streams, False, rtt_us) for rtt_us in LONG_RTTS_US for streams in (1, 8)),
         # The last ones leave sockets behind that the kernel keeps for a while.
         Rest(), Strangers(5000), Tunnels(1000), IdleConnections(1000), IdleConnections(9500))
