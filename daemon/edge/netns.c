@@ -43,7 +43,11 @@ enum {
 	 * have carried, so it begins with the usual figure and grows with the largest uplink. Much more would make the private namespace
 	 * offer segments that no pod can take. */
 	PAIR_MTU = 1500,
+	LARGE_PACKET_BYTES = 8 * 65535, /* the kernel's GSO_MAX_SIZE, since 5.19 */
 };
+
+/* Newer than the headers that we build with: Linux 6.3. */
+#define LINK_GSO_IPV4_MAX_SIZE 63
 
 struct edge_netns {
 	int private_fd, host_fd;
@@ -175,6 +179,25 @@ static int set_link(struct nl_sock *s, uint32_t ifindex, bool is_up, uint32_t mt
 		m = NULL;
 	}
 	return netlink_request(s, m);
+}
+
+/* Where pods' devices have BIG TCP their packets come larger than 64 KB, and a device that takes none so large has each cut into segments in software
+ * on its way to us. This end sends nothing of the node's own, so it may take whatever comes; what goes to pods begins at the other end, which keeps
+ * 64 KB, since their devices may not take more. Older kernels refuse, and have no such packets. */
+static void take_large_packets(struct nl_sock *s, uint32_t ifindex)
+{
+	static const int attributes[] = { IFLA_GSO_MAX_SIZE, LINK_GSO_IPV4_MAX_SIZE };
+	struct ifinfomsg head = { .ifi_index = (int)ifindex };
+
+	for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
+		struct nl_msg *m = netlink_message(RTM_NEWLINK, 0, &head, sizeof(head));
+
+		if (m && nla_put_u32(m, attributes[i], LARGE_PACKET_BYTES)) {
+			nlmsg_free(m);
+			m = NULL;
+		}
+		(void)netlink_request(s, m);
+	}
 }
 
 static int add_address(struct nl_sock *s, uint32_t ifindex, const char *text, uint8_t prefix_bits)
@@ -349,6 +372,7 @@ static int configure_host(struct nl_sock *s, struct edge_netns *n, char error[ED
 
 	if (code)
 		return code;
+	take_large_packets(s, n->host_ifindex);
 	code = set_link(s, n->host_ifindex, true, 0);
 	/* Without an IPv4 address even loose reverse-path filtering drops all that comes out of the pair. */
 	if (!code)
