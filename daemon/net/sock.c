@@ -33,7 +33,13 @@ enum {
 	LONG_UNSENT_BYTES = 1 << 20
 };
 
-#define UNKNOWN_RTT UINT32_MAX
+/* The kernel's is longer than the C library's. */
+struct long_tcp_info {
+	struct tcp_info base;
+	uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
+	uint32_t segs_out, segs_in, notsent_bytes, min_rtt_us; /* the last one UINT32_MAX: not measured yet */
+};
+_Static_assert(offsetof(struct long_tcp_info, min_rtt_us) == 148, "as in linux/tcp.h");
 
 /* The smallest that the kernel takes: after a cut of the wire a tunnel is back within about this time. */
 enum { TUNNEL_RTO_MAX_MS = 1000, KERNEL_RTO_MAX_MS = 120000 };
@@ -411,7 +417,7 @@ void sock_tune_tunnel(int fd, uint32_t user_timeout_ms)
 }
 
 /* What an older kernel does not tell is 0. */
-static int get_info(int fd, struct tcp_info *ret)
+static int get_info(int fd, struct long_tcp_info *ret)
 {
 	socklen_t len = sizeof(*ret);
 
@@ -419,20 +425,11 @@ static int get_info(int fd, struct tcp_info *ret)
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret, &len) == 0 ? 0 : -errno;
 }
 
-/* The kernel's is longer than the C library's. */
-struct long_tcp_info {
-	struct tcp_info base;
-	uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
-	uint32_t segs_out, segs_in, notsent_bytes, min_rtt_us;
-};
-_Static_assert(offsetof(struct long_tcp_info, min_rtt_us) == 148, "as in linux/tcp.h");
-
 bool sock_tune_long_tunnel(int fd)
 {
-	struct long_tcp_info info = { .min_rtt_us = 0 };
-	socklen_t len = sizeof(info);
+	struct long_tcp_info info;
 
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || info.min_rtt_us < LONG_RTT_US || info.min_rtt_us == UNKNOWN_RTT)
+	if (get_info(fd, &info) < 0 || info.min_rtt_us < LONG_RTT_US || info.min_rtt_us == UINT32_MAX)
 		return false;
 	(void)set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, LONG_BUFFER_BYTES / 2); /* the kernel doubles it */
 	(void)set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, LONG_BUFFER_BYTES / 2);
@@ -442,21 +439,21 @@ bool sock_tune_long_tunnel(int fd)
 
 bool sock_is_unanswered(int fd)
 {
-	struct tcp_info info;
+	struct long_tcp_info info;
 
-	return get_info(fd, &info) == 0 && info.tcpi_retransmits >= UNANSWERED_RETRANSMITS;
+	return get_info(fd, &info) == 0 && info.base.tcpi_retransmits >= UNANSWERED_RETRANSMITS;
 }
 
 int sock_answers(int fd, struct sock_answers *ret)
 {
-	struct tcp_info info;
+	struct long_tcp_info info;
 	int rc = get_info(fd, &info);
 
 	if (rc < 0)
 		return rc;
 	*ret = (struct sock_answers){
-		.tries = info.tcpi_retransmits > info.tcpi_probes ? info.tcpi_retransmits : info.tcpi_probes,
-		.quiet_ms = info.tcpi_last_ack_recv,
+		.tries = info.base.tcpi_retransmits > info.base.tcpi_probes ? info.base.tcpi_retransmits : info.base.tcpi_probes,
+		.quiet_ms = info.base.tcpi_last_ack_recv,
 	};
 	return 0;
 }
@@ -474,11 +471,11 @@ void sock_set_patient(int fd, bool is_patient)
 
 bool sock_tune_silent_tunnel(int fd, uint32_t user_timeout_ms)
 {
-	struct tcp_info info;
+	struct long_tcp_info info;
 	/* At least ten probes are left to who calls within a few seconds; the first of them come sooner, so eight must do. */
 	uint32_t apart_ms = user_timeout_ms / 8;
 
-	if (get_info(fd, &info) < 0 || !info.tcpi_probes)
+	if (get_info(fd, &info) < 0 || !info.base.tcpi_probes)
 		return false;
 	if (apart_ms < TUNNEL_RTO_MAX_MS)
 		apart_ms = TUNNEL_RTO_MAX_MS;
