@@ -169,16 +169,26 @@ static int put_addr(struct nl_msg *m, int attribute, const char *text)
 	return nla_put(m, attribute, is_v6 ? 16 : 4, bytes);
 }
 
-static int set_link(struct nl_sock *s, uint32_t ifindex, bool is_up, uint32_t mtu)
+/* attribute: a number that it has; 0: none. */
+static int change_link(struct nl_sock *s, const struct ifinfomsg *head, int attribute, uint32_t value)
 {
-	struct ifinfomsg head = { .ifi_index = (int)ifindex, .ifi_flags = is_up ? IFF_UP : 0, .ifi_change = is_up ? IFF_UP : 0 };
-	struct nl_msg *m = netlink_message(RTM_NEWLINK, 0, &head, sizeof(head));
+	struct nl_msg *m = netlink_message(RTM_NEWLINK, 0, head, sizeof(*head));
 
-	if (m && mtu && nla_put_u32(m, IFLA_MTU, mtu)) {
+	if (m && attribute && nla_put_u32(m, attribute, value)) {
 		nlmsg_free(m);
 		m = NULL;
 	}
 	return netlink_request(s, m);
+}
+
+static int set_link_up(struct nl_sock *s, uint32_t ifindex)
+{
+	return change_link(s, &(struct ifinfomsg){ .ifi_index = (int)ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP }, 0, 0);
+}
+
+static int set_link(struct nl_sock *s, uint32_t ifindex, int attribute, uint32_t value)
+{
+	return change_link(s, &(struct ifinfomsg){ .ifi_index = (int)ifindex }, attribute, value);
 }
 
 /* Where pods' devices have BIG TCP their packets come larger than 64 KB, and a device that takes none so large has each cut into segments in software
@@ -186,18 +196,8 @@ static int set_link(struct nl_sock *s, uint32_t ifindex, bool is_up, uint32_t mt
  * 64 KB, since their devices may not take more. Older kernels refuse, and have no such packets. */
 static void take_large_packets(struct nl_sock *s, uint32_t ifindex)
 {
-	static const int attributes[] = { IFLA_GSO_MAX_SIZE, LINK_GSO_IPV4_MAX_SIZE };
-	struct ifinfomsg head = { .ifi_index = (int)ifindex };
-
-	for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
-		struct nl_msg *m = netlink_message(RTM_NEWLINK, 0, &head, sizeof(head));
-
-		if (m && nla_put_u32(m, attributes[i], LARGE_PACKET_BYTES)) {
-			nlmsg_free(m);
-			m = NULL;
-		}
-		(void)netlink_request(s, m);
-	}
+	(void)set_link(s, ifindex, IFLA_GSO_MAX_SIZE, LARGE_PACKET_BYTES);
+	(void)set_link(s, ifindex, LINK_GSO_IPV4_MAX_SIZE, LARGE_PACKET_BYTES);
 }
 
 static int add_address(struct nl_sock *s, uint32_t ifindex, const char *text, uint8_t prefix_bits)
@@ -323,9 +323,9 @@ static int configure_private(struct edge_netns *n, char error[EDGE_ERROR_BYTES])
 		goto out;
 	(void)write_sysctl(n, "ipv4/tcp_congestion_control", sock_congestion_control(), error);
 
-	code = set_link(s, lo_ifindex, true, 0);
+	code = set_link_up(s, lo_ifindex);
 	if (!code)
-		code = set_link(s, ifindex, true, 0);
+		code = set_link_up(s, ifindex);
 	if (!code)
 		code = add_address(s, ifindex, PRIVATE_V4, 32);
 	if (!code)
@@ -349,7 +349,7 @@ out:
 static int set_private_mtu(struct edge_netns *n, char error[EDGE_ERROR_BYTES])
 {
 	struct nl_sock *s = netlink_open();
-	int code = s ? set_link(s, if_nametoindex(PRIVATE_DEVICE), false, n->mtu) : -ENOMEM;
+	int code = s ? set_link(s, if_nametoindex(PRIVATE_DEVICE), IFLA_MTU, n->mtu) : -ENOMEM;
 
 	netlink_close(s);
 	return code ? fail(error, code, PRIVATE_DEVICE " can not have the MTU %u", n->mtu) : 0;
@@ -373,7 +373,7 @@ static int configure_host(struct nl_sock *s, struct edge_netns *n, char error[ED
 	if (code)
 		return code;
 	take_large_packets(s, n->host_ifindex);
-	code = set_link(s, n->host_ifindex, true, 0);
+	code = set_link_up(s, n->host_ifindex);
 	/* Without an IPv4 address even loose reverse-path filtering drops all that comes out of the pair. */
 	if (!code)
 		code = add_address(s, n->host_ifindex, HOST_V4, 32);
@@ -575,7 +575,7 @@ int edge_netns_raise_mtu(struct edge_netns *n, uint32_t mtu, char error[EDGE_ERR
 	/* The receiving end first: it drops what is larger than itself. */
 	code = run_in_private(n, set_private_mtu, error);
 	if (!code) {
-		code = set_link(s, n->host_ifindex, false, mtu);
+		code = set_link(s, n->host_ifindex, IFLA_MTU, mtu);
 		if (code)
 			(void)fail(error, code, HOST_DEVICE " can not have the MTU %u", mtu);
 	}
