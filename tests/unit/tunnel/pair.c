@@ -392,6 +392,19 @@ void pair_advance_s(struct pair *p, int seconds)
 	}
 }
 
+void side_run(struct side *s, int batches)
+{
+	while (batches--)
+		(void)loop_run_once(s->loop, 0);
+}
+
+bool side_pump(struct side *s, bool (*done)(void *ctx), void *ctx)
+{
+	for (int i = 0; i < BATCHES_MAX && !done(ctx); i++)
+		side_run(s, 1);
+	return done(ctx);
+}
+
 struct tunnel *side_tunnel(const struct side *s)
 {
 	list_for_each(at, &s->pool->peers) {

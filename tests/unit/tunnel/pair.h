@@ -88,6 +88,10 @@ void pair_run(struct pair *p, int batches);
 void pair_advance_s(struct pair *p, int seconds);
 /* What the pool's connect_node does: a connection to the other side, for a test that speaks for itself. */
 int pair_connect_node(struct side *s, bool *ret_pending);
+/* A number of batches of side s alone. */
+void side_run(struct side *s, int batches);
+/* Side s alone, until done(ctx): what was sent may reach its socket later. */
+bool side_pump(struct side *s, bool (*done)(void *ctx), void *ctx);
 /* The first tunnel of side s, or NULL. */
 struct tunnel *side_tunnel(const struct side *s);
 

@@ -79,6 +79,12 @@ void talk_expect(struct pair *p, int fd, const char *text)
 	assert_string_equal(got, text);
 }
 
+struct stream *talk_stream(const struct side *s)
+{
+	assert_int_equal(s->pool->streams_count, 1);
+	return container_of(s->pool->streams.next, struct stream, all);
+}
+
 void talk_reset(int fd)
 {
 	struct linger l = { 1, 0 };

@@ -18,6 +18,8 @@ ssize_t talk_wait(struct pair *p, int fd);
 void talk_say(int fd, const char *text);
 /* Reads exactly that. */
 void talk_expect(struct pair *p, int fd, const char *text);
+/* The only stream of a side. */
+struct stream *talk_stream(const struct side *s);
 /* Closes by a reset. */
 void talk_reset(int fd);
 

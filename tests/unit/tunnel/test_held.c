@@ -100,12 +100,6 @@ static int ending_of(int fd)
 
 /* --- tests --- */
 
-static struct stream *only_stream(struct side *s)
-{
-	assert_int_equal(s->pool->streams_count, 1);
-	return container_of(s->pool->streams.next, struct stream, all);
-}
-
 static void expect_let_in(void)
 {
 	int client, server;
@@ -291,7 +285,7 @@ static void the_servers_handshake_waits_for_the_clients(void **state)
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	expect_released(1);
 	assert_true(far->is_ack_late);
-	s = only_stream(far);
+	s = talk_stream(far);
 	pair_run(&pair, 20);
 	assert_true(s->is_ack_late);
 	client = pair_open(&pair, 0, CLIENT, SERVER);
@@ -306,7 +300,7 @@ static void the_servers_handshake_waits_for_the_clients(void **state)
 	/* One that was accepted has its client already: only data that came with OPEN is waited for. */
 	talk_open(&pair, 0, "10.1.0.5:40001", SERVER, &client, &server);
 	assert_true(far->is_ack_late);
-	assert_true(pair_pump(&pair, is_ack_out, only_stream(far)));
+	assert_true(pair_pump(&pair, is_ack_out, talk_stream(far)));
 	close(client);
 	close(server);
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
@@ -680,7 +674,7 @@ static void a_peer_that_says_that_the_client_has_given_up(void **state)
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	expect_released(1);
-	stream_fail(only_stream(far), REASON_CLIENT_GONE);
+	stream_fail(talk_stream(far), REASON_CLIENT_GONE);
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	client = pair_open(&pair, 0, CLIENT, SERVER);
 	assert_int_equal(ending_of(client), ECONNRESET);
@@ -693,7 +687,7 @@ static void a_peer_that_says_that_the_client_has_given_up(void **state)
 static bool is_dialing(void *ctx)
 {
 	(void)ctx;
-	return far->pool->streams_count == 1 && only_stream(far)->state == STREAM_DIALING;
+	return far->pool->streams_count == 1 && talk_stream(far)->state == STREAM_DIALING;
 }
 
 /* It would lower the client's MTU towards the server. */
@@ -704,7 +698,7 @@ static void a_peer_that_says_that_a_syn_was_too_long(void **state)
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	assert_true(pair_pump(&pair, is_dialing, NULL));
-	s = only_stream(far);
+	s = talk_stream(far);
 	s->cause = (struct frame_cause){ .type = 3, .code = 4, .from = s->server.addr };
 	stream_fail(s, REASON_REFUSED);
 	expect_answer(SYN_RESET);
@@ -717,7 +711,7 @@ static void an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset(void **stat
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	assert_true(pair_pump(&pair, is_dialing, NULL));
-	s = only_stream(near);
+	s = talk_stream(near);
 	assert_int_equal(s->state, STREAM_OPENING);
 	s->cause = (struct frame_cause){ .type = 3, .code = 1, .from = s->server.addr };
 	far->is_cut = true; /* it makes no other tunnel */
@@ -800,7 +794,7 @@ static void what_a_tunnel_has_taken_does_not_pass_however_late_it_is_opened(void
 	far->is_cut = true;
 	take_syn_that_may_pass("10.1.0.5:40001", SERVER, 1000);
 	advance_ms(5 * STREAM_PASS_MS);
-	assert_int_equal(only_stream(near)->state, STREAM_OPENING);
+	assert_int_equal(talk_stream(near)->state, STREAM_OPENING);
 	assert_int_equal(near->answered, 0);
 	far->is_cut = false;
 	expect_released(2);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Tunnels of one peer on several workers: which worker gets a connection that another node made, and when one more tunnel is asked for. */
+#include "bulk.h"
 #include "talk.h"
 
 #include "base/log.h"
@@ -47,13 +48,6 @@ static bool has_tunnel(void *ctx)
 static bool has_none(void *ctx)
 {
 	return !side_tunnel(ctx);
-}
-
-static bool has_bulk(void *ctx)
-{
-	const struct tunnel *t = side_tunnel(ctx);
-
-	return t && tunnel_has_bulk(t);
 }
 
 static bool is_open(void *ctx)
@@ -119,7 +113,7 @@ static void the_bulk_link_meets_its_tunnel(void **state)
 	assert_true(pair_pump(&pair, is_open, &pair.side[0]));
 	tunnel_want_bulk(side_tunnel(&pair.side[0]));
 	pool_take_moved(pair.other.pool, take_moved());
-	assert_true(pair_pump(&pair, has_bulk, &pair.side[0]));
+	assert_true(pair_pump(&pair, bulk_is_up, &pair.side[0]));
 	assert_true(tunnel_has_bulk(side_tunnel(&pair.other)));
 	assert_int_equal(pair.side[1].moves, 2);
 	close(client);
