@@ -27,6 +27,8 @@
 
 #include <cmocka.h>
 
+#include "unit/parsed.h"
+
 #define BPFFS "/sys/fs/bpf"
 #define PINS  BPFFS "/culvert/node1"
 
@@ -53,26 +55,10 @@ static void sh(const char *format, ...)
 		fail_msg("failed: %s", line);
 }
 
-static struct addr address(const char *text)
-{
-	struct addr a;
-
-	assert_int_equal(addr_parse(text, &a), 0);
-	return a;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
-
 /* node1, which is us, and node2 with the pods given. */
 static struct view *make_view(const char *remote_pods)
 {
-	const struct addr self = address("192.168.0.1"), other = address("192.168.0.2");
+	const struct addr self = addr("192.168.0.1"), other = addr("192.168.0.2");
 	const struct prefix own_pods[2] = { prefix("10.1.0.0/16"), prefix("fd01::/64") }, pods = prefix(remote_pods),
 			    space = prefix("10.0.0.0/8");
 	const struct view_node nodes[2] = {
@@ -199,7 +185,7 @@ static struct net_value net_of(const char *text)
 {
 	struct net_value value = { .kind = NET_OUTSIDE };
 	struct net_key key = { .prefix_bits = 128 };
-	struct addr a = address(text);
+	struct addr a = addr(text);
 	int fd = open_map("nets");
 
 	memcpy(key.addr, a.bytes, 16);
@@ -740,7 +726,7 @@ static size_t count_keys(int fd)
 
 static const char *owner_of(struct memory *m, const char *text, bool *ret_is_own)
 {
-	struct addr a = address(text);
+	struct addr a = addr(text);
 
 	return memory_owner(m, &a, ret_is_own);
 }
@@ -781,8 +767,8 @@ static void the_api_servers_are_those_that_were_said_last(void **state)
 	(void)state;
 	start();
 	fd = open_map("api_servers");
-	list[0] = (struct endpoint){ .addr = address("192.168.0.2"), .port = 6443 };
-	list[1] = (struct endpoint){ .addr = address("fdee::2"), .port = 443 };
+	list[0] = (struct endpoint){ .addr = addr("192.168.0.2"), .port = 6443 };
+	list[1] = (struct endpoint){ .addr = addr("fdee::2"), .port = 443 };
 	assert_int_equal(capture_set_api_servers(capture, list, 2), 0);
 	assert_int_equal(count_keys(fd), 2);
 	memcpy(key.addr, list[1].addr.bytes, sizeof(key.addr));
@@ -796,7 +782,7 @@ static void the_api_servers_are_those_that_were_said_last(void **state)
 	/* A whole map of others in their place, and another one of others. */
 	for (int round = 0; round < 2; round++) {
 		for (size_t i = 0; i < CAPTURE_API_SERVERS_MAX; i++)
-			list[i] = (struct endpoint){ .addr = address("192.168.0.3"), .port = (uint16_t)(1000 * (round + 1) + i) };
+			list[i] = (struct endpoint){ .addr = addr("192.168.0.3"), .port = (uint16_t)(1000 * (round + 1) + i) };
 		assert_int_equal(capture_set_api_servers(capture, list, CAPTURE_API_SERVERS_MAX), 0);
 		assert_int_equal(count_keys(fd), CAPTURE_API_SERVERS_MAX);
 		assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), -ENOENT);
@@ -808,7 +794,7 @@ static void the_api_servers_are_those_that_were_said_last(void **state)
 
 static void silenced_connections_do_not_outlive_the_daemon(void **state)
 {
-	struct endpoint local = { .addr = address("10.1.0.5"), .port = 40000 }, remote = { .addr = address("10.2.0.7"), .port = 80 };
+	struct endpoint local = { .addr = addr("10.1.0.5"), .port = 40000 }, remote = { .addr = addr("10.2.0.7"), .port = 80 };
 	struct flow_key key = { 0 };
 	uint32_t value;
 	int fd;

@@ -6,28 +6,12 @@
 
 #include <cmocka.h>
 
-#include "base/addr.h"
+#include "unit/parsed.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
-
-static struct addr addr(const char *text)
-{
-	struct addr a;
-
-	assert_int_equal(addr_parse(text, &a), 0);
-	return a;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
 
 static void addresses_print_as_they_parse(void **state)
 {

@@ -73,6 +73,7 @@ static void counted_free(void *p)
 #undef calloc
 #undef realloc
 #undef free
+#include "unit/parsed.h"
 
 enum { NAMES = 10, POOL = 48, NODE_ADDRESSES = 24, VERSIONS = 5, EDITS = 3000 };
 
@@ -98,14 +99,6 @@ static uint32_t random_below(uint32_t limit)
 {
 	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 	return (uint32_t)(seed >> 33) % limit;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
 }
 
 static int make_pool(void **state)

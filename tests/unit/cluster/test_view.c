@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "cluster/view.h"
+#include "unit/parsed.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,22 +25,6 @@ struct cluster {
 	struct prefix pods[NODES][ENTRIES];
 	size_t count;
 };
-
-static struct addr addr(const char *text)
-{
-	struct addr a;
-
-	assert_int_equal(addr_parse(text, &a), 0);
-	return a;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
 
 /* addresses and pods: texts with spaces between them. */
 static void add_node(struct cluster *c, const char *name, const char *addresses, const char *pods)

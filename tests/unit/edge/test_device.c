@@ -9,29 +9,15 @@
 
 #include <cmocka.h>
 
+#include "unit/parsed.h"
+
 enum { PAIR_IFINDEX = 99, ARP_ETHER = 1 };
 
 static struct view *view;
 
-static struct addr address(const char *text)
-{
-	struct addr a;
-
-	assert_int_equal(addr_parse(text, &a), 0);
-	return a;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
-
 static int make_view(void **state)
 {
-	const struct addr self = address("192.168.0.1"), other = address("192.168.0.2");
+	const struct addr self = addr("192.168.0.1"), other = addr("192.168.0.2");
 	const struct prefix own[3] = { prefix("10.1.0.0/16"), prefix("fd01::/64"), prefix("10.9.0.7") },
 			    pods[2] = { prefix("10.2.0.0/16"), prefix("10.9.0.8") };
 	const struct view_node nodes[2] = {
@@ -62,7 +48,7 @@ static struct view *view_of_entries(bool has_range)
 		{ "10.9.0.8", VIEW_POD, false },  { "10.244.1.0/24", VIEW_POD_SPACE, true }, { "10.244.1.1", VIEW_NODE, true },
 		{ "10.244.1.5", VIEW_POD, true }, { "10.244.1.9", VIEW_POD, false },
 	};
-	const struct addr self = address("192.168.0.1"), other = address("192.168.0.2");
+	const struct addr self = addr("192.168.0.1"), other = addr("192.168.0.2");
 	struct view_node nodes[2] = { { .name = "node1", .addresses_count = 1, .addresses = &self },
 		                      { .name = "node2", .addresses_count = 1, .addresses = &other } };
 	struct view_edit *e;
@@ -110,7 +96,7 @@ static void add_device(struct made *m, const char *kind, bool is_peer_elsewhere)
 static void add_address(struct made *m, const char *text, bool is_link_local)
 {
 	m->addresses[m->t.addresses_count++] =
-		(struct device_address){ .ifindex = (uint32_t)m->t.devices_count, .addr = address(text), .is_link_local = is_link_local };
+		(struct device_address){ .ifindex = (uint32_t)m->t.devices_count, .addr = addr(text), .is_link_local = is_link_local };
 }
 
 static void add_route(struct made *m, const char *dest)
