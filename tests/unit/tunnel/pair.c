@@ -384,12 +384,16 @@ bool pair_pump(struct pair *p, bool (*done)(void *ctx), void *ctx)
 
 void pair_advance_s(struct pair *p, int seconds)
 {
-	while (seconds--) {
-		for (int i = 0; i < 2; i++)
-			clock_fake_advance(&p->side[i].clock, NS_PER_S);
-		clock_fake_advance(&p->other.clock, NS_PER_S);
-		pair_run(p, 10);
-	}
+	while (seconds--)
+		pair_advance_ms(p, 1000);
+}
+
+void pair_advance_ms(struct pair *p, uint64_t ms)
+{
+	for (int i = 0; i < 2; i++)
+		clock_fake_advance(&p->side[i].clock, ms * NS_PER_MS);
+	clock_fake_advance(&p->other.clock, ms * NS_PER_MS);
+	pair_run(p, 10);
 }
 
 void side_run(struct side *s, int batches)

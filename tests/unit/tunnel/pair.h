@@ -84,8 +84,10 @@ int side_take_pod(struct side *s);
 bool pair_pump(struct pair *p, bool (*done)(void *ctx), void *ctx);
 /* A number of batches of both. */
 void pair_run(struct pair *p, int batches);
-/* Moves both clocks, a second at a time with batches between. */
+/* Moves the clocks, a second at a time with batches between. */
 void pair_advance_s(struct pair *p, int seconds);
+/* The same at once, with batches behind. */
+void pair_advance_ms(struct pair *p, uint64_t ms);
 /* What the pool's connect_node does: a connection to the other side, for a test that speaks for itself. */
 int pair_connect_node(struct side *s, bool *ret_pending);
 /* A number of batches of side s alone. */

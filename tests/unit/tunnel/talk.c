@@ -24,6 +24,13 @@ bool talk_is_over(void *ctx)
 	return (!p->side[0].pool || !p->side[0].pool->streams_count) && (!p->side[1].pool || !p->side[1].pool->streams_count);
 }
 
+bool talk_is_dialing(void *ctx)
+{
+	const struct side *s = ctx;
+
+	return s->pool->streams_count == 1 && talk_stream(s)->state == STREAM_DIALING;
+}
+
 void talk_open(struct pair *p, int from, const char *client, const char *server, int *ret_client, int *ret_server)
 {
 	struct side *to = &p->side[!from];

@@ -7,9 +7,10 @@
 
 #include <sys/types.h>
 
-/* Conditions for pair_pump. ctx: the side; the pair. */
-bool talk_has_come(void *ctx); /* a server pod of it has a connection that was not taken yet */
-bool talk_is_over(void *ctx);  /* no pool has a stream */
+/* Conditions for pair_pump. ctx: the side; the pair; the side. */
+bool talk_has_come(void *ctx);   /* a server pod of it has a connection that was not taken yet */
+bool talk_is_over(void *ctx);    /* no pool has a stream */
+bool talk_is_dialing(void *ctx); /* the only stream of it is about to reach its server */
 
 /* A client pod of side from and its server's end. */
 void talk_open(struct pair *p, int from, const char *client, const char *server, int *ret_client, int *ret_server);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* SYNs that wait for the far side (connect: faithful): two pools, real TLS, a clock that stands still. The kernel's part is the test's. */
+#include "syns.h"
 #include "talk.h"
 
 #include "base/log.h"
@@ -40,50 +41,13 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* --- conditions --- */
-
-static bool is_released(void *ctx)
-{
-	return near->released >= *(int *)ctx;
-}
-
-static bool is_answered(void *ctx)
-{
-	return near->answered >= *(int *)ctx;
-}
-
-static void expect_released(int count)
-{
-	assert_true(pair_pump(&pair, is_released, &count));
-	assert_int_equal(near->released, count);
-}
-
-static void advance_ms(uint64_t ms)
-{
-	clock_fake_advance(&near->clock, ms * NS_PER_MS);
-	clock_fake_advance(&far->clock, ms * NS_PER_MS);
-	pair_run(&pair, 10);
-}
-
 /* The same where the clock must move until then: not beyond, since what was let in is waited for no longer than HELD_HANDSHAKE_MS, and not for so
  * long that a client that sends nothing again has given up. */
 static void expect_released_in_time(int count)
 {
 	for (int i = 0; i < HELD_SILENCE_MS / 100 && near->released < count; i++)
-		advance_ms(100);
-	expect_released(count);
-}
-
-static void expect_answer(enum syn_answer_kind answer)
-{
-	int count = 1;
-
-	assert_true(pair_pump(&pair, is_answered, &count));
-	assert_int_equal(near->answered, 1);
-	assert_int_equal(near->last_answer.kind, answer);
-	assert_int_equal(near->released, 0);
-	assert_int_equal(near->pool->held.count, 0);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+		pair_advance_ms(&pair, 100);
+	syns_expect_released(&pair, count);
 }
 
 /* What recv says of a connection that has ended. */
@@ -98,15 +62,13 @@ static int ending_of(int fd)
 	return 0;
 }
 
-/* --- tests --- */
-
 static void expect_let_in(void)
 {
 	int client, server;
 
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	assert_int_equal(near->released, 0);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	assert_int_equal(near->last_released.seq, 1000);
 	server = side_take_pod(far);
 	assert_true(server >= 0);
@@ -156,7 +118,7 @@ static void a_server_that_speaks_first(void **state)
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	server = side_take_pod(far);
 	talk_say(server, "220 ready");
 	assert_true(pair_pump(&pair, has_queued, &len));
@@ -187,7 +149,7 @@ static void the_client_hears_what_the_far_side_heard(void **state)
 		far->connect_pod_error = -cases[i].error;
 		near->answered = 0;
 		pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-		expect_answer(cases[i].answer);
+		syns_expect_answer(&pair, cases[i].answer);
 		assert_int_equal(near->last_answer.code, cases[i].code);
 	}
 }
@@ -202,7 +164,7 @@ static void a_syn_that_is_sent_again_is_the_same_attempt(void **state)
 	}
 	assert_int_equal(near->pool->streams_count, 1);
 	far->is_cut = false;
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	/* Let in, but the kernel lost it: once more. */
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	assert_int_equal(near->released, 2);
@@ -218,10 +180,10 @@ static void another_connection_from_the_same_port_ends_the_first(void **state)
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	first = side_take_pod(far);
 	pair_syn(&pair, 0, CLIENT, SERVER, 2000);
-	expect_released(2);
+	syns_expect_released(&pair, 2);
 	assert_int_equal(ending_of(first), ECONNRESET);
 	close(first);
 	second = side_take_pod(far);
@@ -262,7 +224,7 @@ static void a_client_that_gave_up_while_the_far_side_connected(void **state)
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	server = side_take_pod(far);
 	pair_advance_s(&pair, 5);
 	assert_int_equal(ending_of(server), ECONNRESET);
@@ -283,7 +245,7 @@ static void the_servers_handshake_waits_for_the_clients(void **state)
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	assert_true(far->is_ack_late);
 	s = talk_stream(far);
 	pair_run(&pair, 20);
@@ -318,7 +280,7 @@ static void a_peer_that_does_not_say_when_the_client_is_there(void **state)
 	side_tunnel(near)->features &= ~FRAME_FEATURE_TAKEN;
 	side_tunnel(far)->features &= ~FRAME_FEATURE_TAKEN;
 	pair_syn(&pair, 0, "10.1.0.5:40001", SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	assert_false(far->is_ack_late);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", SERVER);
 	server = side_take_pod(far);
@@ -337,7 +299,7 @@ static void a_client_that_comes_when_it_was_given_up_is_begun_anew(void **state)
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	server = side_take_pod(far);
 	clock_fake_advance(&near->clock, 2 * HELD_HANDSHAKE_MS * NS_PER_MS);
 	assert_int_equal(ending_of(server), ECONNRESET);
@@ -360,7 +322,7 @@ static void a_syn_of_a_connection_that_was_accepted_begins_nothing(void **state)
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	client = pair_open(&pair, 0, CLIENT, SERVER);
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	assert_int_equal(near->pool->held.count, 0);
@@ -376,7 +338,7 @@ static void a_syn_of_a_connection_that_was_accepted_begins_nothing(void **state)
 	/* The port is used again. */
 	pair_syn(&pair, 0, CLIENT, SERVER, 2000);
 	assert_int_equal(near->pool->held.count, 1);
-	expect_released(2);
+	syns_expect_released(&pair, 2);
 	close(pair_open(&pair, 0, CLIENT, SERVER));
 	close(side_take_pod(far));
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
@@ -388,7 +350,7 @@ static void a_reset_before_the_handshake_is_through_is_a_reset(void **state)
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	talk_reset(side_take_pod(far));
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	assert_int_equal(near->answered, 0); /* it was let in: no second word */
@@ -476,7 +438,7 @@ static void an_address_that_nobody_knows_is_silence(void **state)
 	/* Known now: what comes next goes on. */
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	pool_set_view(near->pool, near->view);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	close(pair_open(&pair, 0, CLIENT, SERVER));
 	close(side_take_pod(far));
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
@@ -513,7 +475,7 @@ static void an_attempt_outlives_its_tunnel(void **state)
 	(void)state;
 	/* A tunnel is there. */
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	client = pair_open(&pair, 0, CLIENT, SERVER);
 	server = side_take_pod(far);
 	/* It is lost while the next attempt is on its way. */
@@ -567,7 +529,7 @@ static void an_attempt_goes_to_a_tunnel_that_answers(void **state)
 		pair_run(&pair, 10);
 	}
 	assert_true(pair_pump(&pair, has_second_tunnel, NULL));
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	assert_int_equal(t->state, TUNNEL_SUSPECT);
 	assert_int_equal(near->pool->counters.closed[REASON_PEER_TIMEOUT], 1);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", SERVER);
@@ -620,7 +582,7 @@ static void a_worker_that_is_late_gives_up_nobody(void **state)
 		snprintf(server, sizeof(server), "127.0.2.7:%d", ntohs(at.sin_port));
 		pair_syn(&pair, 0, client, server, 1000);
 	}
-	expect_released(N);
+	syns_expect_released(&pair, N);
 	for (int i = 0; i < N; i++)
 		assert_int_equal(connect(clients[i], (struct sockaddr *)&at, len), 0);
 	clock_fake_advance(&near->clock, 2 * HELD_HANDSHAKE_MS * NS_PER_MS);
@@ -661,7 +623,7 @@ static void what_waits_takes_nothing_from_the_budget(void **state)
 	assert_int_equal(near->last_answer.kind, SYN_SILENCE);
 	budget_release(&near->budget, left);
 	pair_syn(&pair, 0, "10.1.0.5:40002", SERVER, 1000);
-	expect_released(2);
+	syns_expect_released(&pair, 2);
 	close(client);
 	close(side_take_pod(far));
 }
@@ -673,7 +635,7 @@ static void a_peer_that_says_that_the_client_has_given_up(void **state)
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	stream_fail(talk_stream(far), REASON_CLIENT_GONE);
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
 	client = pair_open(&pair, 0, CLIENT, SERVER);
@@ -684,12 +646,6 @@ static void a_peer_that_says_that_the_client_has_given_up(void **state)
 	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 0);
 }
 
-static bool is_dialing(void *ctx)
-{
-	(void)ctx;
-	return far->pool->streams_count == 1 && talk_stream(far)->state == STREAM_DIALING;
-}
-
 /* It would lower the client's MTU towards the server. */
 static void a_peer_that_says_that_a_syn_was_too_long(void **state)
 {
@@ -697,11 +653,11 @@ static void a_peer_that_says_that_a_syn_was_too_long(void **state)
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	assert_true(pair_pump(&pair, is_dialing, NULL));
+	assert_true(pair_pump(&pair, talk_is_dialing, far));
 	s = talk_stream(far);
 	s->cause = (struct frame_cause){ .type = 3, .code = 4, .from = s->server.addr };
 	stream_fail(s, REASON_REFUSED);
-	expect_answer(SYN_RESET);
+	syns_expect_answer(&pair, SYN_RESET);
 }
 
 static void an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset(void **state)
@@ -710,7 +666,7 @@ static void an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset(void **stat
 
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	assert_true(pair_pump(&pair, is_dialing, NULL));
+	assert_true(pair_pump(&pair, talk_is_dialing, far));
 	s = talk_stream(near);
 	assert_int_equal(s->state, STREAM_OPENING);
 	s->cause = (struct frame_cause){ .type = 3, .code = 1, .from = s->server.addr };
@@ -722,156 +678,6 @@ static void an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset(void **stat
 	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 1);
 	assert_int_equal(near->answered, 1);
 	assert_int_equal(near->last_answer.kind, SYN_SILENCE);
-	far->is_cut = false;
-}
-
-/* Permissive mode: where no tunnel takes it in time it goes on in the clear. */
-static struct syn take_syn_that_may_pass(const char *client, const char *server, uint32_t seq)
-{
-	struct syn s = { .seq = seq, .may_pass = true };
-
-	assert_int_equal(endpoint_parse(client, &s.client), 0);
-	assert_int_equal(endpoint_parse(server, &s.server), 0);
-	pool_take_syn(near->pool, &s);
-	return s;
-}
-
-static bool has_tunnel(void *ctx)
-{
-	(void)ctx;
-	return peer_tunnel(container_of(near->pool->peers.next, struct peer, entry)) != NULL;
-}
-
-static void a_syn_that_may_pass_waits_200_ms_for_a_tunnel(void **state)
-{
-	(void)state;
-	far->is_cut = true;
-	take_syn_that_may_pass(CLIENT, SERVER, 1000);
-	advance_ms(STREAM_PASS_MS - 1);
-	assert_int_equal(near->answered, 0);
-	assert_int_equal(near->pool->held.count, 1);
-	advance_ms(1);
-	expect_answer(SYN_PASS);
-	assert_int_equal(near->pool->counters.closed[REASON_NO_TUNNEL], 1);
-	/* A tunnel that comes now has nothing of it. */
-	far->is_cut = false;
-	pair_advance_s(&pair, 3);
-	assert_true(pair_pump(&pair, has_tunnel, NULL));
-	assert_int_equal(far->pool->counters.requested, 0);
-	assert_int_equal(near->answered, 1);
-	/* And has the next. */
-	take_syn_that_may_pass("10.1.0.5:40001", SERVER, 1000);
-	expect_released(1);
-	close(pair_open(&pair, 0, "10.1.0.5:40001", SERVER));
-	close(side_take_pod(far));
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
-}
-
-static void a_tunnel_in_time_carries_what_may_pass(void **state)
-{
-	(void)state;
-	far->is_cut = true;
-	take_syn_that_may_pass(CLIENT, SERVER, 1000);
-	advance_ms(STREAM_PASS_MS - 1);
-	far->is_cut = false;
-	expect_released(1);
-	advance_ms(HELD_HANDSHAKE_MS - 1);
-	close(pair_open(&pair, 0, CLIENT, SERVER));
-	close(side_take_pod(far));
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
-	assert_int_equal(near->answered, 0);
-}
-
-/* A tunnel was there: how long the server takes is its own business. */
-static void what_a_tunnel_has_taken_does_not_pass_however_late_it_is_opened(void **state)
-{
-	(void)state;
-	take_syn_that_may_pass(CLIENT, SERVER, 1000);
-	expect_released(1);
-	close(pair_open(&pair, 0, CLIENT, SERVER));
-	close(side_take_pod(far));
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
-	far->is_cut = true;
-	take_syn_that_may_pass("10.1.0.5:40001", SERVER, 1000);
-	advance_ms(5 * STREAM_PASS_MS);
-	assert_int_equal(talk_stream(near)->state, STREAM_OPENING);
-	assert_int_equal(near->answered, 0);
-	far->is_cut = false;
-	expect_released(2);
-	close(pair_open(&pair, 0, "10.1.0.5:40001", SERVER));
-	close(side_take_pod(far));
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
-	assert_int_equal(near->answered, 0);
-	/* And what the server says is what its client hears. */
-	far->connect_pod_error = -ECONNREFUSED;
-	take_syn_that_may_pass("10.1.0.5:40002", SERVER, 1000);
-	assert_true(pair_pump(&pair, is_answered, &(int){ 1 }));
-	assert_int_equal(near->last_answer.kind, SYN_RESET);
-	/* Trouble of the far node's own is none of this one's tunnel. */
-	far->connect_pod_error = -EMFILE;
-	take_syn_that_may_pass("10.1.0.5:40003", SERVER, 1000);
-	assert_true(pair_pump(&pair, is_answered, &(int){ 2 }));
-	assert_int_equal(near->pool->counters.closed[REASON_NO_RESOURCES], 1);
-	assert_int_equal(near->last_answer.kind, SYN_SILENCE);
-}
-
-static void what_may_pass_passes_where_its_tunnel_is_lost(void **state)
-{
-	(void)state;
-	take_syn_that_may_pass(CLIENT, SERVER, 1000);
-	assert_true(pair_pump(&pair, is_dialing, NULL));
-	far->is_cut = true; /* it makes no other tunnel */
-	near->connect_node_error = -EHOSTUNREACH;
-	tunnel_close(side_tunnel(near), REASON_TUNNEL_LOST, "the test's");
-	assert_int_equal(near->answered, 0);
-	advance_ms(STREAM_PASS_MS);
-	assert_int_equal(near->answered, 1);
-	assert_int_equal(near->last_answer.kind, SYN_PASS);
-	far->is_cut = false;
-}
-
-static void an_address_that_nobody_knows_passes_where_it_may(void **state)
-{
-	(void)state;
-	take_syn_that_may_pass(CLIENT, "10.3.0.1:80", 1000);
-	advance_ms(STREAM_PASS_MS);
-	expect_answer(SYN_PASS);
-	assert_int_equal(near->pool->counters.closed[REASON_UNKNOWN_ADDRESS], 1);
-}
-
-static void what_can_not_be_held_passes_where_it_may_and_no_tunnel_is_up(void **state)
-{
-	char client[64];
-
-	(void)state;
-	near->connect_node_error = -EHOSTUNREACH;
-	for (int i = 0; i < HELD_SOURCE_MAX; i++) {
-		snprintf(client, sizeof(client), "10.1.0.5:%d", 40000 + i);
-		take_syn_that_may_pass(client, SERVER, 1000);
-	}
-	assert_int_equal(near->answered, 0);
-	take_syn_that_may_pass("10.1.0.5:50000", SERVER, 1000);
-	assert_int_equal(near->answered, 1);
-	assert_int_equal(near->last_answer.kind, SYN_PASS);
-	assert_int_equal(near->released, 0);
-	assert_int_equal(near->pool->counters.syns_unheld, 1);
-	/* All of them, each once. */
-	advance_ms(STREAM_PASS_MS);
-	assert_int_equal(near->answered, HELD_SOURCE_MAX + 1);
-	assert_int_equal(near->pool->held.count, 0);
-}
-
-/* The mode has changed while it waits: its client sends it again. */
-static void a_syn_that_may_pass_now_does_not_wait_for_what_it_waited_for(void **state)
-{
-	(void)state;
-	far->is_cut = true;
-	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	advance_ms(1000);
-	assert_int_equal(near->answered, 0);
-	take_syn_that_may_pass(CLIENT, SERVER, 1000);
-	advance_ms(0);
-	expect_answer(SYN_PASS);
 	far->is_cut = false;
 }
 
@@ -894,7 +700,7 @@ static void a_pool_ends_with_syns_in_every_state(void **state)
 {
 	(void)state;
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
-	expect_released(1);
+	syns_expect_released(&pair, 1);
 	close(side_take_pod(far));
 	far->is_cut = true;
 	pair_syn(&pair, 0, "10.1.0.5:40001", SERVER, 1000);
@@ -933,13 +739,6 @@ int main(void)
 		T(a_peer_that_says_that_the_client_has_given_up),
 		T(a_peer_that_says_that_a_syn_was_too_long),
 		T(an_icmp_error_of_a_tunnel_that_was_lost_before_the_reset),
-		T(a_syn_that_may_pass_waits_200_ms_for_a_tunnel),
-		T(a_tunnel_in_time_carries_what_may_pass),
-		T(what_a_tunnel_has_taken_does_not_pass_however_late_it_is_opened),
-		T(what_may_pass_passes_where_its_tunnel_is_lost),
-		T(an_address_that_nobody_knows_passes_where_it_may),
-		T(what_can_not_be_held_passes_where_it_may_and_no_tunnel_is_up),
-		T(a_syn_that_may_pass_now_does_not_wait_for_what_it_waited_for),
 		T(a_daemon_that_ends_leaves_the_client_to_the_next),
 		T(a_pool_ends_with_syns_in_every_state),
 	};

@@ -181,13 +181,6 @@ static void a_reset_before_opened_is_owed_no_opened(void **state)
 	assert_int_equal(side_tunnel(&pair.side[0])->state, TUNNEL_UP);
 }
 
-static bool is_dialing(void *ctx)
-{
-	struct side *s = ctx;
-
-	return s->pool->streams_count && talk_stream(s)->state == STREAM_DIALING;
-}
-
 static void a_client_port_that_the_last_connection_still_holds_is_waited_for(void **state)
 {
 	int client, server;
@@ -196,7 +189,7 @@ static void a_client_port_that_the_last_connection_still_holds_is_waited_for(voi
 	pair.side[1].connect_pod_error = -EADDRNOTAVAIL;
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
 	carry_send(client, 50);
-	assert_true(pair_pump(&pair, is_dialing, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_is_dialing, &pair.side[1]));
 	pair.side[1].connect_pod_error = 0;
 	clock_fake_advance(&pair.side[1].clock, 10 * NS_PER_MS);
 	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
@@ -214,7 +207,7 @@ static void a_client_port_that_stays_in_use_is_refused_in_the_end(void **state)
 	(void)state;
 	pair.side[1].connect_pod_error = -EADDRNOTAVAIL;
 	client = pair_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80");
-	assert_true(pair_pump(&pair, is_dialing, &pair.side[1]));
+	assert_true(pair_pump(&pair, talk_is_dialing, &pair.side[1]));
 	clock_fake_advance(&pair.side[1].clock, 6 * NS_PER_S);
 	assert_int_equal(talk_wait(&pair, client), -ECONNRESET);
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_NO_RESOURCES], 1);
