@@ -5,9 +5,22 @@ import contextlib
 import hashlib
 import random
 import socket
+import subprocess
 import threading
 
 from lib import DEADLINE_S, Failure, wait_for
+
+
+@contextlib.contextmanager
+def sink(pod, port):
+    """An iperf3 that takes what a client of it sends. It listens."""
+    server = pod.popen("iperf3", "-s", "-p", port, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: pod.run("ss", "-Hltn", f"sport = {port}").stdout, "iperf3 to listen")
+        yield
+    finally:
+        server.kill()
+        server.wait()
 
 
 class Load:

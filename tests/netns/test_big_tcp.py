@@ -6,11 +6,11 @@ import os
 import re
 import socket
 import struct
-import subprocess
 
 import pytest
 
-from lib import PLAIN, Failure, wait_for
+from lib import PLAIN, Failure
+from load import sink
 from mesh import Mesh
 
 PORT = 8080
@@ -54,11 +54,9 @@ def test_large_packets_are_not_cut():
         a1, b1 = mesh.net.a1, mesh.net.b1
         for place in (a1, b1, *mesh.net.nodes):
             make_large(place)
-        server = b1.popen("iperf3", "-s", "-1", "-p", PORT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: b1.run("ss", "-Hltn", f"sport = {PORT}").stdout, "the server to listen")
-        before = sent_over_pair(mesh.one.host)
-        a1.run("iperf3", "-c", b1.address(4), "-p", PORT, "-n", MOVED_BYTES)
-        packets, length = (now - then for now, then in zip(sent_over_pair(mesh.one.host), before))
-        server.wait()
+        with sink(b1, PORT):
+            before = sent_over_pair(mesh.one.host)
+            a1.run("iperf3", "-c", b1.address(4), "-p", PORT, "-n", MOVED_BYTES)
+            packets, length = (now - then for now, then in zip(sent_over_pair(mesh.one.host), before))
     assert length >= MOVED_BYTES // 2
     assert length / packets >= MEAN_BYTES_MIN

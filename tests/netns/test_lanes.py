@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from lib import PLAIN, wait_for
-from load import Load
+from load import Load, sink
 from mesh import Mesh
 from traffic import MESSAGE, ask, echo, talk
 
@@ -34,15 +34,13 @@ def mesh(whole):
 def flood(mesh):
     """As much as goes, from one pod of node1 to one of node2."""
     a1, b1 = mesh.net.a1, mesh.net.b1
-    server = b1.popen("iperf3", "-s", "-p", FLOOD_PORT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: b1.run("ss", "-Hltn", f"sport = {FLOOD_PORT}").stdout, "the flood's server to listen")
-    client = a1.popen("iperf3", "-c", b1.address(4), "-p", FLOOD_PORT, "-P", 4, "-t", 600, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        for process in (client, server):
-            process.kill()
-            process.wait()
+    with sink(b1, FLOOD_PORT):
+        client = a1.popen("iperf3", "-c", b1.address(4), "-p", FLOOD_PORT, "-P", 4, "-t", 600, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            client.kill()
+            client.wait()
 
 
 def is_flood(stream):
