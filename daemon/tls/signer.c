@@ -102,11 +102,6 @@ void signer_close(struct signer *s)
 	free(s);
 }
 
-const struct cert *signer_cert(const struct signer *s)
-{
-	return &s->ca.cert;
-}
-
 int signer_sign(struct signer *s, const struct csr *request, const char *common_name, int64_t not_before_s, int64_t not_after_s,
                 struct pem_text *ret, char error[CA_ERROR_BYTES])
 {

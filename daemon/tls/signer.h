@@ -19,7 +19,6 @@ int signer_make(const char *common_name, int64_t not_before_s, int64_t not_after
  * sentence in error. */
 int signer_open(const char *cert_pem, const char *key_pem, struct signer **ret, char error[CA_ERROR_BYTES]);
 void signer_close(struct signer *s); /* NULL is welcome; the key is wiped */
-const struct cert *signer_cert(const struct signer *s);
 
 /* A certificate for the request's name and key, with a random serial, both extended key usages and the key usage digitalSignature, appended
  * to *ret, which begins zeroed. common_name: for people only. It must lie within the authority's time. 0; -EINVAL, -EIO or -ENOMEM with a
