@@ -200,7 +200,7 @@ int view_edit_remove_node(struct view_edit *e, const char *name)
 	if (rc == 0)
 		rc = own_roster(e);
 	if (rc == 0)
-		(void)roster_remove(e->roster, name);
+		roster_remove(e->roster, name);
 	return rc;
 }
 

@@ -382,14 +382,14 @@ int roster_put(struct roster *r, const struct view_node *n)
 	return 1;
 }
 
-bool roster_remove(struct roster *r, const char *name)
+void roster_remove(struct roster *r, const char *name)
 {
 	bool is_there;
 	size_t at = place_of(r, name, &is_there);
 	struct member *m;
 
 	if (!is_there)
-		return false;
+		return;
 	m = r->by_name[at];
 	r->count--;
 	memmove(&r->by_name[at], &r->by_name[at + 1], (r->count - at) * sizeof(r->by_name[0]));
@@ -397,7 +397,6 @@ bool roster_remove(struct roster *r, const char *name)
 	if (r->self == &m->node)
 		r->self = NULL;
 	member_unref(m);
-	return true;
 }
 
 bool roster_holds(const struct roster *r, const struct view_node *n)

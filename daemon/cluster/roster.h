@@ -19,7 +19,7 @@ void roster_unref(struct roster *r); /* NULL is welcome */
 /* Adds n or puts it in the place of the one with its name, by copies; its id and is_self are not read. 1, or 0 where it was there just so;
  * -ENOSPC: there are VIEW_NODES_MAX, or no id is free; -ENOMEM. On an error r is as it was. */
 int roster_put(struct roster *r, const struct view_node *n);
-bool roster_remove(struct roster *r, const char *name); /* false: it was not there */
+void roster_remove(struct roster *r, const char *name); /* which may not be there */
 /* Is n, but for its id and is_self, what r has under its name? */
 bool roster_holds(const struct roster *r, const struct view_node *n);
 

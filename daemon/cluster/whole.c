@@ -243,7 +243,7 @@ static int fill_roster(struct build *b, const char *self_name, const struct view
 		const char *name = roster_at(before->roster, i)->name;
 
 		if (!bsearch(name, b->sorted, b->nodes_count, sizeof(*b->sorted), compare_name_with_sorted))
-			(void)roster_remove(b->roster, name);
+			roster_remove(b->roster, name);
 	}
 	for (size_t i = 0; i < b->nodes_count && rc >= 0; i++) {
 		struct view_node n = *b->sorted[i];

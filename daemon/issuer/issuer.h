@@ -29,10 +29,10 @@ struct issuer_settings {
 int issuer_create(struct loop *loop, struct kube_client *client, const struct issuer_settings *s, struct issuer **ret);
 void issuer_destroy(struct issuer *i); /* NULL is welcome */
 
-/* A text of several lines about what it does, for people: authorities, counts, trouble. Returns whether it is well: it knows its authority,
- * has published it, and sees requests as they come. */
+/* A text of several lines about what it does, for people: authorities, counts, trouble. It is well where it knows its authority, has
+ * published it, and sees requests as they come. */
 enum { ISSUER_STATE_BYTES = 8192 };
-bool issuer_state(const struct issuer *i, char text[ISSUER_STATE_BYTES]);
+void issuer_state(const struct issuer *i, char text[ISSUER_STATE_BYTES]);
 
 /* Asks for a rotation by a mark in the Secret, which the running issuer finds. done is called once, from the loop: error "" where it is
  * asked for. 0 or -errno. */

@@ -314,7 +314,7 @@ static void on_state_timer(struct loop_timer *t)
 	int r;
 
 	(void)loop_timer_set(p->loop, t, instant_add_ms(loop_now(p->loop), STATE_EVERY_MS));
-	(void)issuer_state(p->issuer, text);
+	issuer_state(p->issuer, text);
 	r = state_write(p, text);
 	if (r && strcmp(p->state_error, strerror(-r)) != 0)
 		log_warn("the state can not be written: --state will say that it does not run", L_TEXT("folder", p->o.state_directory),

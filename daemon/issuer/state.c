@@ -29,7 +29,7 @@ static void say_authority(struct text_out *t, const char *what, const struct rot
 		say(t, "%-10s%s, until %s%s\n", what, a->subject, cert_time_text(a->not_after_s, end), behind);
 }
 
-bool issuer_state(const struct issuer *i, char text[ISSUER_STATE_BYTES])
+void issuer_state(const struct issuer *i, char text[ISSUER_STATE_BYTES])
 {
 	char time_text[CERT_TIME_BYTES], behind[128] = "";
 	struct text_out t = { .text = text };
@@ -65,5 +65,4 @@ bool issuer_state(const struct issuer *i, char text[ISSUER_STATE_BYTES])
 		say(&t, "%-10s%s\n", "requests:", watch.error);
 	if (i->trouble[0])
 		say(&t, "%-10s%s\n", "trouble:", i->trouble);
-	return is_well;
 }

@@ -444,7 +444,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 
 		if (r == LINK_EMPTY) {
 			/* The parts in hand lie in the buffer that is filled next. */
-			(void)turn_flush_delivery(pool, false);
+			turn_flush_delivery(pool, false);
 			if (t->state == TUNNEL_CLOSED)
 				return false;
 			if (has_received) {
@@ -459,7 +459,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 				break;
 		}
 		if (r == LINK_INVALID) {
-			(void)turn_flush_delivery(pool, false);
+			turn_flush_delivery(pool, false);
 			tunnel_broken(t, l->invalid);
 		}
 		if (r != LINK_FRAME)
@@ -468,7 +468,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 			tunnel_answers_again(t);
 		if (pool->delivery.stream &&
 		    (f.type != FRAME_DATA || f.stream != pool->delivery.stream->id || pool->delivery.stream->tunnel != t)) {
-			(void)turn_flush_delivery(pool, is_end_of_delivery(pool, t, &f));
+			turn_flush_delivery(pool, is_end_of_delivery(pool, t, &f));
 			deliveries++;
 			if (t->state == TUNNEL_CLOSED)
 				return false;
@@ -478,7 +478,7 @@ bool inbound_turn(struct tunnel *t, struct link *l, size_t max_bytes)
 			return false;
 		deliveries += f.type == FRAME_OPEN && has_dialed(t, f.stream);
 		if (deliveries >= DELIVERIES_MAX) {
-			(void)turn_flush_delivery(pool, false);
+			turn_flush_delivery(pool, false);
 			break;
 		}
 	}

@@ -125,16 +125,15 @@ enum loop_next turn_run(void *ctx)
 
 /* --- deliveries --- */
 
-bool turn_flush_delivery(struct pool *p, bool is_end_next)
+void turn_flush_delivery(struct pool *p, bool is_end_next)
 {
 	struct pool_delivery *d = &p->delivery;
 	struct stream *s = d->stream;
 
 	if (!s)
-		return false;
+		return;
 	d->stream = NULL;
 	stream_deliver(s, d->part, d->parts, d->len_bytes, is_end_next);
-	return true;
 }
 
 void turn_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes)
@@ -142,7 +141,7 @@ void turn_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t
 	struct pool_delivery *d = &p->delivery;
 
 	if (d->stream && (d->stream != s || d->parts == LINK_RECORDS_MAX))
-		(void)turn_flush_delivery(p, false);
+		turn_flush_delivery(p, false);
 	if (s->state == STREAM_CLOSED) { /* the flush found its pod gone */
 		if (s->tunnel)
 			streams_consumed(s->tunnel, len_bytes);

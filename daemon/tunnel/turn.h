@@ -14,8 +14,8 @@ void turn_link_woken(struct pool *p, struct link *l);
 
 /* Adds data to the delivery in hand, which is flushed first where it is another stream's or full. */
 void turn_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes);
-/* Hands over what is in hand. Returns whether there was anything. */
-bool turn_flush_delivery(struct pool *p, bool is_end_next);
+/* Hands over what is in hand. */
+void turn_flush_delivery(struct pool *p, bool is_end_next);
 /* Forget a stream that closes. */
 void turn_forget_delivery(struct pool *p, const struct stream *s);
 
