@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "pair.h"
 
+#include "base/log.h"
 #include "tunnel/admission.h"
 #include "unit/pki.h"
 
@@ -217,6 +218,12 @@ static const struct pool_ops ops = { .connect_node = connect_node,
 	                             .set_full = set_full,
 	                             .want_lane = want_lane,
 	                             .peer_restarted = peer_restarted };
+
+int pair_begin(void)
+{
+	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
+	return tls_init();
+}
 
 struct view *pair_view(int self, const char *pods1, const char *pods2)
 {

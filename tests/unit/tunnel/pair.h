@@ -62,6 +62,11 @@ struct pair {
 	struct side other;   /* node2's second worker, its lane 1; without a loop: there is none */
 };
 
+/* What main of a test program returns. TEST_LOG in the environment: all is logged. */
+#define PAIR_RUN(tests) (pair_begin() ? 1 : cmocka_run_group_tests(tests, NULL, NULL))
+/* The log and TLS. 0, or what tls_init says. */
+int pair_begin(void);
+
 /* Builds both with the usual view: node1 has 10.1.0.0/16, node2 10.2.0.0/16. budget_bytes of each. */
 void pair_init(struct pair *p, uint64_t budget_bytes);
 void pair_done(struct pair *p);

@@ -3,7 +3,6 @@
  * change. Whatever happens, a byte that arrives is the right one, an end comes only behind all bytes, and nothing is left at the end. */
 #include "pair.h"
 
-#include "base/log.h"
 #include "unit/pki.h"
 
 #include <errno.h>
@@ -439,8 +438,5 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(with_new_certificates_only), cmocka_unit_test(with_all_that_can_go_wrong) };
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

@@ -2,35 +2,16 @@
 /* A node that ends, and a peer that is gone: which streams still go on, and until when. */
 #include "carry.h"
 
-#include "base/log.h"
-
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define MIB (1024 * 1024)
-
-static struct pair pair;
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
-}
+#include "fixture.h"
 
 static bool is_drained(void *ctx)
 {
@@ -286,8 +267,6 @@ static void a_node_that_ends_takes_no_new_tunnel(void **state)
 	pair_run(&pair, 20);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,8 +280,5 @@ int main(void)
 		T(a_node_that_ends_takes_no_new_tunnel),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

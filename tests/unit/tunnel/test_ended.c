@@ -2,7 +2,6 @@
 /* What is kept of streams that ended: on both nodes the same reason, and the same word of whose it was. */
 #include "talk.h"
 
-#include "base/log.h"
 #include "tunnel/ended.h"
 
 #include <errno.h>
@@ -15,25 +14,10 @@
 
 #include <cmocka.h>
 
-#define MIB    (1024 * 1024)
+#include "fixture.h"
+
 #define CLIENT "10.1.0.5:40000"
 #define SERVER "10.2.0.7:80"
-
-static struct pair pair;
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
-}
 
 /* The newest of this reason on side i. */
 static const struct ended *newest(int i, enum close_reason reason)
@@ -239,8 +223,6 @@ static void every_word_is_another(void **state)
 	}
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,8 +238,5 @@ int main(void)
 		cmocka_unit_test(every_word_is_another),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

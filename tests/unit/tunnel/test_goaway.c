@@ -3,35 +3,17 @@
 #include "bulk.h"
 #include "carry.h"
 
-#include "base/log.h"
 #include "unit/pki.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define MIB (1024 * 1024)
-
-static struct pair pair;
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
-}
+#include "fixture.h"
 
 /* A tunnel ends before its node has read our OPEN: the stream goes on on another. */
 static void reopens_elsewhere(bool is_half_closed)
@@ -163,8 +145,6 @@ static void the_last_of_a_bulk_link_is_read_behind_the_end_of_the_tunnel(void **
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_FINISHED], 1);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,8 +155,5 @@ int main(void)
 		T(the_last_of_a_bulk_link_is_read_behind_the_end_of_the_tunnel),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

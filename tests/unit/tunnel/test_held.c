@@ -3,7 +3,6 @@
 #include "syns.h"
 #include "talk.h"
 
-#include "base/log.h"
 #include "tunnel/held.h"
 
 #include <arpa/inet.h>
@@ -12,7 +11,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -20,26 +18,12 @@
 
 #include <cmocka.h>
 
-#define MIB    (1024 * 1024)
+#include "fixture.h"
+
 #define CLIENT "10.1.0.5:40000"
 #define SERVER "10.2.0.7:80"
 
-static struct pair pair;
 static struct side *const near = &pair.side[0], *const far = &pair.side[1];
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
-}
 
 /* The same where the clock must move until then: not beyond, since what was let in is waited for no longer than HELD_HANDSHAKE_MS, and not for so
  * long that a client that sends nothing again has given up. */
@@ -710,8 +694,6 @@ static void a_pool_ends_with_syns_in_every_state(void **state)
 	far->is_cut = false;
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -743,8 +725,5 @@ int main(void)
 		T(a_pool_ends_with_syns_in_every_state),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

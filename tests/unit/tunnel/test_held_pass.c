@@ -3,38 +3,22 @@
 #include "syns.h"
 #include "talk.h"
 
-#include "base/log.h"
 #include "tunnel/held.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define MIB    (1024 * 1024)
+#include "fixture.h"
+
 #define CLIENT "10.1.0.5:40000"
 #define SERVER "10.2.0.7:80"
 
-static struct pair pair;
 static struct side *const near = &pair.side[0], *const far = &pair.side[1];
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
-}
 
 static struct syn take_syn_that_may_pass(const char *client, const char *server, uint32_t seq)
 {
@@ -185,8 +169,6 @@ static void a_syn_that_may_pass_now_does_not_wait_for_what_it_waited_for(void **
 	far->is_cut = false;
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,8 +181,5 @@ int main(void)
 		T(a_syn_that_may_pass_now_does_not_wait_for_what_it_waited_for),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

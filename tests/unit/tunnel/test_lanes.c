@@ -3,13 +3,11 @@
 #include "bulk.h"
 #include "talk.h"
 
-#include "base/log.h"
 #include "unit/pki.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -474,8 +472,5 @@ int main(void)
 		T(the_first_lane_is_never_given_up),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

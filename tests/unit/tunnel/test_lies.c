@@ -2,13 +2,11 @@
 /* A peer with a good certificate that breaks the protocol: its tunnel is closed with a named reason, and nothing else is disturbed. */
 #include "talk.h"
 
-#include "base/log.h"
 #include "unit/pki.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -769,8 +767,5 @@ int main(void)
 		T(who_breaks_a_rule_before_hello_and_resets_is_gone_once),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

@@ -2,7 +2,6 @@
 /* What two nodes tell each other of their pair, and what becomes of streams when a node is enrolled, taken out, or leaves. */
 #include "talk.h"
 
-#include "base/log.h"
 #include "tunnel/admission.h"
 #include "tunnel/hello.h"
 
@@ -10,16 +9,15 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { NODE1 = 1, NODE2 = 2, BOTH = 3 };
+#include "fixture.h"
 
-static struct pair pair;
+enum { NODE1 = 1, NODE2 = 2, BOTH = 3 };
 
 /* The view of a side, made of the one that it has. nodes: which are there, enrolled: which of them are. */
 static void set_nodes(int side, unsigned nodes, unsigned enrolled)
@@ -67,20 +65,6 @@ static void set_entry(int side, const char *prefix, const char *owner, uint8_t f
 	view_unref(s->view);
 	s->view = v;
 	pool_set_view(s->pool, v);
-}
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 << 20);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
 }
 
 static int error_of(int fd)
@@ -549,8 +533,6 @@ static void one_pods_change_concerns_that_pod(void **state)
 	close(stays_server);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,8 +553,5 @@ int main(void)
 		T(one_pods_change_concerns_that_pod),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

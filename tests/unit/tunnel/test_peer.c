@@ -2,7 +2,6 @@
 /* What one peer, and somebody who is none, can make a node hold by connecting to it. */
 #include "talk.h"
 
-#include "base/log.h"
 #include "tls/ca.h"
 #include "unit/pki.h"
 
@@ -270,8 +269,5 @@ int main(void)
 		T(a_refused_client_certificate_is_named_as_one),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

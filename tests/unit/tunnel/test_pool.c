@@ -2,41 +2,22 @@
 /* Streams and tunnels end to end: two pools, real TLS, real sockets, a clock that stands still. */
 #include "talk.h"
 
-#include "base/log.h"
-
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define MIB (1024 * 1024)
-
-static struct pair pair;
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
+#include "fixture.h"
 
 static int set_up_small(void **state)
 {
 	(void)state;
 	pair_init(&pair, 4 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
 	return 0;
 }
 
@@ -585,8 +566,6 @@ static void many_short_connections_leave_nothing(void **state)
 	assert_int_equal(side_tunnel(&pair.side[1])->rx_consumed, side_tunnel(&pair.side[1])->rx_received);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -614,8 +593,5 @@ int main(void)
 		T(many_short_connections_leave_nothing),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

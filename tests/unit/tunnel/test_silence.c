@@ -2,12 +2,9 @@
 /* Pods that do not answer: what a node finds out of its own, tells the other, and what that does. What the kernel says of a pod is the test's. */
 #include "talk.h"
 
-#include "base/log.h"
-
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -285,8 +282,5 @@ int main(void)
 		T(a_long_stream_is_looked_at_now_and_then),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

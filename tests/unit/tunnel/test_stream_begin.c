@@ -2,37 +2,18 @@
 /* How a stream begins: what goes with OPENED and what behind it, and a client port that is still in use. */
 #include "carry.h"
 
-#include "base/log.h"
-
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define MIB (1024 * 1024)
-
-static struct pair pair;
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
-}
+#include "fixture.h"
 
 static bool has_open_stream(void *ctx)
 {
@@ -214,8 +195,6 @@ static void a_client_port_that_stays_in_use_is_refused_in_the_end(void **state)
 	close(client);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,8 +208,5 @@ int main(void)
 		T(a_client_port_that_stays_in_use_is_refused_in_the_end),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

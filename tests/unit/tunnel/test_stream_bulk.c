@@ -3,33 +3,14 @@
 #include "bulk.h"
 #include "carry.h"
 
-#include "base/log.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define MIB (1024 * 1024)
-
-static struct pair pair;
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
-}
+#include "fixture.h"
 
 static void an_end_right_behind_a_switch_that_is_due(void **state)
 {
@@ -145,8 +126,6 @@ static void a_link_without_anything_to_do_holds_no_buffer(void **state)
 	close(server);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,8 +135,5 @@ int main(void)
 		T(a_link_without_anything_to_do_holds_no_buffer),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

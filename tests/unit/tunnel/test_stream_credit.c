@@ -2,36 +2,18 @@
 /* What a stream and its tunnel may send: credit that is asked back, kept back, or used up. */
 #include "carry.h"
 
-#include "base/log.h"
 #include "tunnel/streams.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define MIB (1024 * 1024)
-
-static struct pair pair;
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
-}
+#include "fixture.h"
 
 static bool is_answered(void *ctx)
 {
@@ -166,8 +148,6 @@ static void a_reset_behind_data_is_passed_on_once_the_window_is_full(void **stat
 	close(server);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -178,8 +158,5 @@ int main(void)
 		T(a_reset_behind_data_is_passed_on_once_the_window_is_full),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }

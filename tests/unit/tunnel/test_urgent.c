@@ -3,37 +3,19 @@
 #include "bulk.h"
 #include "carry.h"
 
-#include "base/log.h"
 #include "tunnel/rx_half.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define MIB (1024 * 1024)
-
-static struct pair pair;
-
-static int set_up(void **state)
-{
-	(void)state;
-	pair_init(&pair, 256 * MIB);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	pair_done(&pair);
-	return 0;
-}
+#include "fixture.h"
 
 /* Side i has got so many bytes of its only stream. */
 struct received {
@@ -271,8 +253,6 @@ static void an_urgent_byte_for_a_pod_that_takes_nothing_any_more_is_dropped(void
 	assert_true(pair_pump(&pair, talk_is_over, &pair));
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,8 +265,5 @@ int main(void)
 		T(an_urgent_byte_for_a_pod_that_takes_nothing_any_more_is_dropped),
 	};
 
-	log_set_level(getenv("TEST_LOG") ? LOG_DEBUG : LOG_ERROR);
-	if (tls_init())
-		return 1;
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return PAIR_RUN(tests);
 }
