@@ -9,8 +9,6 @@ foreach(source IN LISTS sources)
 	add_executable(${target} "${source}")
 	target_link_libraries(${target} PRIVATE culvert_flags culvert_status culvert_edge culvert_tunnel culvert_kube)
 	add_dependencies(fuzzers ${target})
-	# libFuzzer declares its entry point in no header of C.
-	set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS -Wno-missing-prototypes)
 	if(CULVERT_FUZZ)
 		target_link_options(${target} PRIVATE -fsanitize=fuzzer)
 		continue()

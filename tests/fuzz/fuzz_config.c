@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The settings: what is taken must print as a file that reads back to the same; what is refused must have a sentence of printable bytes. */
+#include "target.h"
+
 #include "base/config.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
 
 static char *print(const struct config *c)
 {

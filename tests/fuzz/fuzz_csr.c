@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Certificate requests: the input is a request's DER. Whatever is in it, reading must stay inside of it; a request that is taken has a
  * visible name of the right size and a point, one that is not has a sentence. */
+#include "target.h"
+
 #include "tls/csr.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void must_be_text(const char *text, size_t cap_bytes)
 {

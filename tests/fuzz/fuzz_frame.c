@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Frames: the input is one record of a peer. Walking it must end and stay inside of it; what a decoder took must come out of our own encoder
  * in a form that gives the same again. */
+#include "target.h"
+
 #include "tunnel/frame.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 /* Decodes f and encodes it again to dst. 0 where it is not taken, or where there is nothing to decode. */
 static size_t frame_again(const struct frame *f, uint8_t dst[FRAME_CONTROL_MAX])

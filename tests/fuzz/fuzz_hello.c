@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What a stranger sends to the tunnel port: the input is everything that a server's session reads in its handshake. It must never succeed,
  * end in a sentence or wait for more, and take no more than its budget. */
+#include "target.h"
+
 #include "tls/ca.h"
 #include "tls/ctx.h"
 #include "tls/tls.h"
@@ -10,15 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
-
 static struct tls_ctx *ctx;
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void prepare(void)
 {

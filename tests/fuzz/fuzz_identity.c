@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* PEM files of an identity: the input is a file's text. Whatever is in it, taking it apart and reading each block as a certificate and as a
  * revocation list must stay inside of it; what was read is printable and bounded; what was taken apart comes back the same. */
+#include "target.h"
+
 #include "tls/cert.h"
 #include "tls/crl.h"
 #include "tls/pem.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void must_be_text(const char *text, size_t cap_bytes)
 {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A streamed list of the Kubernetes API: byte 0 chooses the kind, byte 1 the size of the pieces, the rest is the answer. What comes out does not
  * depend on the pieces, and no more is held than one object. */
+#include "target.h"
+
 #include "kube/message.h"
 #include "kube/split.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
 
 struct seen {
 	struct message *message;
@@ -15,12 +14,6 @@ struct seen {
 	unsigned metas, items, good, refused;
 	uint64_t hash;
 };
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void see(struct seen *s, const char *text)
 {

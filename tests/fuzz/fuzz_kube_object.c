@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* One answer of the Kubernetes API in its envelope: byte 0 chooses how it is read. All texts that come out can be read to their end. */
+#include "target.h"
+
 #include "kube/message.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
-
 static size_t sum; /* so that no reading is left out */
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void touch(const char *text)
 {

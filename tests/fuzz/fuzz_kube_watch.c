@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A streamed watch of the Kubernetes API: byte 0 chooses the kind, byte 1 the size of the pieces, the rest is the answer. */
+#include "target.h"
+
 #include "kube/message.h"
 #include "kube/split.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
 
 struct seen {
 	struct message *message;
@@ -14,12 +13,6 @@ struct seen {
 	unsigned events, refused;
 	uint64_t hash;
 };
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void see(struct seen *s, const char *text)
 {

@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A kubeconfig: it is taken whole, or refused with one line that names it. */
+#include "target.h"
+
 #include "kube/kubeconfig.h"
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes)
 {

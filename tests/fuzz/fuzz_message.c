@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The protobuf messages between two nodes: the first byte chooses HELLO, OPEN or OPENED, the rest is its payload. A message that is taken holds
  * only what proto/tunnel.proto allows; one that is not leaves the output untouched. */
+#include "target.h"
+
 #include "tunnel/frame.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
-
 enum { UNTOUCHED = 0xa5 };
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static bool is_untouched(const void *m, size_t size)
 {

@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Peer names: the first line is a template, the others are a certificate's names (URI:... or DNS:...). The name that a template gives to a
  * node must lead back to that node and to no other, and no certificate is a node's by one way of asking and not by the other. */
+#include "target.h"
+
 #include "cluster/name.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static struct view *two_nodes(void)
 {

@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The nodes file: a view that comes out of it must answer for every address and prefix as the file says, and keep the ids of the view
  * before. */
+#include "target.h"
+
 #include "cluster/file.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
 
 static const char before_text[] =
 	"nodes:\n- {name: node2, addresses: [172.30.0.2], pods: []}\n- {name: node1, addresses: [172.30.0.1], pods: []}\n";
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void check_node(const struct view *v, const struct view_node *n, const struct view *before)
 {

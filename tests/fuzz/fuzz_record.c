@@ -3,12 +3,12 @@
  * from the wire, which nobody sealed; or pieces, each behind its length (two bytes), that are sealed as a peer would and hold whatever the input
  * says, type and padding too. Whatever comes, opening stays inside of the record, data is what was sealed, what the session answers is sealed by
  * its keys and is an alert or a key update, and a session that ends has a sentence. */
+#include "target.h"
+
 #include "tls/session.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes);
 
 enum { IS_SERVER = 4, IS_WOLFCRYPT = 8, IS_WIRE = 16 };
 
@@ -17,12 +17,6 @@ struct fuzz {
 	struct tls_session *session;
 	struct record_keys sealing, opening;
 };
-
-static void must(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
 
 static void begin(struct fuzz *f, uint8_t first)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Requests of the status socket, as its clients send them: lengths, messages, and the answers to those that are understood. */
+#include "target.h"
+
 #include "base/delimited.h"
 #include "status/message.h"
 
