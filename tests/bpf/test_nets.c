@@ -13,6 +13,9 @@
 
 #include <cmocka.h>
 
+#include "unit/dice.h"
+#include "unit/parsed.h"
+
 enum { MAP_MAX = 256, WORKERS = 4, ADDRESSES_MAX = 8 };
 
 static int nets_fd, peers_fd, names_fd;
@@ -21,20 +24,6 @@ static struct nets *nets;
 static struct view *view; /* in force */
 static char error[EDGE_ERROR_BYTES];
 static uint64_t seed = 3;
-
-static uint32_t random_below(uint32_t limit)
-{
-	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return (uint32_t)(seed >> 33) % limit;
-}
-
-static struct prefix prefix(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
 
 static int make_map(void)
 {
@@ -336,30 +325,30 @@ static void every_way_leads_to_the_same_map(void **state)
 	assert_int_equal(set_view(finish(e)), 0);
 	for (unsigned round = 0; round < 400; round++) {
 		e = edit();
-		for (unsigned changes = random_below(6); changes > 0; changes--) {
-			const char *name = names[random_below(4)];
+		for (unsigned changes = dice(&seed, 6); changes > 0; changes--) {
+			const char *name = names[dice(&seed, 4)];
 			uint32_t id = view_self(view)->id;
 
-			if (random_below(8) == 0) {
+			if (dice(&seed, 8) == 0) {
 				assert_int_equal(view_edit_remove_node(e, name), 0);
 				continue;
 			}
-			if (random_below(4)) {
-				(void)snprintf(text, sizeof(text), "192.0.2.%d", name[4] - '0' + (random_below(4) ? 0 : 100));
+			if (dice(&seed, 4)) {
+				(void)snprintf(text, sizeof(text), "192.0.2.%d", name[4] - '0' + (dice(&seed, 4) ? 0 : 100));
 				id = put_node(e, name, text);
 			}
-			(void)snprintf(text, sizeof(text), "10.3.%u.%u", random_below(2), random_below(6));
-			if (random_below(5) == 0)
-				(void)snprintf(text, sizeof(text), "10.3.%u.0/24", random_below(2));
-			if (random_below(4) == 0)
+			(void)snprintf(text, sizeof(text), "10.3.%u.%u", dice(&seed, 2), dice(&seed, 6));
+			if (dice(&seed, 5) == 0)
+				(void)snprintf(text, sizeof(text), "10.3.%u.0/24", dice(&seed, 2));
+			if (dice(&seed, 4) == 0)
 				take_out(e, text);
 			else
-				set(e, text, random_below(6) ? VIEW_POD : VIEW_POD_SPACE, (uint8_t)random_below(4), id);
+				set(e, text, dice(&seed, 6) ? VIEW_POD : VIEW_POD_SPACE, (uint8_t)dice(&seed, 4), id);
 		}
 		assert_int_equal(set_view(finish(e)), 0);
-		if (random_below(3) == 0) {
-			own_first = random_below(6);
-			own_count = random_below(7 - (uint32_t)own_first);
+		if (dice(&seed, 3) == 0) {
+			own_first = dice(&seed, 6);
+			own_count = dice(&seed, 7 - (uint32_t)own_first);
 			assert_int_equal(nets_set_addresses(nets, own + own_first, own_count, error), 0);
 		}
 		expect_as_from_nothing(own + own_first, own_count);

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "unit/dice.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -58,20 +60,14 @@ struct model {
 
 static uint64_t seed = 1;
 
-static uint32_t random_below(uint32_t limit)
-{
-	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return (uint32_t)(seed >> 33) % limit;
-}
-
 static struct addr random_addr(void)
 {
 	struct addr a = { .bytes = { [10] = 0xff, [11] = 0xff, [12] = 10 } };
 
-	if (random_below(3) == 0)
+	if (dice(&seed, 3) == 0)
 		a = (struct addr){ .bytes = { 0xfd } };
 	for (unsigned i = 13; i < 16; i++)
-		a.bytes[i] = (uint8_t)(random_below(4) << random_below(7));
+		a.bytes[i] = (uint8_t)(dice(&seed, 4) << dice(&seed, 7));
 	return a;
 }
 
@@ -83,7 +79,7 @@ static int make_pool(void **state)
 
 		do {
 			pool[i].addr = random_addr();
-			pool[i].len_bits = (uint8_t)(random_below(2) ? 128 : (addr_is_v4(&pool[i].addr) ? 96 : 90) + random_below(32));
+			pool[i].len_bits = (uint8_t)(dice(&seed, 2) ? 128 : (addr_is_v4(&pool[i].addr) ? 96 : 90) + dice(&seed, 32));
 			prefix_clear_host(&pool[i]);
 			is_new = true;
 			for (size_t k = 0; k < i; k++)
@@ -184,8 +180,8 @@ static void expect_diff(const struct model *a, const struct model *b)
 static void expect_lookups(const struct model *m, unsigned count)
 {
 	for (unsigned k = 0; k < count; k++) {
-		struct addr a = random_below(2) ? random_addr() : pool[random_below(POOL)].addr;
-		unsigned max_len_bits = random_below(2) ? 128 : 90 + random_below(39);
+		struct addr a = dice(&seed, 2) ? random_addr() : pool[dice(&seed, POOL)].addr;
+		unsigned max_len_bits = dice(&seed, 2) ? 128 : 90 + dice(&seed, 39);
 		struct prefix found = { .len_bits = 0 };
 		size_t index = 0;
 		uint32_t value = model_find(m, &a, max_len_bits, &index);
@@ -202,8 +198,8 @@ static void everything_is_as_in_a_naive_model(void **state)
 
 	(void)state;
 	for (unsigned edit = 0; edit < EDITS; edit++) {
-		struct model *from = &versions[random_below(VERSIONS)], *to = &versions[random_below(VERSIONS)];
-		unsigned changes = 1 + random_below(4);
+		struct model *from = &versions[dice(&seed, VERSIONS)], *to = &versions[dice(&seed, VERSIONS)];
+		unsigned changes = 1 + dice(&seed, 4);
 
 		/* Sometimes in place, most often beside the version that it comes from. */
 		if (to != from) {
@@ -214,8 +210,8 @@ static void everything_is_as_in_a_naive_model(void **state)
 			trie_unref(old);
 		}
 		while (changes-- > 0) {
-			size_t i = random_below(POOL);
-			uint32_t value = random_below(3) ? 1 + random_below(TRIE_VALUE_MAX) : 0, before;
+			size_t i = dice(&seed, POOL);
+			uint32_t value = dice(&seed, 3) ? 1 + dice(&seed, TRIE_VALUE_MAX) : 0, before;
 			int rc = trie_set(&to->root, &pool[i], value, &before);
 
 			assert_int_equal(rc, value != to->values[i]);
@@ -226,11 +222,11 @@ static void everything_is_as_in_a_naive_model(void **state)
 		expect_lookups(to, 8);
 		expect_diff(from, to);
 		if (edit % 64 == 0) {
-			const struct model *any = &versions[random_below(VERSIONS)];
+			const struct model *any = &versions[dice(&seed, VERSIONS)];
 			struct model empty = { .root = NULL };
 
 			expect_walk(any, NULL);
-			expect_walk(any, &pool[random_below(POOL)]);
+			expect_walk(any, &pool[dice(&seed, POOL)]);
 			expect_diff(any, to);
 			expect_diff(&empty, any);
 			expect_diff(any, &empty);
@@ -342,7 +338,7 @@ static void out_of_memory_leaves_every_prefix_as_it_was(void **state)
 	}
 	kept = trie_ref(m.root);
 	for (size_t i = 0; i < POOL; i++) {
-		uint32_t value = random_below(3) ? 1 + random_below(TRIE_VALUE_MAX) : 0;
+		uint32_t value = dice(&seed, 3) ? 1 + dice(&seed, TRIE_VALUE_MAX) : 0;
 		int rc;
 
 		/* One allocation later each time, until the change succeeds. */

@@ -73,6 +73,7 @@ static void counted_free(void *p)
 #undef calloc
 #undef realloc
 #undef free
+#include "unit/dice.h"
 #include "unit/parsed.h"
 
 enum { NAMES = 10, POOL = 48, NODE_ADDRESSES = 24, VERSIONS = 5, EDITS = 3000 };
@@ -94,12 +95,6 @@ struct model {
 };
 
 static uint64_t seed = 7;
-
-static uint32_t random_below(uint32_t limit)
-{
-	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return (uint32_t)(seed >> 33) % limit;
-}
 
 static int make_pool(void **state)
 {
@@ -176,10 +171,10 @@ static void put_node(struct view_edit *e, struct model *m, size_t name)
 	struct view_node wanted = { .addresses = n->addresses };
 
 	n->is_there = true;
-	n->is_enrolled = random_below(2);
-	n->addresses_count = random_below(4);
+	n->is_enrolled = dice(&seed, 2);
+	n->addresses_count = dice(&seed, 4);
 	for (size_t i = 0; i < n->addresses_count; i++)
-		n->addresses[i] = pool[(name * 2 + random_below(5)) % NODE_ADDRESSES].addr;
+		n->addresses[i] = pool[(name * 2 + dice(&seed, 5)) % NODE_ADDRESSES].addr;
 	(void)snprintf(wanted.name, sizeof(wanted.name), "%s", name_of(name));
 	wanted.is_enrolled = n->is_enrolled;
 	wanted.addresses_count = n->addresses_count;
@@ -210,16 +205,16 @@ static void remove_node(struct view_edit *e, struct model *m, size_t name)
 
 static void set_entry(struct view_edit *e, struct model *m, size_t index)
 {
-	const struct model_node *n = &m->nodes[random_below(NAMES)];
-	struct view_entry entry = { .kind = VIEW_POD_SPACE, .flags = (uint8_t)random_below(4) };
+	const struct model_node *n = &m->nodes[dice(&seed, NAMES)];
+	struct view_entry entry = { .kind = VIEW_POD_SPACE, .flags = (uint8_t)dice(&seed, 4) };
 
-	if (random_below(3) == 0) {
+	if (dice(&seed, 3) == 0) {
 		assert_int_equal(view_edit_set(e, &pool[index], NULL), 0);
 		m->entries[index] = (struct view_entry){ .kind = VIEW_OUTSIDE };
 		return;
 	}
-	if (n->is_there && random_below(5))
-		entry.kind = random_below(4) ? VIEW_POD : VIEW_NODE;
+	if (n->is_there && dice(&seed, 5))
+		entry.kind = dice(&seed, 4) ? VIEW_POD : VIEW_NODE;
 	if (entry.kind != VIEW_POD_SPACE)
 		entry.node_id = n->id;
 	assert_int_equal(view_edit_set(e, &pool[index], &entry), 0);
@@ -353,20 +348,20 @@ static void edits_are_as_in_a_naive_model(void **state)
 		versions[i].view = view_ref(versions[0].view);
 
 	for (unsigned edit = 0; edit < EDITS; edit++) {
-		struct model *from = &versions[random_below(VERSIONS)], *to = &versions[random_below(VERSIONS)], next = *from;
+		struct model *from = &versions[dice(&seed, VERSIONS)], *to = &versions[dice(&seed, VERSIONS)], next = *from;
 
 		assert_int_equal(view_edit_begin(from->view, "n1", &e), 0);
-		for (unsigned changes = random_below(5); changes > 0; changes--) {
-			unsigned what = random_below(10);
+		for (unsigned changes = dice(&seed, 5); changes > 0; changes--) {
+			unsigned what = dice(&seed, 10);
 
 			if (what < 2)
-				put_node(e, &next, random_below(NAMES));
+				put_node(e, &next, dice(&seed, NAMES));
 			else if (what < 3)
-				remove_node(e, &next, random_below(NAMES));
+				remove_node(e, &next, dice(&seed, NAMES));
 			else
-				set_entry(e, &next, random_below(POOL));
+				set_entry(e, &next, dice(&seed, POOL));
 		}
-		if (random_below(20) == 0) {
+		if (dice(&seed, 20) == 0) {
 			view_edit_abort(e);
 			continue;
 		}
@@ -381,7 +376,7 @@ static void edits_are_as_in_a_naive_model(void **state)
 		view_unref(to->view);
 		*to = next;
 		expect_ids_are_names(versions);
-		expect_diff(&versions[random_below(VERSIONS)], to);
+		expect_diff(&versions[dice(&seed, VERSIONS)], to);
 	}
 	for (size_t i = 0; i < VERSIONS; i++)
 		view_unref(versions[i].view);

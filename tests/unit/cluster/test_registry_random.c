@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "told.h"
+#include "unit/dice.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -24,12 +25,6 @@ struct model {
 	} nodes[R_NODES];
 	bool is_opted_out[3]; /* namespaces */
 };
-
-static unsigned dice(uint64_t *seed, unsigned sides)
-{
-	*seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return (unsigned)(*seed >> 33) % sides;
-}
 
 static void tell_pod(struct told *t, const struct model *m, unsigned i)
 {
