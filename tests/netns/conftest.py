@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all tests over namespaces share: the daemons' logs beside a failure."""
+"""What all tests over namespaces share: both versions of IP, and the daemons' logs beside a failure."""
 
 import pytest
+
+
+@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
+def version(request):
+    return request.param
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -27,11 +27,6 @@ def mesh():
         yield made
 
 
-@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
-def version(request):
-    return request.param
-
-
 @contextlib.contextmanager
 def watching(mesh, pod):
     """What the pod's own capture shows."""

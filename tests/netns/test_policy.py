@@ -19,11 +19,6 @@ def mesh(request):
         yield made
 
 
-@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
-def version(request):
-    return request.param
-
-
 class Doorman:
     """A server in b1 that notes who came, and sends back what it reads."""
 

@@ -21,11 +21,6 @@ def mesh():
         yield made
 
 
-@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
-def version(request):
-    return request.param
-
-
 class Server:
     """Echoes one message a connection; then it waits for the client to end it, or ends it itself. Notes the ports that came."""
 

@@ -23,11 +23,6 @@ def mesh():
         yield made
 
 
-@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
-def version(request):
-    return request.param
-
-
 def named(address, port):
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 

@@ -19,11 +19,6 @@ def mesh(request):
             yield made
 
 
-@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
-def version(request):
-    return request.param
-
-
 def cluster_ip(name, version):
     service = SERVICES[name]
     return service.v4 if version == 4 else service.v6

@@ -22,11 +22,6 @@ def mesh(request):
         yield made
 
 
-@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
-def version(request):
-    return request.param
-
-
 @pytest.fixture(params=(("a1", "b1"), ("b1", "a1")), ids=lambda pair: "to".join(pair))
 def pair(mesh, request):
     client, server = request.param

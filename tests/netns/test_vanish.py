@@ -19,11 +19,6 @@ def mesh():
         yield m
 
 
-@pytest.fixture(params=(4, 6), ids=("v4", "v6"))
-def version(request):
-    return request.param
-
-
 @contextlib.contextmanager
 def silent(mesh, pod, other, version):
     """A policy of its node drops all that the pod says to the other."""
