@@ -40,6 +40,13 @@ void talk_open(struct pair *p, int from, const char *client, const char *server,
 	*ret_server = side_take_pod(to);
 }
 
+void talk_end(struct pair *p, int first, int second)
+{
+	close(first);
+	close(second);
+	assert_true(pair_pump(p, talk_is_over, p));
+}
+
 struct readable {
 	int fd;
 	ssize_t result;

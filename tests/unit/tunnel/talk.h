@@ -14,6 +14,8 @@ bool talk_is_dialing(void *ctx); /* the only stream of it is about to reach its 
 
 /* A client pod of side from and its server's end. */
 void talk_open(struct pair *p, int from, const char *client, const char *server, int *ret_client, int *ret_server);
+/* Both close, in this order, and no stream is left. */
+void talk_end(struct pair *p, int first, int second);
 /* Until something can be read: 1, 0 at the end, or a negative errno, which the kernel says only once. */
 ssize_t talk_wait(struct pair *p, int fd);
 void talk_say(int fd, const char *text);

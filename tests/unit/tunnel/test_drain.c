@@ -35,9 +35,7 @@ static void an_open_that_crosses_a_drain_is_taken(void **state)
 
 	(void)state;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	/* An idle node is told to end while an OPEN is on its way to it. */
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
 	carry_send(client, 100);
@@ -61,9 +59,7 @@ static void a_peer_that_does_not_answer_holds_a_drain_up_for_seconds_only(void *
 
 	(void)state;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	pair.side[0].is_cut = true;
 	pool_drain(pair.side[1].pool);
 	pair_run(&pair, 5);

@@ -37,9 +37,7 @@ static void reopens_elsewhere(bool is_half_closed)
 	assert_int_equal(pair.side[1].pool->counters.closed[REASON_DRAINING], 0);
 	close(first_client);
 	close(first_server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static void an_open_that_was_not_taken_goes_elsewhere(void **state)
@@ -60,9 +58,7 @@ static void an_open_that_is_owed_goes_before_goaway(void **state)
 
 	(void)state;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	pair_run(&pair, 20);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
 	tunnel_drain(side_tunnel(&pair.side[0]), REASON_FINISHED); /* as for new certificates */
@@ -70,9 +66,7 @@ static void an_open_that_is_owed_goes_before_goaway(void **state)
 	server = side_take_pod(&pair.side[1]);
 	carry_bytes(&pair, client, server, 1000);
 	carry_bytes(&pair, server, client, 1000);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static bool has_tunnel_up(void *ctx)
@@ -102,9 +96,7 @@ static void new_certificates_do_not_touch_a_tunnel_that_the_peer_uses_already(vo
 	server = side_take_pod(&pair.side[0]);
 	carry_expect(&pair, server, 100);
 	carry_bytes(&pair, server, client, 100);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	pair_advance_s(&pair, 5);
 	assert_int_equal(side_tunnel(&pair.side[0])->generation, pair.side[0].pool->generation);
 }

@@ -175,9 +175,7 @@ static void another_connection_from_the_same_port_ends_the_first(void **state)
 	talk_say(client, "x");
 	talk_expect(&pair, second, "x");
 	assert_int_equal(near->pool->counters.closed[REASON_CLIENT_GONE], 1);
-	close(client);
-	close(second);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, second);
 }
 
 /* A kernel that is closed in connect() says nothing: it only sends no more SYNs. */
@@ -240,16 +238,12 @@ static void the_servers_handshake_waits_for_the_clients(void **state)
 	server = side_take_pod(far);
 	talk_say(server, "220 ready");
 	talk_expect(&pair, client, "220 ready");
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	/* One that was accepted has its client already: only data that came with OPEN is waited for. */
 	talk_open(&pair, 0, "10.1.0.5:40001", SERVER, &client, &server);
 	assert_true(far->is_ack_late);
 	assert_true(pair_pump(&pair, is_ack_out, talk_stream(far)));
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static void a_peer_that_does_not_say_when_the_client_is_there(void **state)
@@ -258,9 +252,7 @@ static void a_peer_that_does_not_say_when_the_client_is_there(void **state)
 
 	(void)state;
 	talk_open(&pair, 0, CLIENT, SERVER, &client, &server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	side_tunnel(near)->features &= ~FRAME_FEATURE_TAKEN;
 	side_tunnel(far)->features &= ~FRAME_FEATURE_TAKEN;
 	pair_syn(&pair, 0, "10.1.0.5:40001", SERVER, 1000);
@@ -270,9 +262,7 @@ static void a_peer_that_does_not_say_when_the_client_is_there(void **state)
 	server = side_take_pod(far);
 	talk_say(client, "x");
 	talk_expect(&pair, server, "x");
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	assert_int_equal(near->pool->counters.tunnels_opened, 1);
 }
 
@@ -294,9 +284,7 @@ static void a_client_that_comes_when_it_was_given_up_is_begun_anew(void **state)
 	server = side_take_pod(far);
 	talk_say(client, "x");
 	talk_expect(&pair, server, "x");
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 /* It waited in the ring when its connection was accepted. */
@@ -314,9 +302,7 @@ static void a_syn_of_a_connection_that_was_accepted_begins_nothing(void **state)
 	server = side_take_pod(far);
 	talk_say(client, "x");
 	talk_expect(&pair, server, "x");
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	pair_syn(&pair, 0, CLIENT, SERVER, 1000);
 	assert_int_equal(near->pool->held.count, 0);
 	/* The port is used again. */
@@ -477,9 +463,7 @@ static void an_attempt_outlives_its_tunnel(void **state)
 	server = side_take_pod(far);
 	talk_say(client, "x");
 	talk_expect(&pair, server, "x");
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	assert_int_equal(near->answered, 0);
 }
 
@@ -498,9 +482,7 @@ static void an_attempt_goes_to_a_tunnel_that_answers(void **state)
 
 	(void)state;
 	talk_open(&pair, 0, CLIENT, SERVER, &client, &server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	pair_run(&pair, 20);
 	t = side_tunnel(near);
 	stuck = &side_tunnel(far)->link[FRAME_LINK_LIGHT]->source;

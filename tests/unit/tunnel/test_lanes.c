@@ -363,9 +363,7 @@ static void an_idle_lane_stays_closed(void **state)
 	(void)state;
 	pair.other.settings.idle_timeout_ms = 5000;
 	open_on_lane(&client, &server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	connects = pair.side[0].connects;
 	pair_advance_s(&pair, 20);
 	assert_null(side_tunnel(&pair.side[0]));

@@ -467,9 +467,7 @@ static void the_far_node_waits_for_an_ended_owner_too(void **state)
 	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	expect_alive(client, server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	set_entry(1, "10.1.0.5/32", "node2", VIEW_ENTRY_ENDING);
 	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
 	assert_true(pair_pump(&pair, node2_has_a_stream, NULL));

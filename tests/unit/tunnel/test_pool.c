@@ -533,9 +533,7 @@ static void an_idle_tunnel_is_closed(void **state)
 
 	(void)state;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 	pair_advance_s(&pair, 590);
 	assert_non_null(side_tunnel(&pair.side[0]));
 	pair_advance_s(&pair, 20);

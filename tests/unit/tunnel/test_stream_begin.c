@@ -50,9 +50,7 @@ static void an_answer_that_is_there_goes_with_opened(void **state)
 	assert_int_equal(to->tx.sent, 100);
 	carry_expect(&pair, server, 100);
 	carry_expect(&pair, client, 100);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static uint32_t segments_in(int fd)
@@ -79,9 +77,7 @@ static void last_words_and_the_end_are_one_packet(void **state)
 	assert_int_equal(talk_wait(&pair, server), 0);
 	assert_int_equal(segments_in(server) - before, 1);
 	carry_bytes(&pair, server, client, 100);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static void credit_goes_behind_opened(void **state)
@@ -104,9 +100,7 @@ static void credit_goes_behind_opened(void **state)
 	assert_true(talk_stream(&pair.side[1])->has_nonce);
 	server = side_take_pod(&pair.side[1]);
 	carry_expect(&pair, server, WINDOW_INITIAL_BYTES / 2);
-	close(server);
-	close(client);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, server, client);
 }
 
 static void the_last_words_of_a_pod_that_resets_go_behind_opened(void **state)
@@ -139,9 +133,7 @@ static void a_server_that_says_nothing_is_open_all_the_same(void **state)
 	server = side_take_pod(&pair.side[1]);
 	carry_bytes(&pair, server, client, 1000);
 	carry_bytes(&pair, client, server, 1000);
-	close(server);
-	close(client);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, server, client);
 }
 
 static void a_reset_before_opened_is_owed_no_opened(void **state)
@@ -176,9 +168,7 @@ static void a_client_port_that_the_last_connection_still_holds_is_waited_for(voi
 	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
 	server = side_take_pod(&pair.side[1]);
 	carry_expect(&pair, server, 50);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static void a_client_port_that_stays_in_use_is_refused_in_the_end(void **state)

@@ -93,9 +93,7 @@ static void an_end_on_the_new_link_overtakes_data_on_the_old_one(void **state)
 	carry_expect(&pair, server, STREAM_LARGE_READ_BYTES + 1000);
 	assert_int_equal(talk_wait(&pair, server), 0);
 	carry_bytes(&pair, server, client, 100);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static bool holds_no_buffer(void *ctx)

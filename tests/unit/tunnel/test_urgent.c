@@ -114,9 +114,7 @@ static void an_urgent_byte_may_be_the_first_and_the_last(void **state)
 	expect_urgent(server, 0, '2');
 	assert_true(pair_pump(&pair, has_end, &server));
 	assert_int_equal(recv(server, &byte, 1, 0), 0);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static void an_urgent_byte_waits_for_a_pod_that_does_not_read(void **state)
@@ -205,9 +203,7 @@ static void an_urgent_byte_on_the_new_link_overtakes_data_on_the_old_one(void **
 	expect_urgent(server, STREAM_LARGE_READ_BYTES + 1000, '!');
 	carry_expect(&pair, server, 500);
 	carry_bytes(&pair, client, server, 100);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static void an_urgent_byte_on_the_old_link_is_overtaken_by_data_on_the_new_one(void **state)
@@ -231,9 +227,7 @@ static void an_urgent_byte_on_the_old_link_is_overtaken_by_data_on_the_new_one(v
 	bulk_hear_light(&pair);
 	expect_urgent(server, 100, '!');
 	carry_expect(&pair, server, STREAM_LARGE_READ_BYTES + 1000);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	talk_end(&pair, client, server);
 }
 
 static void an_urgent_byte_for_a_pod_that_takes_nothing_any_more_is_dropped(void **state)
