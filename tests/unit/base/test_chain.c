@@ -37,18 +37,26 @@ static struct item *find(const struct chains *t, uint64_t key)
 	return NULL;
 }
 
-static void entries_are_found_until_they_are_removed(void **state)
+/* A table of items with the keys from 0 on, which the caller frees. */
+static struct item *fill(struct chains *t)
 {
 	struct item *items = calloc(ITEMS, sizeof(*items));
-	struct chains t;
 
-	(void)state;
 	assert_non_null(items);
-	assert_int_equal(chains_init(&t, hash), 0);
+	assert_int_equal(chains_init(t, hash), 0);
 	for (size_t i = 0; i < ITEMS; i++) {
 		items[i].key = i;
-		chains_add(&t, &items[i].chain);
+		chains_add(t, &items[i].chain);
 	}
+	return items;
+}
+
+static void entries_are_found_until_they_are_removed(void **state)
+{
+	struct chains t;
+	struct item *items = fill(&t);
+
+	(void)state;
 	assert_int_equal(t.count, ITEMS);
 	assert_true(t.mask + 1 >= ITEMS / 2);
 	for (size_t i = 0; i < ITEMS; i++)
@@ -74,16 +82,10 @@ static void remove_thirds(void *ctx, struct chain *entry)
 
 static void a_visit_sees_each_once_and_may_remove_it(void **state)
 {
-	struct item *items = calloc(ITEMS, sizeof(*items));
 	struct chains t;
+	struct item *items = fill(&t);
 
 	(void)state;
-	assert_non_null(items);
-	assert_int_equal(chains_init(&t, hash), 0);
-	for (size_t i = 0; i < ITEMS; i++) {
-		items[i].key = i;
-		chains_add(&t, &items[i].chain);
-	}
 	chains_visit(&t, remove_thirds, &t);
 	for (size_t i = 0; i < ITEMS; i++) {
 		assert_true(items[i].is_seen);

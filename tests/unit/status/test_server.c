@@ -127,6 +127,13 @@ static size_t make_status_request(uint8_t dst[32])
 	return make_request(dst, &pb);
 }
 
+static void client_ask(int fd)
+{
+	uint8_t request[32];
+
+	client_send(fd, request, make_status_request(request));
+}
+
 /* Takes one whole answer off the socket; the loop is turned meanwhile. */
 static Culvert__Status__Response *client_receive(int fd)
 {
@@ -192,14 +199,12 @@ static void expect_status(int fd)
 
 static void a_request_is_answered_and_another(void **state)
 {
-	uint8_t request[32];
-	size_t len = make_status_request(request);
 	int fd = client_connect();
 
 	(void)state;
-	client_send(fd, request, len);
+	client_ask(fd);
 	expect_status(fd);
-	client_send(fd, request, len);
+	client_ask(fd);
 	expect_status(fd);
 	assert_int_equal(fx.asked, 2);
 	close(fd);
@@ -242,13 +247,11 @@ static void a_request_byte_by_byte(void **state)
 
 static void a_client_that_ends_its_sending_gets_its_answer(void **state)
 {
-	uint8_t request[32];
-	size_t len = make_status_request(request);
 	int fd = client_connect();
 
 	(void)state;
 	fx.is_held = true;
-	client_send(fd, request, len);
+	client_ask(fd);
 	assert_int_equal(shutdown(fd, SHUT_WR), 0);
 	turn();
 	assert_int_equal(fx.held_count, 1);
@@ -347,13 +350,11 @@ static void the_largest_request_is_read_whole(void **state)
 
 static void a_client_that_goes_away_is_harmless(void **state)
 {
-	uint8_t request[32];
-	size_t len = make_status_request(request);
 	int fd = client_connect();
 
 	(void)state;
 	fx.is_held = true;
-	client_send(fd, request, len);
+	client_ask(fd);
 	turn();
 	assert_int_equal(fx.held_count, 1);
 	close(fd);
@@ -362,14 +363,14 @@ static void a_client_that_goes_away_is_harmless(void **state)
 	turn();
 	/* And one that goes before its answer is out. */
 	fd = client_connect();
-	client_send(fd, request, len);
+	client_ask(fd);
 	turn();
 	status_reply_done(fx.held[--fx.held_count], &fx.sample.snapshot);
 	close(fd);
 	turn();
 	fx.is_held = false;
 	fd = client_connect();
-	client_send(fd, request, len);
+	client_ask(fd);
 	expect_status(fd);
 	close(fd);
 	turn();
@@ -377,13 +378,11 @@ static void a_client_that_goes_away_is_harmless(void **state)
 
 static void the_owner_can_say_no(void **state)
 {
-	uint8_t request[32];
-	size_t len = make_status_request(request);
 	int fd = client_connect();
 
 	(void)state;
 	fx.is_held = true;
-	client_send(fd, request, len);
+	client_ask(fd);
 	turn();
 	status_reply_fail(fx.held[--fx.held_count], "ending", "the daemon ends");
 	expect_error(fd, "ending");
@@ -391,16 +390,15 @@ static void the_owner_can_say_no(void **state)
 
 static void workers_that_do_not_answer_end_in_an_error(void **state)
 {
-	uint8_t request[32];
-	size_t len = make_status_request(request);
 	int fd = client_connect();
+	char byte;
 
 	(void)state;
 	fx.is_held = true;
-	client_send(fd, request, len);
+	client_ask(fd);
 	turn();
 	pass_ms(STATUS_DEADLINE_MS - 1);
-	assert_int_equal(recv(fd, request, 1, 0), -1);
+	assert_int_equal(recv(fd, &byte, 1, 0), -1);
 	pass_ms(1);
 	expect_error(fd, "timeout");
 	/* The answer comes late. */
@@ -457,8 +455,6 @@ static void a_client_that_does_not_read_is_closed(void **state)
 static void one_client_too_many_is_told(void **state)
 {
 	int fds[STATUS_CLIENTS_MAX];
-	uint8_t request[32];
-	size_t len = make_status_request(request);
 	int fd;
 
 	(void)state;
@@ -471,7 +467,7 @@ static void one_client_too_many_is_told(void **state)
 	close(fds[0]);
 	turn();
 	fd = client_connect();
-	client_send(fd, request, len);
+	client_ask(fd);
 	expect_status(fd);
 	close(fd);
 	for (int i = 1; i < STATUS_CLIENTS_MAX; i++)
@@ -481,13 +477,11 @@ static void one_client_too_many_is_told(void **state)
 
 static void the_end_of_the_server_leaves_replies_harmless(void **state)
 {
-	uint8_t request[32];
-	size_t len = make_status_request(request);
 	int fd = client_connect();
 
 	(void)state;
 	fx.is_held = true;
-	client_send(fd, request, len);
+	client_ask(fd);
 	turn();
 	assert_int_equal(fx.held_count, 1);
 	status_server_destroy(fx.server);
