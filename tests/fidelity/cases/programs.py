@@ -274,10 +274,11 @@ alias_maps =
 def mysql(s):
     folder = folder_of(s, "mysql")
     data = folder / "data"
-    s.server.run("mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db",
-                 timeout=3 * DEADLINE_S)
-    said = greeting(s, folder, ["mariadbd", "--no-defaults", "--user=mysql", f"--datadir={data}", f"--socket={folder}/sock", f"--pid-file={folder}/pid",
-                                f"--bind-address={s.server.address(s.version)}", f"--port={s.port}", "--skip-name-resolve", "--skip-grant-tables"])
+    s.server.run("mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={data}", f"--tmpdir={folder}",
+                 "--auth-root-authentication-method=normal", "--skip-test-db", timeout=3 * DEADLINE_S)
+    # A server that starts takes every temporary table out of its tmpdir, its neighbour's too where cases run side by side.
+    said = greeting(s, folder, ["mariadbd", "--no-defaults", "--user=mysql", f"--datadir={data}", f"--tmpdir={folder}", f"--socket={folder}/sock",
+                                f"--pid-file={folder}/pid", f"--bind-address={s.server.address(s.version)}", f"--port={s.port}", "--skip-name-resolve", "--skip-grant-tables"])
     status, text = client(s, "mariadb", "--no-defaults", "-h", s.address, "-P", s.port, "-u", "root", "-Ne", "select 6 * 7")
     return f"greets with {'a version' if b'MariaDB' in said else said}, query: exit {status}, {text.strip()}"
 
