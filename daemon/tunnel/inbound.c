@@ -105,9 +105,8 @@ static void on_taken(struct tunnel *t, struct stream *s)
 		tunnel_broken(t, "TAKEN that nobody waits for");
 		return;
 	}
-	s->is_ack_late = false;
 	if (s->state == STREAM_OPEN)
-		list_append(&t->pool->acks, &s->owed);
+		turn_owe_ack(t->pool, s);
 }
 
 static void on_data(struct tunnel *t, struct link *l, struct stream *s, const struct frame *f)

@@ -124,7 +124,7 @@ struct pool {
 	struct list rx[2], tx[2]; /* links with work, by enum frame_link */
 	bool is_bulk_tx_next;
 	struct instant light_active, bulk_active; /* when light data, and a bulk link, moved last */
-	struct list acks;    /* streams whose server pods are owed the last step of their handshakes, where no data goes with it */
+	struct list acks;                         /* streams whose server pods are owed the last step of their handshakes: turn_owe_ack */
 	struct list openeds; /* streams whose OPENED waits one turn, and goes with an answer of the server pod if one is there by then */
 	struct pool_delivery delivery;
 	struct loop_timer tick, accept_pause, drain_deadline;

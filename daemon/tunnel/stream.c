@@ -210,7 +210,7 @@ static void stream_enter_closed(struct stream *s, enum stream_state old, bool is
 	s->held = NULL;
 	turn_forget_delivery(s->pool, s);
 	/* The client was there: its server sees the connection, and then its end. */
-	if (s->is_optimistic ? s->is_ack_late && old == STREAM_OPEN : list_is_linked(&s->owed))
+	if (list_is_linked(&s->owed))
 		sock_send_ack(s->source.fd);
 	stream_close_socket(s, is_orderly);
 	stream_discard(s);

@@ -125,7 +125,7 @@ struct stream {
 	bool is_probed, is_patient;
 	uint8_t tries_before; /* of those that are counted, so many say nothing: our own node dropped the answers */
 	bool is_optimistic;   /* the client was connected before its server: its data goes before OPENED, which is in no hurry */
-	bool is_ack_late; /* server side: the server pod's handshake is completed when TAKEN or data comes; is_optimistic: or no data came with OPEN */
+	bool is_ack_late; /* server side: the server pod's handshake is not completed before data, or: TAKEN, is_optimistic: OPENED of the next turn */
 	bool is_pod_first;  /* the pod ended its direction before the peer's end came */
 	bool is_peers_word; /* the reason came from the peer */
 

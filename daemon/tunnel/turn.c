@@ -55,26 +55,22 @@ static void send_all(struct pool *p, enum frame_link kind, size_t unit, uint32_t
 	list_splice(&p->tx[kind], &batch);
 }
 
-/* Data that came together with OPEN or TAKEN has taken the ACK along. */
-static void send_ack(struct stream *s)
+void turn_owe_ack(struct pool *p, struct stream *s)
 {
-	if (s->rx.delivered == 0 && s->rx_half != HALF_SHUT)
-		sock_send_ack(s->source.fd);
+	s->is_ack_late = false;
+	list_append(&p->acks, &s->owed);
 }
 
+/* Data that came together with OPEN or TAKEN, or until now, has taken the ACK along. */
 static void send_acks(struct pool *p)
 {
 	struct list *at;
 
-	while ((at = list_pop(&p->acks)))
-		send_ack(container_of(at, struct stream, owed));
-	/* They stay on their list for a turn, and are looked at twice. */
-	list_for_each(opened, &p->openeds) {
-		struct stream *s = container_of(opened, struct stream, owed);
+	while ((at = list_pop(&p->acks))) {
+		struct stream *s = container_of(at, struct stream, owed);
 
-		if (s->is_ack_late)
-			send_ack(s);
-		s->is_ack_late = false;
+		if (s->rx.delivered == 0 && s->rx_half != HALF_SHUT)
+			sock_send_ack(s->source.fd);
 	}
 }
 
@@ -96,7 +92,6 @@ enum loop_next turn_run(void *ctx)
 	size_t unit = is_light_recent ? LINK_UNIT_SMALL_BYTES : LINK_UNIT_BYTES;
 	bool has_rx, has_tx, is_more;
 
-	send_acks(p); /* of those that connected by an event */
 	send_openeds(p);
 	receive_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
 	send_acks(p);
@@ -114,7 +109,7 @@ enum loop_next turn_run(void *ctx)
 		p->is_bulk_tx_next = true;
 	}
 	is_more = !list_is_empty(&p->rx[0]) || !list_is_empty(&p->rx[1]) || !list_is_empty(&p->tx[0]) || !list_is_empty(&p->tx[1]) ||
-	          !list_is_empty(&p->openeds);
+	          !list_is_empty(&p->openeds) || !list_is_empty(&p->acks);
 	/* Pods on the same core answer now instead of after the whole batch; without it the two nodes work in step, each idle half the time. */
 	if (is_more && is_light_recent)
 		sched_yield();

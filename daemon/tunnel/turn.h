@@ -11,6 +11,9 @@
 enum loop_next turn_run(void *ctx);
 /* The link has input: it gets a turn. */
 void turn_link_woken(struct pool *p, struct link *l);
+/* A server side's stream, which is open: its pod gets the last step of the handshake (RFC 9293, 3.5) behind the next receiving on light links, by itself
+ * where no data has taken it along by then. Once for each stream. */
+void turn_owe_ack(struct pool *p, struct stream *s);
 
 /* Adds data to the delivery in hand, which is flushed first where it is another stream's or full. */
 void turn_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes);

@@ -4,6 +4,7 @@
 #include "net/sock.h"
 #include "tunnel/pool.h"
 #include "tunnel/streams.h"
+#include "tunnel/turn.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -18,7 +19,7 @@ enum {
 /* OPENED that waits a turn goes with whatever goes sooner: nothing of a stream may go before it. */
 static bool stream_holds_opened(const struct stream *s)
 {
-	return s->is_optimistic && list_is_linked(&s->owed);
+	return s->is_optimistic && s->is_ack_late && list_is_linked(&s->owed);
 }
 
 void stream_wants_frames(struct stream *s, uint16_t pending)
@@ -27,6 +28,7 @@ void stream_wants_frames(struct stream *s, uint16_t pending)
 
 	if (stream_holds_opened(s)) {
 		list_remove(&s->owed);
+		turn_owe_ack(s->pool, s);
 		pending |= STREAM_SEND_OPENED;
 	}
 	s->pending |= pending;

@@ -4,6 +4,7 @@
 #include "talk.h"
 
 #include "tunnel/held.h"
+#include "tunnel/tx_half.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -220,6 +221,16 @@ static bool is_ack_out(void *ctx)
 	return !((struct stream *)ctx)->is_ack_late;
 }
 
+static bool has_no_acks(void *ctx)
+{
+	return list_is_empty(&((struct pool *)ctx)->acks);
+}
+
+static bool holds_opened(void *ctx)
+{
+	return !list_is_empty(&((struct pool *)ctx)->openeds);
+}
+
 static void the_servers_handshake_waits_for_the_clients(void **state)
 {
 	struct stream *s;
@@ -239,10 +250,31 @@ static void the_servers_handshake_waits_for_the_clients(void **state)
 	talk_say(server, "220 ready");
 	talk_expect(&pair, client, "220 ready");
 	talk_end(&pair, client, server);
-	/* One that was accepted has its client already: only data that came with OPEN is waited for. */
+	/* One that was accepted has its client already: only data that comes with OPEN, or right behind it, is waited for. */
 	talk_open(&pair, 0, "10.1.0.5:40001", SERVER, &client, &server);
 	assert_true(far->is_ack_late);
 	assert_true(pair_pump(&pair, is_ack_out, talk_stream(far)));
+	assert_true(pair_pump(&pair, has_no_acks, far->pool));
+	talk_end(&pair, client, server);
+}
+
+static void a_frame_before_opened_does_not_lose_the_servers_ack(void **state)
+{
+	struct stream *s;
+	int client, server;
+
+	(void)state;
+	far->is_pod_at_once = true;
+	client = pair_open(&pair, 0, "10.1.0.5:40001", SERVER);
+	assert_true(pair_pump(&pair, holds_opened, far->pool));
+	s = talk_stream(far);
+	stream_wants_frames(s, STREAM_SEND_WINDOW);
+	assert_false(s->is_ack_late);
+	assert_true(list_is_linked(&s->owed));
+	assert_true(pair_pump(&pair, has_no_acks, far->pool));
+	server = side_take_pod(far);
+	talk_say(server, "220 ready");
+	talk_expect(&pair, client, "220 ready");
 	talk_end(&pair, client, server);
 }
 
@@ -691,6 +723,7 @@ int main(void)
 		T(more_than_a_source_may_hold_are_let_in_at_once),
 		T(who_forges_addresses_uses_up_no_place_of_others),
 		T(the_servers_handshake_waits_for_the_clients),
+		T(a_frame_before_opened_does_not_lose_the_servers_ack),
 		T(a_peer_that_does_not_say_when_the_client_is_there),
 		T(a_client_that_comes_when_it_was_given_up_is_begun_anew),
 		T(an_address_that_nobody_knows_is_silence),
