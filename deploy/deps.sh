@@ -13,7 +13,7 @@ BUILD=(cmake ninja-build gcc libc6-dev pkg-config clang bpftool libbpf-dev libnl
 DEMO=(iproute2 iptables nftables nginx-light curl tcpdump iperf3 procps util-linux)
 TEST=(git libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-cryptography iproute2 iptables nftables nginx-light curl tcpdump iperf3 haproxy
 	socat conntrack ethtool iputils-ping procps util-linux openssl libclang-rt-dev llvm clang-format clang-tidy)
-KUBE=(python3-yaml busybox-static rsync make binutils dpkg-dev strace openssl)
+KUBE=(python3-yaml busybox-static rsync make gcc libc6-dev binutils dpkg-dev strace openssl)
 GUEST=(qemu-system-x86 e2fsprogs busybox-static xz-utils binutils)
 # The programs of tests/fidelity as they are packaged; all are started in namespaces, by the test.
 FIDELITY=(postgresql postgresql-contrib redis-server redis-tools nginx-light nghttp2-client curl openssh-server openssh-client rsync iperf3 vsftpd lftp postfix

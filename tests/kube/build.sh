@@ -8,8 +8,9 @@
 #   node        etcd, containerd, runc and the CNI plug-ins, out of Debian's packages; not installed, since they would start and meet others.
 #   helm        the real Helm, a Go module. About 2 minutes; by the Go of this machine, or where that is missing or too old, by a later Debian's.
 #
-# A folder is named after what is in it and appears whole or not at all. A lock keeps builds that run at the same time apart; what was cut off goes on
-# where it stopped, since its work folder stays. Exit status 77: something can not be fetched here.
+# A folder is named after what is in it and appears whole or not at all. A lock keeps builds that run at the same time apart; what was cut off, or failed,
+# keeps its work folder with what was fetched and compiled, but begins from a fresh source. Packages that are missing are installed first (deploy/deps.sh
+# kube). Exit status 77: something can not be fetched here.
 set -eu
 set -o pipefail
 
@@ -78,6 +79,8 @@ build_kubernetes()
 	END
 	say "building Kubernetes $KUBERNETES_VERSION (8 minutes of two cores, once)"
 	mkdir -p "$work/home"
+	# The tree is as it was unpacked only until make begins: programs that it makes for itself and did not finish, it takes for made the next time.
+	rm "$work/source.ready"
 	# Its makefile reads the work folder's own settings of git and Go; nothing is fetched.
 	env -i HOME="$work/home" PATH="$work/go/usr/lib/go-$GO_VERSION/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
 		GOROOT="$work/go/usr/lib/go-$GO_VERSION" GOPATH="$source/.go" GOCACHE="$work/gocache" GOPROXY=off GO111MODULE=off CGO_ENABLED=0 \
@@ -154,6 +157,7 @@ for piece in "${pieces[@]}"; do
 	*) die "there is no piece \"$piece\"; there are kubernetes, node and helm" ;;
 	esac
 	if [ ! -d "$folder" ]; then
+		"$ROOT/deploy/deps.sh" kube >&2
 		exec 9> "$folder.lock"
 		flock 9
 		[ -d "$folder" ] || "build_$piece"
