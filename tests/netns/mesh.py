@@ -2,6 +2,7 @@
 """Culvert on a test topology: an authority, a nodes file, a daemon on each of the two nodes; captures of the wire; and proof that nothing is left behind."""
 
 import contextlib
+import errno
 import ipaddress
 import json
 import os
@@ -9,6 +10,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -18,6 +20,8 @@ import time
 from lib import BPFFS, DEADLINE_S, HERE, PLAIN, RUN_NETNS, TUNNEL_PORT, Failure, Net, Shape, ensure_bpffs, run, wait_for
 
 BIN = pathlib.Path(os.environ.get("CULVERT_BIN_DIR", HERE.parent.parent / "build" / "release"))
+# Of <linux/if_packet.h> and its neighbours; Python has no names for them.
+SO_RCVBUFFORCE, SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_STATISTICS, PACKET_MR_PROMISC, ETH_P_ALL, ARPHRD_ETHER = 33, 263, 1, 6, 1, 3, 1
 POD_NETS = (ipaddress.ip_network("10.88.0.0/16"), ipaddress.ip_network("fd88::/16"))
 
 
@@ -297,9 +301,9 @@ class Packet:
         return all(any(ipaddress.ip_address(a) in net for net in POD_NETS) for a in (self.source, self.destination))
 
 
-def _parse(frame, link_type):
+def _parse(frame, hardware):
     """A Packet, or None for what is not IP. Looks into VXLAN, so that what an overlay carries counts too."""
-    if link_type == 1:  # Ethernet
+    if hardware == ARPHRD_ETHER:
         (ether,) = struct.unpack_from("!H", frame, 12)
         at = 14
     else:  # raw IP
@@ -328,46 +332,61 @@ def _parse(frame, link_type):
     elif protocol == "udp":
         at += 8
         if ports[1] == 8472:
-            return _parse(frame[at + 8:], 1)
+            return _parse(frame[at + 8:], ARPHRD_ETHER)
     return Packet(frame, protocol, source, destination, ports, flags, frame[at:max(end, at)])
 
 
 class Capture:
-    """tcpdump on every place where the wire can be seen, or on the places (namespace, device) that are given; it has begun when the constructor returns."""
+    """All packets on every place where the wire can be seen, or on the places (namespace, device) that are given; it has begun when the constructor returns.
+
+    By packet sockets, which keep what comes until stop() reads it. The ring of a tcpdump that hands over each packet at once has eight places where the device
+    is not Ethernet, since each has room for the largest packet: it loses what comes while it has no processor."""
+
+    ROOM_BYTES = 1 << 29  # what is not used costs nothing
+    LARGEST_BYTES = 1 << 19  # of TCP as the kernel cuts it, at most
 
     def __init__(self, mesh, places=None):
         self.packets = []
-        self._running = []
-        for index, (space, device) in enumerate(places or mesh.net.places_of_capture()):
-            path = mesh.folder / f"capture{time.monotonic_ns()}-{index}.pcap"
-            process = space.popen("tcpdump", "-i", device, "-w", path, "-s", "0", "--immediate-mode", "-U", stderr=subprocess.PIPE, text=True)
-            line = process.stderr.readline()
-            while line and "listening on" not in line:
-                line = process.stderr.readline()
-            if not line:
-                raise Failure(f"tcpdump does not start on {device}")
-            self._running.append((process, path))
+        self._sockets = []
+        for space, device in places or mesh.net.places_of_capture():
+            s = space.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            self._sockets.append((s, f"{device} of {space.name}"))
+            with space.inside():
+                index = socket.if_nametoindex(device)
+            s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, self.ROOM_BYTES)
+            # A bridge shows what it forwards only so.
+            s.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("=iHH8s", index, PACKET_MR_PROMISC, 0, b""))
+            s.bind((device, ETH_P_ALL))
 
     def stop(self, settle_s=0.2):
         """What was sent before this call is in packets afterwards."""
-        time.sleep(settle_s)  # from the wire to tcpdump; nothing tells when the last one has come
-        for process, path in self._running:
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            self.packets += self._read(path.read_bytes())
-        self._running = []
+        time.sleep(settle_s)  # from the sender to the wire; nothing tells when the last one has come
+        sockets, self._sockets = self._sockets, []
+        lost = []
+        for s, place in sockets:
+            with s:
+                received, dropped = struct.unpack("=II", s.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+                if dropped:
+                    lost.append(f"{dropped} of {received} packets on {place}")
+                self._read(s, received - dropped)
+        if lost:
+            raise Failure(f"the capture lost {', '.join(lost)}")
 
-    @staticmethod
-    def _read(data):
-        (link_type,) = struct.unpack_from("<I", data, 20)
-        at, packets = 24, []
-        while at + 16 <= len(data):
-            (length,) = struct.unpack_from("<I", data, at + 8)
-            packet = _parse(data[at + 16:at + 16 + length], 1 if link_type == 1 else 101)
+    def _read(self, s, count):
+        """So many, which are in its queue: what comes meanwhile stays there."""
+        buffer = bytearray(self.LARGEST_BYTES)
+        s.setblocking(False)
+        while count:
+            try:
+                length, (_, _, _, hardware, _) = s.recvfrom_into(buffer)
+            except OSError as failure:
+                if failure.errno != errno.ENETDOWN:  # said once, of a device that is gone; what came before is still there
+                    raise
+                continue
+            count -= 1
+            packet = _parse(bytes(memoryview(buffer)[:length]), hardware)
             if packet is not None:
-                packets.append(packet)
-            at += 16 + length
-        return packets
+                self.packets.append(packet)
 
     @property
     def tunnel(self):
