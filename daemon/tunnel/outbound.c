@@ -25,6 +25,7 @@ static bool put_tunnel_frame(struct tunnel *t, struct link *l, uint8_t which)
 	case TUNNEL_SEND_PING:
 		t->ping_token++;
 		t->ping_sent = now;
+		t->rx_at_ping = t->rx_received;
 		t->is_ping_out = true;
 		link_commit(l, frame_put_ping(dst, 0, t->ping_token));
 		return true;

@@ -18,9 +18,10 @@
 
 enum {
 	BULK_RETRY_MS = 10000,
-	DRAIN_LINGER_MS = 2000, /* after the last stream, for a peer that does not answer GOAWAY ... */
-	DRAIN_ACK_MS = 10000,   /* ... and for one that did, but does not acknowledge */
-	LAST_READS_MAX = 1024,  /* of a link whose tunnel ended; more than a socket holds */
+	DRAIN_LINGER_MS = 2000,     /* after the last stream, for a peer that does not answer GOAWAY ... */
+	DRAIN_ACK_MS = 10000,       /* ... and for one that did, but does not acknowledge */
+	PING_AFTER_BYTES = 1 << 20, /* of data in a tick: less is no load that windows need to follow */
+	LAST_READS_MAX = 1024,      /* of a link whose tunnel ended; more than a socket holds */
 };
 
 static const char *const state_names[TUNNEL_STATE_COUNT] = {
@@ -442,6 +443,12 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 		tunnel_want_send(t, FRAME_LINK_LIGHT);
 		t->is_ping_out = true; /* counts from now also where the link is full and it can not go out */
 		t->ping_sent = now;
+	}
+	/* Streams' windows follow the round trip, which is longer while others' data waits on the way: a stream that begins then would never get
+	 * its share by the one of an idle wire. */
+	if (!t->is_ping_out && t->rx_received - t->rx_at_ping >= PING_AFTER_BYTES) {
+		t->pending |= TUNNEL_SEND_PING;
+		tunnel_want_send(t, FRAME_LINK_LIGHT);
 	}
 	tunnel_tune_links(t, t->is_ping_out && silent_ms >= ask_after_ms);
 	/* A tunnel that had nothing to carry was silent long before it is asked. */

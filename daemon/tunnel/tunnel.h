@@ -86,9 +86,10 @@ struct tunnel {
 	uint64_t ping_token, pong_token;
 	struct instant ping_sent;
 	bool is_ping_out;
-	bool is_silent;  /* it gets no answer: for what is sent the kernel has tried several times, or it is suspect */
-	bool is_patient; /* a link's socket probes slowly: see sock_tune_silent_tunnel */
-	uint32_t rtt_us; /* smoothed; 0: not measured yet */
+	uint64_t rx_at_ping; /* rx_received when it went out */
+	bool is_silent;      /* it gets no answer: for what is sent the kernel has tried several times, or it is suspect */
+	bool is_patient;     /* a link's socket probes slowly: see sock_tune_silent_tunnel */
+	uint32_t rtt_us;     /* smoothed; 0: not measured yet */
 };
 
 /* Begins a tunnel to a peer over fd, a socket that is connecting. 0 or -errno; fd is taken either way. */

@@ -195,11 +195,38 @@ static void what_load_needed_is_given_back(void **state)
 	assert_true(pair_pump(&pair, flows_done, flows));
 	assert_true(pool->stock.free_count > 0);
 	assert_int_equal(pool->rest.trimmed_bytes, 0);
-	/* The connection stays, and says nothing. Its tunnel is not asked yet whether it lives. */
-	pair_advance_s(&pair, 2);
+	/* The connection stays, and says nothing. Its tunnel is measured once more, and not asked yet whether it lives. */
+	pair_advance_s(&pair, 3);
 	assert_int_equal(pool->stock.free_count, 0);
-	pair_advance_s(&pair, 4);
+	pair_advance_s(&pair, 3);
 	assert_int_equal(pool->rest.trimmed_bytes, pool->counters.rx_bytes + pool->counters.tx_bytes);
+	close(client);
+	close(server);
+}
+
+/* Windows follow the round trip, and others' data makes it longer. A tunnel with little to carry is left in peace. */
+static void the_round_trip_is_measured_again_under_load(void **state)
+{
+	struct flow flows[2] = { { .total = 4 * MIB } };
+	const struct tunnel *t;
+	uint64_t asked;
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:5001", &client, &server);
+	flows[0].from = client;
+	flows[0].to = server;
+	t = side_tunnel(&pair.side[1]);
+	for (int round = 0; round < 2; round++) {
+		asked = t->ping_token;
+		flows[0].sent = flows[0].got = 0;
+		assert_true(pair_pump(&pair, flows_done, flows));
+		pair_advance_s(&pair, 1);
+		assert_int_equal(t->ping_token, asked + 1);
+		assert_false(t->is_ping_out);
+	}
+	pair_advance_s(&pair, 2);
+	assert_int_equal(t->ping_token, asked + 1);
 	close(client);
 	close(server);
 }
@@ -574,6 +601,7 @@ int main(void)
 		T(one_tunnel_carries_many_both_ways),
 		T(bulk_moves_to_its_own_link_and_arrives_whole),
 		T(what_load_needed_is_given_back),
+		T(the_round_trip_is_measured_again_under_load),
 		T(a_stuck_pod_stops_only_itself),
 		cmocka_unit_test_setup_teardown(idle_streams_give_credit_back, set_up_small, tear_down),
 		cmocka_unit_test_setup_teardown(over_the_budget_new_streams_are_refused, set_up_small, tear_down),
