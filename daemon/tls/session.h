@@ -50,6 +50,7 @@ struct tls_session {
 	uint32_t idle_records;
 	uint64_t records_per_key;
 	bool is_close_sent;
+	bool is_answered; /* new keys that the peer asked for were made, and no data has gone under them yet */
 	uint8_t control[TLS_CONTROL_MAX];
 	size_t control_len;
 

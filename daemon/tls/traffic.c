@@ -58,8 +58,6 @@ static enum tls_result send_key_update(struct tls_session *s, bool is_request)
 	const uint8_t message[] = { LATE_KEY_UPDATE_TYPE, 0, 0, 1, is_request };
 	int r = control_put(s, RECORD_HANDSHAKE, message, sizeof(message));
 
-	if (r == -ENOBUFS)
-		return session_break(s, "the other node asks for new keys faster than the answers can be sent");
 	if (!r)
 		r = record_renew(&s->sending);
 	return r ? session_break(s, "the keys could not be renewed") : TLS_OK;
@@ -76,6 +74,7 @@ enum tls_result tls_seal(struct tls_session *s, uint8_t *record, size_t len_byte
 		return TLS_FAILED;
 	if (record_seal(&s->sending, RECORD_DATA, record, len_bytes))
 		return session_break(s, "a record could not be sealed");
+	s->is_answered = false;
 	return TLS_OK;
 }
 
@@ -124,8 +123,12 @@ static enum tls_result take_message(struct tls_session *s, const uint8_t *conten
 	case LATE_KEY_UPDATE_REQUESTED:
 		if (record_renew(&s->receiving))
 			return session_break(s, "the keys could not be renewed");
-		/* Who has said that it sends no more does not answer. */
-		return r == LATE_KEY_UPDATE_REQUESTED && !s->is_close_sent ? send_key_update(s, false) : TLS_OK;
+		/* Who has said that it sends no more does not answer. And one answer is enough until the next data (RFC 8446, 4.6.3): so what
+		 * waits in control stays small, whatever the peer sends. */
+		if (r != LATE_KEY_UPDATE_REQUESTED || s->is_close_sent || s->is_answered)
+			return TLS_OK;
+		s->is_answered = true;
+		return send_key_update(s, false);
 	case LATE_UNEXPECTED:
 	case LATE_UNDECODABLE:
 	case LATE_ILLEGAL:

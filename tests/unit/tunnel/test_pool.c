@@ -231,6 +231,30 @@ static void the_round_trip_is_measured_again_under_load(void **state)
 	close(server);
 }
 
+/* More than the answers' room, all in one read; data follows the answer both ways. */
+static void a_peer_that_asks_for_new_keys_again_and_again_is_answered(void **state)
+{
+	struct link *l;
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:5001", &client, &server);
+	talk_say(client, "before");
+	talk_expect(&pair, server, "before");
+	l = side_tunnel(&pair.side[0])->link[FRAME_LINK_LIGHT];
+	for (int i = 0; i < 16; i++) {
+		assert_int_equal(tls_update_keys(l->tls), TLS_OK);
+		l->control_len = (uint32_t)tls_take_control(l->tls, l->control, sizeof(l->control));
+		assert_int_equal(link_flush(l), 0);
+	}
+	talk_say(server, "an answer");
+	talk_expect(&pair, client, "an answer");
+	talk_say(client, "a question");
+	talk_expect(&pair, server, "a question");
+	close(client);
+	close(server);
+}
+
 static void a_stuck_pod_stops_only_itself(void **state)
 {
 	struct flow flows[2] = { 0 };
@@ -602,6 +626,7 @@ int main(void)
 		T(bulk_moves_to_its_own_link_and_arrives_whole),
 		T(what_load_needed_is_given_back),
 		T(the_round_trip_is_measured_again_under_load),
+		T(a_peer_that_asks_for_new_keys_again_and_again_is_answered),
 		T(a_stuck_pod_stops_only_itself),
 		cmocka_unit_test_setup_teardown(idle_streams_give_credit_back, set_up_small, tear_down),
 		cmocka_unit_test_setup_teardown(over_the_budget_new_streams_are_refused, set_up_small, tear_down),
