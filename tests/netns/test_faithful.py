@@ -111,7 +111,8 @@ def test_a_server_that_comes_up_late_is_reached_by_the_same_connect(mesh, versio
     with mesh.net.deny(mesh.net.b, a1.address(version), b1.address(version)):
         waiting = a1.begin(b1.address(version), PORT)
         wait_for(lambda: [s["state"] for s in mesh.two.streams()] == ["dialing"], "the far side to try")
-    with b1.listen(PORT) as listener:
+        listener = b1.listen(PORT)  # before the far side's next SYN comes through, which would be refused
+    with listener:
         thread = serve(listener, echo)
         with finish(waiting) as connection:
             assert ask(connection) == MESSAGE
@@ -127,7 +128,8 @@ def test_its_own_daemon_comes_back_while_it_waits(mesh, version):
         wait_for(lambda: mesh.one.streams(), "the SYN to be held")
         mesh.one.kill()
         mesh.one.start()
-    with b1.listen(PORT) as listener:
+        listener = b1.listen(PORT)  # before a SYN of the far side comes through, which would be refused
+    with listener:
         thread = serve(listener, echo)
         with finish(waiting) as connection:
             assert ask(connection) == MESSAGE
