@@ -18,8 +18,8 @@
 
 enum {
 	BULK_RETRY_MS = 10000,
-	DRAIN_LINGER_MS = 2000,     /* after the last stream, for a peer that does not answer GOAWAY ... */
-	DRAIN_ACK_MS = 10000,       /* ... and for one that did, but does not acknowledge */
+	DRAIN_LINGER_MS = 2000,     /* of a daemon that ends, after the last stream, for a peer that does not answer GOAWAY; ... */
+	DRAIN_ACK_MS = 10000,       /* ... for one that did, but does not acknowledge */
 	PING_AFTER_BYTES = 1 << 20, /* of data in a tick: less is no load that windows need to follow */
 	LAST_READS_MAX = 1024,      /* of a link whose tunnel ended; more than a socket holds */
 };
@@ -410,6 +410,15 @@ void tunnel_answers_again(struct tunnel *t)
 	peer_tunnel_changed(t->peer);
 }
 
+/* How long a tunnel stays after its last stream. Until the peer has said GOAWAY it may have opened streams on it: only a daemon that ends does not
+ * wait for them as long as for anything else. */
+static uint64_t drain_patience_ms(const struct tunnel *t)
+{
+	if (t->has_goaway)
+		return DRAIN_ACK_MS;
+	return t->pool->is_draining ? DRAIN_LINGER_MS : t->pool->settings->peer_timeout_ms;
+}
+
 /* Streams' pods must find out as they would without us. */
 static void tunnel_set_silent(struct tunnel *t, bool is_silent)
 {
@@ -467,6 +476,6 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 		tunnel_drain(t, REASON_IDLE);
 	}
 	if (t->state == TUNNEL_DRAINING && !t->streams_count &&
-	    (tunnel_is_over(t) || instant_elapsed_ns(t->idle_since, now) >= (t->has_goaway ? DRAIN_ACK_MS : DRAIN_LINGER_MS) * NS_PER_MS))
+	    (tunnel_is_over(t) || instant_elapsed_ns(t->idle_since, now) >= drain_patience_ms(t) * NS_PER_MS))
 		tunnel_close(t, t->drain_reason, "drained");
 }

@@ -2,6 +2,8 @@
 /* Streams and tunnels end to end: two pools, real TLS, real sockets, a clock that stands still. */
 #include "talk.h"
 
+#include "unit/pki.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -563,6 +565,31 @@ static void drain_lets_streams_finish(void **state)
 	close(late);
 }
 
+/* Node 1's OPEN and node 2's GOAWAY are on their way for longer than a daemon that ends would wait. */
+static void a_stream_that_crosses_a_goaway_is_not_lost(void **state)
+{
+	const struct pki_node *id = &pki_get()->nodes[1];
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	close(client);
+	close(server);
+	assert_true(pair_pump(&pair, are_streams_gone_here, NULL));
+	pair_run(&pair, 50);
+	pair.side[0].is_cut = true;
+	pool_set_tls(pair.side[1].pool, id->ctx, id->info.self.not_after_s);
+	client = pair_open(&pair, 0, "10.1.0.5:40001", "10.2.0.7:80");
+	talk_say(client, "on its way");
+	pair_advance_s(&pair, 5);
+	pair.side[0].is_cut = false;
+	assert_true(pair_pump(&pair, talk_has_come, &pair.side[1]));
+	server = side_take_pod(&pair.side[1]);
+	talk_expect(&pair, server, "on its way");
+	close(client);
+	close(server);
+}
+
 static void drain_timeout_resets_the_rest(void **state)
 {
 	int client, server;
@@ -639,6 +666,7 @@ int main(void)
 		T(a_foreign_source_is_refused_and_counted),
 		T(a_moved_address_resets_running_streams),
 		T(drain_lets_streams_finish),
+		T(a_stream_that_crosses_a_goaway_is_not_lost),
 		T(drain_timeout_resets_the_rest),
 		T(an_idle_tunnel_is_closed),
 		T(many_short_connections_leave_nothing),
