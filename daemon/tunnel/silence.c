@@ -189,6 +189,10 @@ void silence_begin(struct stream *s)
 void silence_end(struct stream *s)
 {
 	list_remove(&s->look);
+	/* Nobody looks any more whether something is outstanding: from here on the kernel gives up as it does for everybody. */
+	if (s->is_patient)
+		sock_set_patient(s->source.fd, false);
+	s->is_patient = false;
 	silence_speak(s);
 }
 

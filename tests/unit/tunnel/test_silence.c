@@ -3,6 +3,8 @@
 #include "talk.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -245,6 +247,50 @@ static void a_pod_that_has_something_to_acknowledge_is_not_silenced(void **state
 	assert_int_equal(near->silenced, 1);
 }
 
+static bool is_full(void *ctx)
+{
+	static char bytes[8192];
+	const struct stream *s = ctx;
+
+	if (!s->is_write_blocked)
+		(void)send(server, bytes, sizeof(bytes), MSG_DONTWAIT);
+	pair_run(&pair, 4);
+	return s->is_write_blocked;
+}
+
+static bool is_draining(void *ctx)
+{
+	return ((struct stream *)ctx)->rx_half == HALF_DRAINING;
+}
+
+static unsigned user_timeout_ms(const struct stream *s)
+{
+	unsigned ms = 1;
+	socklen_t len = sizeof(ms);
+
+	assert_int_equal(getsockopt(s->source.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len), 0);
+	return ms;
+}
+
+/* It may be gone, and what it never acknowledges must not wait for weeks. */
+static void a_silent_pod_is_not_waited_for_behind_its_tunnel(void **state)
+{
+	struct stream *s = container_of(near->pool->streams.next, struct stream, all);
+
+	(void)state;
+	shutdown(client, SHUT_WR);
+	assert_int_equal(talk_wait(&pair, server), 0);
+	silent(near, SILENCE_TRIES);
+	pair_advance_s(&pair, LOOKED_S);
+	assert_true(user_timeout_ms(s) > 0);
+	assert_true(pair_pump(&pair, is_full, s));
+	shutdown(server, SHUT_WR);
+	assert_true(pair_pump(&pair, is_draining, s));
+	tunnel_close(side_tunnel(near), REASON_TUNNEL_LOST, "the test ends it");
+	assert_int_equal(near->pool->streams_count, 1);
+	assert_int_equal(user_timeout_ms(s), 0);
+}
+
 static void a_short_stream_is_not_looked_at(void **state)
 {
 	(void)state;
@@ -278,6 +324,7 @@ int main(void)
 		T(a_full_map_is_counted_and_drops_nothing),
 		T(data_lifts_it_until_it_is_acknowledged),
 		T(a_pod_that_has_something_to_acknowledge_is_not_silenced),
+		T(a_silent_pod_is_not_waited_for_behind_its_tunnel),
 		T(a_short_stream_is_not_looked_at),
 		T(a_long_stream_is_looked_at_now_and_then),
 	};
