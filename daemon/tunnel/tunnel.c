@@ -453,6 +453,8 @@ void tunnel_tick(struct tunnel *t, struct instant now, int64_t unix_now_s)
 		t->is_ping_out = true; /* counts from now also where the link is full and it can not go out */
 		t->ping_sent = now;
 	}
+	t->window_largest[1] = t->window_largest[0];
+	t->window_largest[0] = 0;
 	/* Streams' windows follow the round trip, which is longer while others' data waits on the way: a stream that begins then would never get
 	 * its share by the one of an idle wire. */
 	if (!t->is_ping_out && t->rx_received - t->rx_at_ping >= PING_AFTER_BYTES) {

@@ -80,7 +80,8 @@ struct tunnel {
 	/* the tunnel's own credit */
 	uint64_t tx_sent, tx_limit;
 	uint64_t rx_received, rx_consumed, rx_limit;
-	uint64_t budgeted_bytes; /* the sum over its streams */
+	uint64_t budgeted_bytes;    /* the sum over its streams */
+	uint32_t window_largest[2]; /* that a stream used: in this second, in the last */
 
 	/* ping */
 	uint64_t ping_token, pong_token;

@@ -170,10 +170,21 @@ size_t stream_send_data(struct stream *s, struct link *l, size_t max_bytes)
 
 /* --- frames --- */
 
+static uint32_t window_wanted(const struct stream *s, struct instant now)
+{
+	const uint32_t *largest = s->tunnel->window_largest;
+	uint32_t size = window_receiver_wanted(&s->rx, (uint64_t)s->tunnel->rtt_us * 1000, now);
+
+	/* Where bytes lie here it is our pod that is slow. */
+	if (size > s->rx.size || s->queue.len_bytes)
+		return size;
+	return window_receiver_followed(&s->rx, largest[0] > largest[1] ? largest[0] : largest[1], now);
+}
+
 static void stream_put_window(struct stream *s, struct link *l, uint8_t *dst)
 {
 	struct instant now = pool_now(s->pool);
-	uint32_t size = window_receiver_wanted(&s->rx, (uint64_t)s->tunnel->rtt_us * 1000, now);
+	uint32_t size = window_wanted(s, now);
 	uint64_t granted;
 
 	if (size > s->rx.size && size > s->budgeted_bytes) {
@@ -185,6 +196,8 @@ static void stream_put_window(struct stream *s, struct link *l, uint8_t *dst)
 		}
 	}
 	window_receiver_update(&s->rx, size, now);
+	if (size > s->tunnel->window_largest[0])
+		s->tunnel->window_largest[0] = size;
 	/* After an ACCEPT more may have stood than the window; by now it was delivered. */
 	granted = window_receiver_granted(&s->rx);
 	if (s->budgeted_bytes > size && s->budgeted_bytes > granted)

@@ -74,6 +74,13 @@ uint32_t window_receiver_wanted(const struct window_receiver *w, uint64_t rtt_ns
 	return w->size > WINDOW_MAX_BYTES / 2 ? WINDOW_MAX_BYTES : w->size * 2;
 }
 
+uint32_t window_receiver_followed(const struct window_receiver *w, uint32_t others_bytes, struct instant now)
+{
+	if (w->size >= others_bytes || instant_elapsed_ns(w->updated, now) > WINDOW_FOLLOW_MS * NS_PER_MS)
+		return w->size;
+	return w->size > others_bytes / 2 ? others_bytes : w->size * 2;
+}
+
 void window_receiver_update(struct window_receiver *w, uint32_t size, struct instant now)
 {
 	w->size = size;

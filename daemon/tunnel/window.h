@@ -16,7 +16,9 @@ enum {
 	                       1024, /* what a stream may send before anybody has asked: a request fits, thousands of streams cost little */
 	WINDOW_FLOOR_BYTES = 4 * 1024,       /* what an idle stream keeps */
 	WINDOW_MAX_BYTES = 32 * 1024 * 1024, /* about 2 Gbit/s at 100 ms, as plain TCP with Linux's largest receive buffer by default */
-	WINDOW_IDLE_MS = 1000,               /* nothing delivered for so long: credit may be asked back */
+	WINDOW_FOLLOW_MS =
+		50, /* a quarter used up within it: a window that is smaller than others' grows, to 0.2 s of its stream's rate at most */
+	WINDOW_IDLE_MS = 1000, /* nothing delivered for so long: credit may be asked back */
 };
 
 struct window_sender {
@@ -65,6 +67,9 @@ static inline uint64_t window_receiver_granted(const struct window_receiver *w)
 bool window_receiver_is_due(const struct window_receiver *w);
 /* Should the window grow: it was used up to a quarter within twice rtt_ns? Returns the size that would be right, w->size where it should not. */
 uint32_t window_receiver_wanted(const struct window_receiver *w, uint64_t rtt_ns, struct instant now);
+/* The same for a stream beside others, whose largest window is others_bytes. Where they fill the way, a window's round trip is longer than rtt_ns
+ * by all that they have on it, and rtt_ns alone would leave it as small as it was when they came first. */
+uint32_t window_receiver_followed(const struct window_receiver *w, uint32_t others_bytes, struct instant now);
 /* Makes an update: size is w->size or a larger one that the budget has allowed. Moves limit to delivered + size, never back. */
 void window_receiver_update(struct window_receiver *w, uint32_t size, struct instant now);
 /* Begins an ASK for an idle stream: the window shrinks to floor_bytes. false: nothing to gain, or one is under way. The frame: flag ASK, delivered, limit = w->asked. */

@@ -148,9 +148,49 @@ static void a_reset_behind_data_is_passed_on_once_the_window_is_full(void **stat
 	close(server);
 }
 
+static void advance_ms(uint64_t ms)
+{
+	for (int i = 0; i < 2; i++)
+		clock_fake_advance(&pair.side[i].clock, ms * NS_PER_MS);
+	pair_run(&pair, 10);
+}
+
+/* Uses the window of the stream to server up, as a way that is full would let it: slowly, beside the round trip that was measured. */
+static uint32_t window_after(struct stream *s, int client, int server, uint64_t apart_ms)
+{
+	for (int i = 0; i < 16; i++) {
+		advance_ms(apart_ms);
+		s->tunnel->rtt_us = 1;
+		carry_bytes(&pair, client, server, s->rx.size / 4);
+	}
+	pair_run(&pair, 10);
+	return s->rx.size;
+}
+
+static void a_stream_that_comes_later_gets_its_share(void **state)
+{
+	int client, server, slow;
+	struct stream *s;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	s = talk_stream(&pair.side[1]);
+	assert_int_equal(window_after(s, client, server, WINDOW_FOLLOW_MS - 1), WINDOW_INITIAL_BYTES); /* it is alone */
+	for (slow = 0; slow < 2; slow++) {
+		s->tunnel->window_largest[0] = s->tunnel->window_largest[1] = 128 * 1024; /* another one has that */
+		if (slow)
+			s->rx.size = WINDOW_INITIAL_BYTES;
+		assert_int_equal(window_after(s, client, server, slow ? WINDOW_FOLLOW_MS + 1 : WINDOW_FOLLOW_MS - 1),
+		                 slow ? WINDOW_INITIAL_BYTES : 128 * 1024);
+	}
+	close(client);
+	close(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(a_stream_that_comes_later_gets_its_share),
 		T(credit_is_asked_back_while_data_is_on_its_way),
 		T(streams_that_wait_do_not_use_up_the_tunnels_credit),
 		T(a_tunnels_credit_never_goes_back),

@@ -148,6 +148,21 @@ static void a_window_grows_where_the_round_trip_is_its_limit(void **state)
 	assert_int_equal(window_receiver_wanted(&w, rtt_ns, at_ms(141)), 64 * KIB);
 }
 
+static void a_window_follows_larger_ones_while_it_is_used(void **state)
+{
+	struct window_receiver w;
+
+	(void)state;
+	window_receiver_init(&w, 32 * KIB, at_ms(100));
+	assert_int_equal(window_receiver_followed(&w, 1024 * KIB, at_ms(100 + WINDOW_FOLLOW_MS)), 64 * KIB);
+	assert_int_equal(window_receiver_followed(&w, 1024 * KIB, at_ms(101 + WINDOW_FOLLOW_MS)), 32 * KIB); /* it has little to carry */
+	assert_int_equal(window_receiver_followed(&w, 50 * KIB, at_ms(100)), 50 * KIB);
+	assert_int_equal(window_receiver_followed(&w, 32 * KIB, at_ms(100)), 32 * KIB);
+	assert_int_equal(window_receiver_followed(&w, 0, at_ms(100)), 32 * KIB); /* there is no other */
+	w.size = WINDOW_MAX_BYTES - 1;
+	assert_int_equal(window_receiver_followed(&w, WINDOW_MAX_BYTES, at_ms(100)), WINDOW_MAX_BYTES);
+}
+
 static void a_window_ends_at_its_maximum(void **state)
 {
 	struct window_receiver w;
@@ -542,6 +557,7 @@ int main(void)
 		cmocka_unit_test(data_beyond_the_limit_is_refused),
 		cmocka_unit_test(an_update_is_due_after_a_quarter),
 		cmocka_unit_test(a_window_grows_where_the_round_trip_is_its_limit),
+		cmocka_unit_test(a_window_follows_larger_ones_while_it_is_used),
 		cmocka_unit_test(a_window_ends_at_its_maximum),
 		cmocka_unit_test(a_window_carries_what_a_long_way_takes),
 		cmocka_unit_test(only_an_idle_window_is_asked_back),
