@@ -44,6 +44,8 @@ _Static_assert(offsetof(struct long_tcp_info, min_rtt_us) == 148, "as in linux/t
 /* The smallest that the kernel takes: after a cut of the wire a tunnel is back within about this time. */
 enum { TUNNEL_RTO_MAX_MS = 1000, KERNEL_RTO_MAX_MS = 120000 };
 
+enum { KEEP_ALIVE_S = 30 };
+
 static const char *congestion_control = "reno"; /* always in the kernel */
 static pthread_once_t congestion_control_once = PTHREAD_ONCE_INIT;
 
@@ -414,6 +416,15 @@ void sock_tune_tunnel(int fd, uint32_t user_timeout_ms)
 	(void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
 	(void)set_int(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, TUNNEL_RTO_MAX_MS);
+}
+
+void sock_keep_alive(int fd, uint32_t user_timeout_ms)
+{
+	user_timeout_ms += KEEP_ALIVE_S * 1000;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
+	(void)set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_ALIVE_S);
+	(void)set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_ALIVE_S);
+	(void)set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
 /* What an older kernel does not tell is 0. */

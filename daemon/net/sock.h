@@ -56,6 +56,9 @@ bool sock_is_at_mark(int fd);
 /* Options of a tunnel's socket: TCP_NODELAY, keepalive off (PING does it), TCP_USER_TIMEOUT user_timeout_ms, and retransmission that comes
  * back within a second or two after a cut where the kernel can (TCP_RTO_MAX_MS, since 6.15). What the kernel lacks is left out silently. */
 void sock_tune_tunnel(int fd, uint32_t user_timeout_ms);
+/* After that, for a connection of a tunnel by which no PING goes: the kernel asks every 30 s, so that what keeps state on the way (a cloud's network
+ * forgets connections after some minutes) has something to see. Its TCP_USER_TIMEOUT is so much longer, since it counts from the last answer. */
+void sock_keep_alive(int fd, uint32_t user_timeout_ms);
 /* For a connected socket of a tunnel. Where its shortest round trip is 5 ms or more all streams of a node share what fits into one connection's buffers,
  * and the kernel lets those grow to what one connection of a pod may have (tcp_wmem, 4 MB), or not at all (Linux 6.18, where a round trip's packets come
  * in one burst). There it gets 64 MB in each direction, of which at most 1 MB waits to be sent (TCP_NOTSENT_LOWAT), so that what is told late is not

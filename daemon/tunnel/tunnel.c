@@ -197,6 +197,12 @@ int tunnel_accept(struct peer *p, struct link *l, const struct frame_hello *hell
 	return 0;
 }
 
+/* PING goes by the light link alone. */
+static void tunnel_keep_bulk(const struct tunnel *t)
+{
+	sock_keep_alive(t->link[FRAME_LINK_BULK]->source.fd, t->pool->settings->peer_timeout_ms);
+}
+
 bool tunnel_take_bulk(struct tunnel *t, struct link *l)
 {
 	if (t->is_initiator || t->link[FRAME_LINK_BULK])
@@ -205,6 +211,7 @@ bool tunnel_take_bulk(struct tunnel *t, struct link *l)
 	l->ops = &tunnel_link_ops;
 	l->kind = FRAME_LINK_BULK;
 	t->link[FRAME_LINK_BULK] = l;
+	tunnel_keep_bulk(t);
 	return true;
 }
 
@@ -309,8 +316,8 @@ void tunnel_want_bulk(struct tunnel *t)
 	                                &(struct endpoint){ node->addresses[t->peer->next_address % node->addresses_count],
 	                                                    t->pool->settings->tunnel_port },
 	                                &is_pending);
-	if (fd >= 0)
-		(void)tunnel_make_link(t, FRAME_LINK_BULK, fd, is_pending);
+	if (fd >= 0 && !tunnel_make_link(t, FRAME_LINK_BULK, fd, is_pending))
+		tunnel_keep_bulk(t);
 }
 
 /* --- state --- */
@@ -396,8 +403,11 @@ static void tunnel_tune_links(struct tunnel *t, bool is_silent)
 		else if (sock_tune_silent_tunnel(l->source.fd, peer_timeout_ms))
 			t->is_patient = true;
 	}
-	if (!is_silent)
-		t->is_patient = false;
+	if (is_silent)
+		return;
+	t->is_patient = false;
+	if (t->link[FRAME_LINK_BULK])
+		tunnel_keep_bulk(t);
 }
 
 void tunnel_answers_again(struct tunnel *t)

@@ -199,6 +199,10 @@ static void accepted_and_connected_sockets_have_our_options(void **state)
 	sock_tune_tunnel(client, 12345);
 	assert_int_equal(option(client, IPPROTO_TCP, TCP_USER_TIMEOUT), 12345);
 	assert_int_equal(option(client, SOL_SOCKET, SO_KEEPALIVE), 0);
+	sock_keep_alive(client, 12345);
+	assert_int_equal(option(client, SOL_SOCKET, SO_KEEPALIVE), 1);
+	assert_int_equal(option(client, IPPROTO_TCP, TCP_KEEPIDLE), 30);
+	assert_int_equal(option(client, IPPROTO_TCP, TCP_USER_TIMEOUT), 42345);
 	assert_false(sock_tune_long_tunnel(client));
 	assert_int_equal(option(client, SOL_SOCKET, SO_RCVBUF), option(server, SOL_SOCKET, SO_RCVBUF));
 	assert_int_equal(close(client), 0);

@@ -124,12 +124,48 @@ static void a_link_without_anything_to_do_holds_no_buffer(void **state)
 	close(server);
 }
 
+static int is_kept_alive(const struct link *l)
+{
+	int is_on = -1;
+	socklen_t len = sizeof(is_on);
+
+	assert_int_equal(getsockopt(l->source.fd, SOL_SOCKET, SO_KEEPALIVE, &is_on, &len), 0);
+	return is_on;
+}
+
+/* A firewall on the way forgets a connection that is idle, and PING goes by the light link. */
+static void a_bulk_link_is_kept_alive(void **state)
+{
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	tunnel_want_bulk(side_tunnel(&pair.side[0]));
+	assert_true(pair_pump(&pair, bulk_is_up, &pair.side[0]));
+	assert_true(pair_pump(&pair, bulk_is_up, &pair.side[1]));
+	for (int i = 0; i < 2; i++) {
+		struct tunnel *t = side_tunnel(&pair.side[i]);
+
+		assert_int_equal(is_kept_alive(t->link[FRAME_LINK_LIGHT]), 0);
+		assert_int_equal(is_kept_alive(t->link[FRAME_LINK_BULK]), 1);
+		t->is_patient = true; /* the peer was silent, and answers again */
+	}
+	pair_advance_s(&pair, 1);
+	for (int i = 0; i < 2; i++) {
+		assert_false(side_tunnel(&pair.side[i])->is_patient);
+		assert_int_equal(is_kept_alive(side_tunnel(&pair.side[i])->link[FRAME_LINK_BULK]), 1);
+	}
+	close(client);
+	close(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(an_end_right_behind_a_switch_that_is_due),
 		T(a_switch_overtakes_the_hello_of_the_bulk_link),
 		T(an_end_on_the_new_link_overtakes_data_on_the_old_one),
+		T(a_bulk_link_is_kept_alive),
 		T(a_link_without_anything_to_do_holds_no_buffer),
 	};
 
