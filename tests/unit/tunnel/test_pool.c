@@ -402,12 +402,6 @@ static void a_peer_silent_for_peer_timeout_is_given_up(void **state)
 	close(server);
 }
 
-static bool are_streams_gone_here(void *ctx)
-{
-	(void)ctx;
-	return !pair.side[0].pool->streams_count && !pair.side[1].pool->streams_count;
-}
-
 /* It had nothing to say for 30 s; that it owes an answer is a second old. */
 static void an_idle_tunnel_that_is_asked_is_not_silent_yet(void **state)
 {
@@ -415,9 +409,7 @@ static void an_idle_tunnel_that_is_asked_is_not_silent_yet(void **state)
 
 	(void)state;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, are_streams_gone_here, NULL));
+	talk_end(&pair, client, server);
 	pair_run(&pair, 20);
 	pair.side[1].is_cut = true;
 	for (int i = 0; !side_tunnel(&pair.side[0])->is_ping_out; i++) {
@@ -573,9 +565,7 @@ static void a_stream_that_crosses_a_goaway_is_not_lost(void **state)
 
 	(void)state;
 	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
-	close(client);
-	close(server);
-	assert_true(pair_pump(&pair, are_streams_gone_here, NULL));
+	talk_end(&pair, client, server);
 	pair_run(&pair, 50);
 	pair.side[0].is_cut = true;
 	pool_set_tls(pair.side[1].pool, id->ctx, id->info.self.not_after_s);

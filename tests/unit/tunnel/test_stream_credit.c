@@ -148,18 +148,11 @@ static void a_reset_behind_data_is_passed_on_once_the_window_is_full(void **stat
 	close(server);
 }
 
-static void advance_ms(uint64_t ms)
-{
-	for (int i = 0; i < 2; i++)
-		clock_fake_advance(&pair.side[i].clock, ms * NS_PER_MS);
-	pair_run(&pair, 10);
-}
-
 /* Uses the window of the stream to server up, as a way that is full would let it: slowly, beside the round trip that was measured. */
 static uint32_t window_after(struct stream *s, int client, int server, uint64_t apart_ms)
 {
 	for (int i = 0; i < 16; i++) {
-		advance_ms(apart_ms);
+		pair_advance_ms(&pair, apart_ms);
 		s->tunnel->rtt_us = 1;
 		carry_bytes(&pair, client, server, s->rx.size / 4);
 	}
