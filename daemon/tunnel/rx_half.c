@@ -4,6 +4,7 @@
 #include "tunnel/pool.h"
 #include "tunnel/silence.h"
 #include "tunnel/streams.h"
+#include "tunnel/turn.h"
 #include "tunnel/tx_half.h"
 
 #include <errno.h>
@@ -39,12 +40,10 @@ static void stream_write_failed(struct stream *s)
 }
 
 /* All that came was handed over and no more will come. */
-static void stream_pass_end(struct stream *s)
+static void shut_pod(struct stream *s)
 {
 	uint64_t held = s->rx.received - s->rx.delivered;
 
-	if (s->rx_half != HALF_DRAINING || s->state != STREAM_OPEN)
-		return;
 	/* No more comes, so what lies here is all that the peer can make us hold; its answer may take hours. */
 	if (held < s->budgeted_bytes)
 		stream_set_budgeted(s, (uint32_t)held);
@@ -52,11 +51,17 @@ static void stream_pass_end(struct stream *s)
 		return;
 	s->rx_half = HALF_SHUT;
 	silence_speak(s);
-	if (shutdown(s->source.fd, SHUT_WR) < 0) {
+	if (shutdown(s->source.fd, SHUT_WR) < 0)
 		stream_fail(s, REASON_POD_RESET);
-		return;
-	}
-	stream_check_ended(s);
+}
+
+void stream_pass_end(struct stream *s)
+{
+	list_remove(&s->ending);
+	if (s->rx_half == HALF_DRAINING && s->state == STREAM_OPEN)
+		shut_pod(s);
+	if (s->tx_half == HALF_SHUT && s->rx_half == HALF_SHUT && s->state == STREAM_OPEN)
+		stream_step(s, STREAM_EV_ENDED);
 }
 
 static ssize_t pod_write(int fd, const struct iovec *part, int parts, int flags)
@@ -142,6 +147,7 @@ void stream_deliver(struct stream *s, const struct iovec *part, int parts, size_
 			n = 0;
 		if (n)
 			stream_delivered(s, (size_t)n);
+		s->is_corked = is_end_next;
 	}
 	skip = (size_t)n;
 	for (int i = 0; i < parts; i++) {
@@ -210,7 +216,10 @@ void stream_on_switch(struct stream *s, enum frame_link link)
 void stream_on_end(struct stream *s)
 {
 	s->rx_half = HALF_DRAINING;
-	stream_pass_end(s);
+	if (s->is_corked)
+		stream_pass_end(s);
+	else
+		turn_owe_end(s->pool, s);
 }
 
 void stream_on_window(struct stream *s, uint8_t flags, const struct frame_window *m)

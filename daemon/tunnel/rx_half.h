@@ -23,6 +23,8 @@ void stream_on_switch(struct stream *s, enum frame_link link);
 void stream_on_window(struct stream *s, uint8_t flags, const struct frame_window *m); /* may fail the tunnel */
 /* The pod's socket takes more: hands over what lies here, and the end behind it. */
 void stream_flush_queue(struct stream *s);
+/* The end that came is passed on where nothing lies here any more, and a connection that has ended both ways goes. */
+void stream_pass_end(struct stream *s);
 /* Memory is short: an idle stream is asked to give credit back. */
 void stream_reclaim(struct stream *s);
 

@@ -72,6 +72,7 @@ struct stream *stream_create(struct pool *pool, enum stream_role role, int fd, c
 	list_init(&s->last);
 	list_init(&s->look);
 	list_init(&s->owed);
+	list_init(&s->ending);
 	schedule_entry_init(&s->turn);
 	queue_init(&s->queue);
 	window_receiver_init(&s->rx, WINDOW_INITIAL_BYTES, s->created);
@@ -217,6 +218,7 @@ static void stream_enter_closed(struct stream *s, enum stream_state old, bool is
 	schedule_remove(&s->turn);
 	list_remove(&s->control);
 	list_remove(&s->owed);
+	list_remove(&s->ending);
 	if (list_is_linked(&s->place)) {
 		if (s->role == STREAM_CLIENT_SIDE && s->peer && !t)
 			s->peer->waiting_count--;
@@ -397,12 +399,6 @@ static void stream_on_deadline(struct loop_timer *t)
 	default:
 		return;
 	}
-}
-
-void stream_check_ended(struct stream *s)
-{
-	if (s->tx_half == HALF_SHUT && s->rx_half == HALF_SHUT && s->state == STREAM_OPEN)
-		stream_step(s, STREAM_EV_ENDED);
 }
 
 /* --- the pod's socket --- */

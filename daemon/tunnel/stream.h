@@ -97,6 +97,7 @@ struct stream {
 	struct schedule_entry turn; /* it has data to send */
 	struct list control, last;  /* it has frames to send: on the light link, and behind its data */
 	struct list owed;           /* server side: of the pool's acks or its openeds */
+	struct list ending;         /* of the pool's ends */
 	struct loop_timer deadline;
 	struct list look; /* in the pool's silence, while it is open */
 	struct instant look_at, silent_since;
@@ -115,6 +116,7 @@ struct stream {
 	bool is_pod_failed;       /* an error was announced; it shows when all that came before it is read */
 	bool is_write_blocked;
 	bool is_write_failed; /* the pod takes nothing any more */
+	bool is_corked;       /* what it was given last goes with the end that follows */
 	bool is_stash_ended;  /* END came on the new link before the SWITCH */
 	bool is_announced;    /* the peer knows the id */
 	bool is_reset_owed;   /* closed, and counted by the tunnel until the RESET is out */
@@ -166,7 +168,5 @@ void stream_destroy(struct stream *s);
 /* Its first credit comes out of the budget. false: the budget is used up. */
 bool stream_reserve(struct stream *s);
 void stream_set_budgeted(struct stream *s, uint32_t bytes);
-/* One half was shut: with the other too it has ended in order. */
-void stream_check_ended(struct stream *s);
 
 #endif

@@ -80,6 +80,20 @@ static void send_openeds(struct pool *p)
 		stream_wants_frames(container_of(p->openeds.next, struct stream, owed), STREAM_SEND_OPENED);
 }
 
+void turn_owe_end(struct pool *p, struct stream *s)
+{
+	if (!list_is_linked(&s->ending))
+		list_append(&p->ends, &s->ending);
+}
+
+static void pass_ends(struct list *ends)
+{
+	struct list *at;
+
+	while ((at = list_pop(ends)))
+		stream_pass_end(container_of(at, struct stream, ending));
+}
+
 static bool is_recent(const struct pool *p, struct instant then)
 {
 	return instant_elapsed_ns(then, pool_now(p)) < RECENT_NS;
@@ -91,7 +105,10 @@ enum loop_next turn_run(void *ctx)
 	bool is_light_recent = is_recent(p, p->light_active);
 	size_t unit = is_light_recent ? LINK_UNIT_SMALL_BYTES : LINK_UNIT_BYTES;
 	bool has_rx, has_tx, is_more;
+	struct list ends;
 
+	list_init(&ends);
+	list_splice(&ends, &p->ends);
 	send_openeds(p);
 	receive_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
 	send_acks(p);
@@ -108,8 +125,9 @@ enum loop_next turn_run(void *ctx)
 		receive_all(p, FRAME_LINK_BULK, unit, 1);
 		p->is_bulk_tx_next = true;
 	}
+	pass_ends(&ends);
 	is_more = !list_is_empty(&p->rx[0]) || !list_is_empty(&p->rx[1]) || !list_is_empty(&p->tx[0]) || !list_is_empty(&p->tx[1]) ||
-	          !list_is_empty(&p->openeds) || !list_is_empty(&p->acks);
+	          !list_is_empty(&p->openeds) || !list_is_empty(&p->acks) || !list_is_empty(&p->ends);
 	/* Pods on the same core answer now instead of after the whole batch; without it the two nodes work in step, each idle half the time. */
 	if (is_more && is_light_recent)
 		sched_yield();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* turn.h - whose turn it is on a worker: the links that have work, and what is delivered to one pod by one call.
- * A turn: receive on light links -> send on light links -> at most one bulk operation, receiving and sending in turns. So an answer never waits behind more than
- * one unit of bulk. Thread: the pool's worker. */
+ * A turn: receive on light links -> send on light links -> at most one bulk operation, receiving and sending in turns -> pass on the ends that came in the turn
+ * before. So an answer never waits behind more than one unit of bulk, nor behind what nobody waits for. Thread: the pool's worker. */
 #ifndef CULVERT_TUNNEL_TURN_H
 #define CULVERT_TUNNEL_TURN_H
 
@@ -14,6 +14,9 @@ void turn_link_woken(struct pool *p, struct link *l);
 /* A server side's stream, which is open: its pod gets the last step of the handshake (RFC 9293, 3.5) behind the next receiving on light links, by itself
  * where no data has taken it along by then. Once for each stream. */
 void turn_owe_ack(struct pool *p, struct stream *s);
+/* The pod is told that the other side has ended, or its connection, both of whose halves have, is closed: behind the sending of the next turn, since
+ * others' first words and answers are waited for. */
+void turn_owe_end(struct pool *p, struct stream *s);
 
 /* Adds data to the delivery in hand, which is flushed first where it is another stream's or full. */
 void turn_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes);

@@ -273,7 +273,8 @@ static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uin
 	case STREAM_SEND_END:
 		link_commit(l, frame_put_end(dst, s->id, s->tx.sent));
 		s->tx_half = HALF_SHUT;
-		stream_check_ended(s);
+		if (s->rx_half == HALF_SHUT)
+			turn_owe_end(s->pool, s);
 		return;
 	case STREAM_SEND_RESET:
 		len_bytes = s->role == STREAM_SERVER_SIDE && s->cause.type ? frame_put_cause(dst, s->id, &s->cause) : 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* How a stream begins: what goes with OPENED and what behind it, and a client port that is still in use. */
+/* How a stream begins and ends: what goes with OPENED and what behind it, what an end goes with and behind, and a client port that is still in use. */
 #include "carry.h"
 
 #include <errno.h>
@@ -76,6 +76,30 @@ static void last_words_and_the_end_are_one_packet(void **state)
 	carry_expect(&pair, server, 100);
 	assert_int_equal(talk_wait(&pair, server), 0);
 	assert_int_equal(segments_in(server) - before, 1);
+	carry_bytes(&pair, server, client, 100);
+	talk_end(&pair, client, server);
+}
+
+static bool knows_the_end(void *ctx)
+{
+	return ((struct stream *)ctx)->rx_half != HALF_OPEN;
+}
+
+static void an_end_alone_waits_one_turn(void **state)
+{
+	struct stream *to;
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry_bytes(&pair, client, server, 100);
+	to = talk_stream(&pair.side[1]);
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	assert_true(pair_pump(&pair, knows_the_end, to));
+	assert_int_equal(to->rx_half, HALF_DRAINING);
+	side_run(&pair.side[1], 1);
+	assert_int_equal(to->rx_half, HALF_SHUT);
+	assert_int_equal(talk_wait(&pair, server), 0);
 	carry_bytes(&pair, server, client, 100);
 	talk_end(&pair, client, server);
 }
@@ -190,6 +214,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(an_answer_that_is_there_goes_with_opened),
 		T(last_words_and_the_end_are_one_packet),
+		T(an_end_alone_waits_one_turn),
 		T(credit_goes_behind_opened),
 		T(the_last_words_of_a_pod_that_resets_go_behind_opened),
 		T(a_server_that_says_nothing_is_open_all_the_same),
