@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 enum {
-	SPIN_NS = 50000,      /* as long as a halted processor and the other node take together to answer */
+	SPIN_NS = 100000,     /* as long as a halted processor and the other node take together to answer, where processors are slow too */
 	SPIN_LOOKS_MAX = 512, /* bounds it where the clock stands still */
 };
 

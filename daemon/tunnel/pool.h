@@ -123,8 +123,8 @@ struct pool {
 	uint32_t streams_count, strangers_count;
 	struct list rx[2], tx[2]; /* links with work, by enum frame_link */
 	bool is_bulk_tx_next;
-	struct instant light_active, bulk_active; /* when light data, and a bulk link, moved last */
-	struct list acks;                         /* streams whose server pods are owed the last step of their handshakes: turn_owe_ack */
+	struct instant light_active; /* when light data moved last */
+	struct list acks;            /* streams whose server pods are owed the last step of their handshakes: turn_owe_ack */
 	struct list openeds; /* streams whose OPENED waits one turn, and goes with an answer of the server pod if one is there by then */
 	struct list ends;    /* streams whose ends wait one turn: turn_owe_end */
 	struct pool_delivery delivery;

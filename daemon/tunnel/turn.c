@@ -11,8 +11,7 @@
 #include <sched.h>
 
 enum {
-	/* Light traffic within this: bulk goes in small units, and others get the core between two turns. Bulk within this: nothing spins, since its
-	 * next piece comes anyway, and the core is better its pods'. */
+	/* Light traffic within this: bulk goes in small units, others get the core between two turns, and a loop without work spins. */
 	RECENT_NS = 2000000,
 };
 
@@ -116,8 +115,6 @@ enum loop_next turn_run(void *ctx)
 	/* One bulk operation, then the light links again: an answer waits for one unit and never for two. */
 	has_rx = !list_is_empty(&p->rx[FRAME_LINK_BULK]);
 	has_tx = !list_is_empty(&p->tx[FRAME_LINK_BULK]);
-	if (has_rx || has_tx)
-		p->bulk_active = pool_now(p);
 	if (has_tx && (p->is_bulk_tx_next || !has_rx)) {
 		send_all(p, FRAME_LINK_BULK, unit, 1);
 		p->is_bulk_tx_next = false;
@@ -133,7 +130,7 @@ enum loop_next turn_run(void *ctx)
 		sched_yield();
 	if (is_more)
 		return LOOP_NOW;
-	return is_light_recent && !is_recent(p, p->bulk_active) ? LOOP_SOON : LOOP_BLOCK;
+	return is_light_recent ? LOOP_SOON : LOOP_BLOCK;
 }
 
 /* --- deliveries --- */
