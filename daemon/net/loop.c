@@ -272,14 +272,17 @@ static int poll_events(struct loop *l, int timeout_ms)
 /* Looks for events without blocking, for SPIN_NS. Returns epoll_wait's last word. */
 static int spin_for_events(struct loop *l, struct instant begins)
 {
-	uint64_t end_ns = begins.ns + SPIN_NS;
 	int count;
 
 	/* A pod of this processor that has just got something goes first: its answer may be what is waited for. Once, since one that wakes later takes the
 	 * processor by itself, and who yields again and again is put off when it has work. */
 	(void)sched_yield();
+	if (instant_elapsed_ns(begins, clock_now(l->clock)) >= SPIN_SLICE_NS) {
+		spin_was_away(&l->spin);
+		return poll_events(l, 0);
+	}
 	count = poll_events(l, 0);
-	for (int looks = 1; count == 0 && looks < SPIN_LOOKS_MAX && clock_now(l->clock).ns < end_ns; looks++)
+	for (int looks = 1; count == 0 && looks < SPIN_LOOKS_MAX && instant_elapsed_ns(begins, clock_now(l->clock)) < SPIN_NS; looks++)
 		count = poll_events(l, 0);
 	spin_ended(&l->spin, count > 0);
 	return count;

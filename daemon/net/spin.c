@@ -5,6 +5,7 @@ enum {
 	SCORE_MAX = 16,
 	MISS_COST = 2, /* what hits by chance would not pay */
 	TRY_ONE_IN = 32,
+	TRY_CROWDED_ONE_IN = 2048, /* a try costs a slice of milliseconds */
 	MEAN_UNIT = 16,
 	/* More at a time: others' work fills the wait, and the core is better theirs. */
 	EVENTS_MEAN_MAX = 2 * MEAN_UNIT,
@@ -21,14 +22,21 @@ bool spin_is_worth_it(struct spin *s)
 		return false;
 	if (s->score > 0)
 		return true;
-	if (++s->passed_over < TRY_ONE_IN)
+	if (++s->passed_over < (s->is_crowded ? TRY_CROWDED_ONE_IN : TRY_ONE_IN))
 		return false;
 	s->passed_over = 0;
 	return true;
 }
 
+void spin_was_away(struct spin *s)
+{
+	s->score = 0;
+	s->is_crowded = true;
+}
+
 void spin_ended(struct spin *s, bool has_hit)
 {
+	s->is_crowded = false;
 	if (has_hit)
 		s->score += s->score < SCORE_MAX;
 	else

@@ -10,15 +10,17 @@
 #include <stdint.h>
 
 enum {
-	SPIN_NS = 100000,     /* as long as a halted processor and the other node take together to answer, where processors are slow too */
-	SPIN_LOOKS_MAX = 512, /* bounds it where the clock stands still */
+	SPIN_NS = 100000,      /* as long as a halted processor and the other node take together to answer, where processors are slow too */
+	SPIN_LOOKS_MAX = 4096, /* bounds it where the clock stands still */
+	SPIN_SLICE_NS = 1000000, /* who yielded, and was away for longer, shares the processor with one that never rests */
 };
 
 /* One thread's; zeroed before its first use. */
 struct spin {
 	uint32_t events_mean; /* of the last batches, in 1/16 */
 	uint8_t score;        /* above 0: it has been paying */
-	uint8_t passed_over;  /* chances since the last try */
+	bool is_crowded;      /* spin_was_away was said last */
+	uint16_t passed_over; /* chances since the last try */
 };
 
 /* A batch of so many events was found. */
@@ -27,5 +29,7 @@ void spin_saw(struct spin *s, int events);
 bool spin_is_worth_it(struct spin *s);
 /* Whether an event came within the time. */
 void spin_ended(struct spin *s, bool has_hit);
+/* Another used the processor for SPIN_SLICE_NS and more, and events waited for it: who blocks goes before it, who yields behind. The next try is far off. */
+void spin_was_away(struct spin *s);
 
 #endif

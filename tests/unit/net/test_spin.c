@@ -55,12 +55,34 @@ static void many_events_at_a_time_end_it_at_once(void **state)
 	assert_true(tries(&s, 2, true) > CHANCES * 9 / 10);
 }
 
+static void a_processor_that_another_never_leaves_is_tried_seldom(void **state)
+{
+	struct spin s = { 0 };
+	int count = 0;
+
+	(void)state;
+	(void)tries(&s, 1, true);
+	spin_was_away(&s);
+	for (int i = 0; i < 2048 * 3; i++) {
+		spin_saw(&s, 1);
+		if (!spin_is_worth_it(&s))
+			continue;
+		count++;
+		spin_was_away(&s);
+	}
+	assert_int_equal(count, 3);
+	/* Once it has the processor for itself again, one hit is enough as before. */
+	spin_ended(&s, true);
+	assert_true(tries(&s, 1, true) > CHANCES * 9 / 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_hit_leads_to_more),
 		cmocka_unit_test(where_nothing_comes_it_is_tried_now_and_then),
 		cmocka_unit_test(many_events_at_a_time_end_it_at_once),
+		cmocka_unit_test(a_processor_that_another_never_leaves_is_tried_seldom),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
