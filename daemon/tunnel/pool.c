@@ -270,6 +270,7 @@ int pool_create(struct loop *loop, const struct pool_settings *settings, const s
 	list_init(&p->acks);
 	list_init(&p->openeds);
 	list_init(&p->ends);
+	list_init(&p->ends_due);
 	for (int i = 0; i < 2; i++) {
 		list_init(&p->rx[i]);
 		list_init(&p->tx[i]);

@@ -126,7 +126,7 @@ struct pool {
 	struct instant light_active; /* when light data moved last */
 	struct list acks;            /* streams whose server pods are owed the last step of their handshakes: turn_owe_ack */
 	struct list openeds; /* streams whose OPENED waits one turn, and goes with an answer of the server pod if one is there by then */
-	struct list ends;    /* streams whose ends wait one turn: turn_owe_end */
+	struct list ends, ends_due; /* streams whose ends wait one turn, and whose have: turn_owe_end */
 	struct pool_delivery delivery;
 	struct loop_timer tick, accept_pause, drain_deadline;
 	struct log_limit accept_log, end_log;

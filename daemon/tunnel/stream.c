@@ -317,6 +317,15 @@ void stream_fail(struct stream *s, enum close_reason reason)
 	stream_step(s, STREAM_EV_FAILED);
 }
 
+/* What came before the stream's end by force is passed on before it. true: that was all of it, or it has failed at that. */
+static bool stream_is_over(struct stream *s)
+{
+	if (!list_is_linked(&s->ending))
+		return false;
+	stream_pass_end(s);
+	return s->state == STREAM_CLOSING || s->state == STREAM_CLOSED;
+}
+
 void stream_tunnel_lost(struct stream *s, enum close_reason reason)
 {
 	/* Who may not speak any more is not listened to either. */
@@ -327,6 +336,8 @@ void stream_tunnel_lost(struct stream *s, enum close_reason reason)
 		return;
 	}
 	s->is_announced = false; /* nobody is there to be told */
+	if (stream_is_over(s))
+		return;
 	if (s->state == STREAM_CLOSED) {
 		stream_destroy(s);
 	} else if (!is_cut && s->state == STREAM_OPEN && s->tx_half == HALF_SHUT && s->rx_half != HALF_OPEN && !s->is_write_failed) {
@@ -368,6 +379,8 @@ void stream_on_reset(struct stream *s, enum close_reason reason)
 		stream_destroy(s);
 		return;
 	}
+	if (stream_is_over(s))
+		return;
 	s->is_peers_word = true;
 	stream_fail(s, reason);
 }

@@ -97,7 +97,7 @@ struct stream {
 	struct schedule_entry turn; /* it has data to send */
 	struct list control, last;  /* it has frames to send: on the light link, and behind its data */
 	struct list owed;           /* server side: of the pool's acks or its openeds */
-	struct list ending;         /* of the pool's ends */
+	struct list ending;         /* of the pool's ends or ends_due */
 	struct loop_timer deadline;
 	struct list look; /* in the pool's silence, while it is open */
 	struct instant look_at, silent_since;

@@ -285,6 +285,7 @@ static void tunnel_link_failed(struct link *l, enum close_reason reason, const c
 		if (t->state == TUNNEL_CLOSED)
 			return;
 	}
+	turn_pass_ends(t->pool, t);
 	if (t->state == TUNNEL_DRAINING && !t->streams_count)
 		reason = t->drain_reason; /* an expected end */
 	tunnel_close(t, reason, text);

@@ -60,7 +60,7 @@ void turn_owe_ack(struct pool *p, struct stream *s)
 	list_append(&p->acks, &s->owed);
 }
 
-/* Data that came together with OPEN or TAKEN, or until now, has taken the ACK along. */
+/* Data that came together with OPEN or TAKEN, or until now, has taken the ACK along; an end that is known will. */
 static void send_acks(struct pool *p)
 {
 	struct list *at;
@@ -68,7 +68,7 @@ static void send_acks(struct pool *p)
 	while ((at = list_pop(&p->acks))) {
 		struct stream *s = container_of(at, struct stream, owed);
 
-		if (s->rx.delivered == 0 && s->rx_half != HALF_SHUT)
+		if (s->rx.delivered == 0 && s->rx_half == HALF_OPEN)
 			sock_send_ack(s->source.fd);
 	}
 }
@@ -85,12 +85,20 @@ void turn_owe_end(struct pool *p, struct stream *s)
 		list_append(&p->ends, &s->ending);
 }
 
-static void pass_ends(struct list *ends)
+static void pass_ends(struct list *ends, const struct tunnel *of)
 {
-	struct list *at;
+	list_for_each_safe(at, ends) {
+		struct stream *s = container_of(at, struct stream, ending);
 
-	while ((at = list_pop(ends)))
-		stream_pass_end(container_of(at, struct stream, ending));
+		if (!of || s->tunnel == of)
+			stream_pass_end(s);
+	}
+}
+
+void turn_pass_ends(struct pool *p, const struct tunnel *t)
+{
+	pass_ends(&p->ends_due, t);
+	pass_ends(&p->ends, t);
 }
 
 static bool is_recent(const struct pool *p, struct instant then)
@@ -104,10 +112,8 @@ enum loop_next turn_run(void *ctx)
 	bool is_light_recent = is_recent(p, p->light_active);
 	size_t unit = is_light_recent ? LINK_UNIT_SMALL_BYTES : LINK_UNIT_BYTES;
 	bool has_rx, has_tx, is_more;
-	struct list ends;
 
-	list_init(&ends);
-	list_splice(&ends, &p->ends);
+	list_splice(&p->ends_due, &p->ends);
 	send_openeds(p);
 	receive_all(p, FRAME_LINK_LIGHT, LINK_UNIT_BYTES, UINT32_MAX);
 	send_acks(p);
@@ -122,7 +128,7 @@ enum loop_next turn_run(void *ctx)
 		receive_all(p, FRAME_LINK_BULK, unit, 1);
 		p->is_bulk_tx_next = true;
 	}
-	pass_ends(&ends);
+	pass_ends(&p->ends_due, NULL);
 	is_more = !list_is_empty(&p->rx[0]) || !list_is_empty(&p->rx[1]) || !list_is_empty(&p->tx[0]) || !list_is_empty(&p->tx[1]) ||
 	          !list_is_empty(&p->openeds) || !list_is_empty(&p->acks) || !list_is_empty(&p->ends);
 	/* Pods on the same core answer now instead of after the whole batch; without it the two nodes work in step, each idle half the time. */

@@ -17,6 +17,8 @@ void turn_owe_ack(struct pool *p, struct stream *s);
 /* The pod is told that the other side has ended, or its connection, both of whose halves have, is closed: behind the sending of the next turn, since
  * others' first words and answers are waited for. */
 void turn_owe_end(struct pool *p, struct stream *s);
+/* Those of the tunnel at once: what comes next must find them passed on. */
+void turn_pass_ends(struct pool *p, const struct tunnel *t);
 
 /* Adds data to the delivery in hand, which is flushed first where it is another stream's or full. */
 void turn_deliver(struct pool *p, struct stream *s, const uint8_t *bytes, size_t len_bytes);

@@ -232,7 +232,7 @@ static void stream_put_opened(struct stream *s, struct link *l, uint8_t *dst)
 	link_commit(l, frame_put_opened(dst, s->id, &opened));
 }
 
-/* The lowest pending frame of mask; the stream may be gone after END or RESET. */
+/* The lowest pending frame of mask; the stream may be gone after RESET. */
 static void stream_put_frame(struct stream *s, struct link *l, uint8_t *dst, uint16_t which)
 {
 	size_t len_bytes;

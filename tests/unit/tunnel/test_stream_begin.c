@@ -104,6 +104,22 @@ static void an_end_alone_waits_one_turn(void **state)
 	talk_end(&pair, client, server);
 }
 
+static void an_end_is_passed_on_before_the_reset_behind_it(void **state)
+{
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	carry_bytes(&pair, server, client, 100);
+	assert_int_equal(shutdown(server, SHUT_WR), 0);
+	side_run(&pair.side[1], 10);
+	talk_reset(server);
+	side_run(&pair.side[1], 10);
+	assert_int_equal(talk_wait(&pair, client), 0);
+	close(client);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+}
+
 static void credit_goes_behind_opened(void **state)
 {
 	const struct pool *p = pair.side[1].pool;
@@ -215,6 +231,7 @@ int main(void)
 		T(an_answer_that_is_there_goes_with_opened),
 		T(last_words_and_the_end_are_one_packet),
 		T(an_end_alone_waits_one_turn),
+		T(an_end_is_passed_on_before_the_reset_behind_it),
 		T(credit_goes_behind_opened),
 		T(the_last_words_of_a_pod_that_resets_go_behind_opened),
 		T(a_server_that_says_nothing_is_open_all_the_same),
