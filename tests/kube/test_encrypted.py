@@ -60,6 +60,22 @@ def fetch(cluster, client, path="/", check=True):
     return wait_for(answer, f"an answer to {client}", START_S, 0.1) if check else answer()
 
 
+def reach(cluster, client, node, instead_of):
+    """Until what the client asks of the Service comes to its pod on that node: the one before answers for as long as it lives and kube-proxy knows no other."""
+    pod = wait_for(lambda: (pod := server(cluster)) and node_of(pod) == node and pod["metadata"]["uid"] != instead_of["metadata"]["uid"] and pod,
+                   f"the pod on {node}", START_S, 0.1)
+    path = f"/{pod['metadata']['uid']}"
+    wait_for(lambda: fetch(cluster, client, path) and re.search(rf"{path} 200$", cluster.kubectl("logs", pod["metadata"]["name"]).stdout, re.MULTILINE),
+             f"{client} to reach the pod on {node}", START_S, 0.1)
+    return pod
+
+
+def between_nodes(cluster):
+    """Of POD_TO_POD what is not within one node, where nothing is encrypted."""
+    ranges = [node.pod_ranges()[0] for node in cluster.nodes.values()]
+    return f"{POD_TO_POD} and not ({' or '.join(f'src net {pods} and dst net {pods}' for pods in ranges)})"
+
+
 def node_of(pod):
     return pod["spec"]["nodeName"]
 
@@ -120,14 +136,12 @@ def test_kubelets_probes_and_kubectl_work(cluster):
 
 
 def test_a_pod_that_is_made_again_on_another_node_is_reached_there(cluster):
-    before = server(cluster)
-    with cluster.capture(POD_TO_POD) as plain:
-        cluster.apply(web("n1")[0])
-        wait_for(lambda: (pod := server(cluster)) and node_of(pod) == "n1" and pod["metadata"]["uid"] != before["metadata"]["uid"], "the pod on n1", START_S, 0.1)
-        assert fetch(cluster, "client-n2").rpartition(":")[0] == address_of(cluster.pod("client-n2"))
-        cluster.apply(web("n2")[0])
-        wait_for(lambda: (pod := server(cluster)) and node_of(pod) == "n2", "the pod on n2", START_S, 0.1)
-        assert fetch(cluster, "client-n1").rpartition(":")[0] == address_of(cluster.pod("client-n1"))
+    pod = server(cluster)
+    with cluster.capture(between_nodes(cluster)) as plain:
+        for client, node in (("client-n2", "n1"), ("client-n1", "n2")):
+            cluster.apply(web(node)[0])
+            pod = reach(cluster, client, node, instead_of=pod)
+            assert fetch(cluster, client).rpartition(":")[0] == address_of(cluster.pod(client))
         assert plain.packets() == []
 
 
