@@ -294,6 +294,8 @@ static void test_what_is_not_done_is_refused_with_a_sentence(void **state)
 	assert_refused(kept, -EINVAL, "https://HOST:PORT would be right");
 	write_config("\"\"", ca, "token: x");
 	assert_refused(kept, -EINVAL, "the cluster has no server");
+	write_config("//", ca, "token: x");
+	assert_refused(kept, -EINVAL, "server: \"//\" names no host; https://10.0.0.1:6443 would be right");
 	write_config("https://10.0.0.1", "certificate-authority: gone.crt", "token: x");
 	assert_refused(kept, -ENOENT, "/gone.crt: can not be opened");
 	write_config("https://10.0.0.1", "certificate-authority-data: \"%%%\"", "token: x");
