@@ -171,14 +171,14 @@ static int read_cluster(const struct reader *r, const struct tree_node *cluster,
 		return rc;
 	if (!n)
 		return fault(r, cluster, "the cluster has no server");
-	if (n->text[strspn(n->text, "/")] == '\0')
-		return fault(r, n, "server: \"%.100s\" names no host; https://10.0.0.1:6443 would be right", n->text);
 	rc = copy_text(r, n, &k->server);
 	if (rc < 0)
 		return rc;
 	len = strlen(k->server);
 	while (len > 0 && k->server[len - 1] == '/')
 		k->server[--len] = '\0';
+	if (len == 0)
+		return fault(r, n, "server: \"%.100s\" names no host; https://10.0.0.1:6443 would be right", n->text);
 	rc = get_text(r, cluster, "insecure-skip-tls-verify", &n);
 	if (rc < 0)
 		return rc;

@@ -317,8 +317,8 @@ void stream_fail(struct stream *s, enum close_reason reason)
 	stream_step(s, STREAM_EV_FAILED);
 }
 
-/* What came before the stream's end by force is passed on before it. true: that was all of it, or it has failed at that. */
-static bool stream_is_over(struct stream *s)
+/* What ends the stream by force goes behind an end that came before. true: nothing is left for it, since that ended the stream both ways, or failed. */
+static bool pass_end_before(struct stream *s)
 {
 	if (!list_is_linked(&s->ending))
 		return false;
@@ -336,7 +336,7 @@ void stream_tunnel_lost(struct stream *s, enum close_reason reason)
 		return;
 	}
 	s->is_announced = false; /* nobody is there to be told */
-	if (stream_is_over(s))
+	if (pass_end_before(s))
 		return;
 	if (s->state == STREAM_CLOSED) {
 		stream_destroy(s);
@@ -379,7 +379,7 @@ void stream_on_reset(struct stream *s, enum close_reason reason)
 		stream_destroy(s);
 		return;
 	}
-	if (stream_is_over(s))
+	if (pass_end_before(s))
 		return;
 	s->is_peers_word = true;
 	stream_fail(s, reason);
