@@ -82,9 +82,11 @@ def others_cpu_s():
 
 def machine():
     """Where it ran: (word, text)."""
-    cpu = next(line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    flags = next(line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")).split()
-    return {"cpu": f"{cpu}, {os.cpu_count()} cores, {'with' if 'vaes' in flags else 'without'} VAES", "kernel": platform.release(),
+    lines = (line.partition(":") for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines())
+    cpu = {key.strip(): value.strip() for key, _, value in lines}
+    # In a virtual machine the name may say no more than the maker's; family and model tell generations apart.
+    name = f"{cpu['model name']} (family {cpu['cpu family']}, model {cpu['model']})"
+    return {"cpu": f"{name}, {os.cpu_count()} cores, {'with' if 'vaes' in cpu['flags'].split() else 'without'} VAES", "kernel": platform.release(),
             "tools": ", ".join(run("dpkg-query", "-W", "-f", "${Package} ${Version}\n", "iperf3", "wrk", "nginx", "libssl3").stdout.split("\n")[:-1])}
 
 
