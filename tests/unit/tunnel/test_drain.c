@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -247,6 +248,40 @@ static void what_came_whole_is_handed_over_although_the_tunnel_is_lost(void **st
 	close(client);
 }
 
+static bool is_peer_draining(void *ctx)
+{
+	return side_tunnel(ctx)->state == TUNNEL_DRAINING;
+}
+
+static void a_peer_that_ends_right_behind_its_last_stream_is_not_lost(void **state)
+{
+	const struct peer *peer;
+	char error[PEER_ERROR_BYTES];
+	int client, server;
+
+	(void)state;
+	talk_open(&pair, 0, "10.1.0.5:40000", "10.2.0.7:80", &client, &server);
+	peer = side_tunnel(&pair.side[0])->peer;
+	pool_drain(pair.side[1].pool);
+	assert_true(pair_pump(&pair, is_peer_draining, &pair.side[0]));
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	assert_int_equal(talk_wait(&pair, server), 0);
+	/* Meanwhile another tunnel was tried for, in vain. */
+	assert_non_null(peer->last_error);
+	snprintf(error, sizeof(error), "%s", peer->last_error);
+	/* Both come in one batch: the stream's end, which waits a turn, and that of the wire. */
+	close(server);
+	for (int seconds = 0; seconds < 3 && !side_pump(&pair.side[1], is_drained, &pair.side[1]); seconds++)
+		clock_fake_advance(&pair.side[1].clock, NS_PER_S);
+	assert_true(pair.side[1].is_drained);
+	assert_true(pair_pump(&pair, talk_is_over, &pair));
+	pair_run(&pair, 5);
+	assert_null(side_tunnel(&pair.side[0]));
+	assert_string_equal(peer->last_error, error);
+	assert_int_equal(talk_wait(&pair, client), 0);
+	close(client);
+}
+
 static void a_node_that_ends_takes_no_new_tunnel(void **state)
 {
 	int client;
@@ -273,6 +308,7 @@ int main(void)
 		T(drained_is_told_once),
 		T(a_stream_that_ends_outlives_its_peer),
 		T(what_came_whole_is_handed_over_although_the_tunnel_is_lost),
+		T(a_peer_that_ends_right_behind_its_last_stream_is_not_lost),
 		T(a_node_that_ends_takes_no_new_tunnel),
 	};
 
