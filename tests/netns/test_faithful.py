@@ -159,7 +159,7 @@ def test_a_flood_of_one_pod_holds_up_no_other_and_gives_no_server_a_connection(m
 
     def flood():
         """As fast as the daemon takes them: what is faster fills a queue that the tunnel's packets go through too, and these are lost. On a busy machine
-        they may come so slowly that most find a place, and are no flood: then as many again."""
+        they may come so slowly that most find a place, and are no flood: so it goes on until enough have found none."""
         end = time.monotonic() + DEADLINE_S
         events = mesh.one.events()
         while events["syns_unheld"] <= FLOOD_SYNS // 2 and time.monotonic() < end:

@@ -271,6 +271,7 @@ static void a_peer_that_ends_right_behind_its_last_stream_is_not_lost(void **sta
 	snprintf(error, sizeof(error), "%s", peer->last_error);
 	/* Both come in one batch: the stream's end, which waits a turn, and that of the wire. */
 	close(server);
+	/* As pump_with_ticks, but with no time for node1: its next attempt would hide what was said of this end. */
 	for (int seconds = 0; seconds < 3 && !side_pump(&pair.side[1], is_drained, &pair.side[1]); seconds++)
 		clock_fake_advance(&pair.side[1].clock, NS_PER_S);
 	assert_true(pair.side[1].is_drained);
